@@ -1,0 +1,181 @@
+// Package spec describes a run as plain data: what is ingested, which networks
+// are trained and how, what is sampled and how it is judged. It computes
+// nothing but defaults, validity and fingerprints.
+package spec
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
+// The image shape every network here is built for: three channels of 128 by
+// 128 pixels, NCHW. The number of layers follows from the size.
+const (
+	Channels = 3
+	Size     = 128
+	// ImageLen is the number of values of one image.
+	ImageLen = Channels * Size * Size
+	// MinBatch is the smallest batch that is trained on: batch statistics of
+	// fewer images mean little, so a ragged last batch below it is dropped.
+	MinBatch = 3
+)
+
+// Initial weight schemes, the values of Model.InitialWeights.
+const (
+	// InitDCGAN draws convolutions from N(0, 0.02) and batch norm scales from
+	// N(1, 0.02).
+	InitDCGAN = "dcgan"
+	// InitPyTorch draws convolutions from U(-b, b), b = 1/sqrt(weight.size(1)*16),
+	// PyTorch's default; batch norm scales are 1.
+	InitPyTorch = "pytorch"
+)
+
+// Recipe is everything that decides a run's bytes, apart from the images.
+type Recipe struct {
+	Name    string  `json:"name" yaml:"name" mapstructure:"name"`
+	Seed    uint64  `json:"seed" yaml:"seed" mapstructure:"seed"`
+	Ingest  Ingest  `json:"ingest" yaml:"ingest" mapstructure:"ingest"`
+	Model   Model   `json:"model" yaml:"model" mapstructure:"model"`
+	Train   Train   `json:"train" yaml:"train" mapstructure:"train"`
+	Sample  Sample  `json:"sample" yaml:"sample" mapstructure:"sample"`
+	Overfit Overfit `json:"overfit" yaml:"overfit" mapstructure:"overfit"`
+}
+
+// Ingest says what is accepted and how the hold-out is drawn.
+type Ingest struct {
+	// MaxBytes bounds one image file.
+	MaxBytes int64 `json:"max_bytes" yaml:"max_bytes" mapstructure:"max_bytes"`
+	// MaxPixels bounds width times height, read from the header.
+	MaxPixels int64 `json:"max_pixels" yaml:"max_pixels" mapstructure:"max_pixels"`
+	// MinImages is the fewest usable images that are worth training on.
+	MinImages int `json:"min_images" yaml:"min_images" mapstructure:"min_images"`
+	// HoldoutShare is the share of images kept from training, in [0, 0.5].
+	HoldoutShare float64 `json:"holdout_share" yaml:"holdout_share" mapstructure:"holdout_share"`
+	// DuplicateDistance is the largest Hamming distance of two 64-bit
+	// perceptual hashes that makes the later image a near duplicate.
+	DuplicateDistance int `json:"duplicate_distance" yaml:"duplicate_distance" mapstructure:"duplicate_distance"`
+	// GroupDistance is the largest Hamming distance that puts two images into
+	// one group, which the hold-out split never divides.
+	GroupDistance int `json:"group_distance" yaml:"group_distance" mapstructure:"group_distance"`
+}
+
+// Model says which networks are built.
+type Model struct {
+	Latent             int    `json:"latent" yaml:"latent" mapstructure:"latent"`
+	GeneratorDepth     int    `json:"generator_depth" yaml:"generator_depth" mapstructure:"generator_depth"`
+	DiscriminatorDepth int    `json:"discriminator_depth" yaml:"discriminator_depth" mapstructure:"discriminator_depth"`
+	InitialWeights     string `json:"initial_weights" yaml:"initial_weights" mapstructure:"initial_weights"`
+}
+
+// Train says how the networks are trained.
+type Train struct {
+	Batch             int     `json:"batch" yaml:"batch" mapstructure:"batch"`
+	Epochs            int     `json:"epochs" yaml:"epochs" mapstructure:"epochs"`
+	GeneratorRate     float64 `json:"generator_rate" yaml:"generator_rate" mapstructure:"generator_rate"`
+	DiscriminatorRate float64 `json:"discriminator_rate" yaml:"discriminator_rate" mapstructure:"discriminator_rate"`
+	Beta1             float64 `json:"beta1" yaml:"beta1" mapstructure:"beta1"`
+	Beta2             float64 `json:"beta2" yaml:"beta2" mapstructure:"beta2"`
+	// LegEpochs is the number of epochs of one training activity. It changes
+	// the history's grain, never the result.
+	LegEpochs int `json:"leg_epochs" yaml:"leg_epochs" mapstructure:"leg_epochs"`
+	// KeepCheckpoints is how many of the run's last checkpoints are kept.
+	KeepCheckpoints int `json:"keep_checkpoints" yaml:"keep_checkpoints" mapstructure:"keep_checkpoints"`
+}
+
+// Sample says how many images are drawn.
+type Sample struct {
+	// Count is the number of candidates.
+	Count int `json:"count" yaml:"count" mapstructure:"count"`
+	// StatisticsBatches is the number of generator batches from which the
+	// batch norm statistics are estimated anew before sampling; 0 keeps the
+	// running statistics of training.
+	StatisticsBatches int `json:"statistics_batches" yaml:"statistics_batches" mapstructure:"statistics_batches"`
+}
+
+// Overfit says how candidates are compared with the real images.
+type Overfit struct {
+	// Neighbours is the number of nearest real images listed per candidate.
+	Neighbours int `json:"neighbours" yaml:"neighbours" mapstructure:"neighbours"`
+	// RejectQuantile: a candidate nearer to a real image than this quantile of
+	// the real images' leave-one-out nearest distances is rejected.
+	RejectQuantile float64 `json:"reject_quantile" yaml:"reject_quantile" mapstructure:"reject_quantile"`
+	// TailQuantile and MaxTailShare: the set fails if more than MaxTailShare
+	// of the candidates are nearer than the TailQuantile.
+	TailQuantile float64 `json:"tail_quantile" yaml:"tail_quantile" mapstructure:"tail_quantile"`
+	MaxTailShare float64 `json:"max_tail_share" yaml:"max_tail_share" mapstructure:"max_tail_share"`
+	// MinPublished is the fewest accepted images that make a release.
+	MinPublished int `json:"min_published" yaml:"min_published" mapstructure:"min_published"`
+}
+
+// Classic is the source's configuration: depths 64 and 128, batch 12, 128
+// epochs, rates 1e-4 and 4e-4.
+func Classic() Recipe {
+	return Recipe{
+		Name: "classic",
+		Seed: 1,
+		Ingest: Ingest{
+			MaxBytes: 32 << 20, MaxPixels: 16 << 20, MinImages: 24,
+			HoldoutShare: 0.2, DuplicateDistance: 0, GroupDistance: 4,
+		},
+		Model: Model{Latent: 100, GeneratorDepth: 64, DiscriminatorDepth: 128, InitialWeights: InitDCGAN},
+		Train: Train{
+			Batch: 12, Epochs: 128, GeneratorRate: 1e-4, DiscriminatorRate: 4e-4,
+			Beta1: 0.5, Beta2: 0.999, LegEpochs: 4, KeepCheckpoints: 2,
+		},
+		Sample:  Sample{Count: 240, StatisticsBatches: 16},
+		Overfit: Overfit{Neighbours: 5, RejectQuantile: 0.01, TailQuantile: 0.05, MaxTailShare: 0.09, MinPublished: 8},
+	}
+}
+
+// Quick is a shallow net for demos and first runs: depths 16 and 16, equal
+// rates of 2e-4, 75 epochs (about 1,500 steps on 240 images).
+func Quick() Recipe {
+	r := Classic()
+	r.Name = "quick"
+	r.Model.GeneratorDepth, r.Model.DiscriminatorDepth = 16, 16
+	r.Train.GeneratorRate, r.Train.DiscriminatorRate = 2e-4, 2e-4
+	r.Train.Epochs, r.Train.LegEpochs = 75, 5
+	r.Sample.Count = 120
+	return r
+}
+
+// Names lists the built-in recipes.
+func Names() []string { return []string{"classic", "quick"} }
+
+// Named returns a built-in recipe.
+func Named(name string) (Recipe, error) {
+	switch name {
+	case "classic":
+		return Classic(), nil
+	case "quick":
+		return Quick(), nil
+	}
+	return Recipe{}, fmt.Errorf("recipe %q: unknown; choose one of %v or give a YAML file", name, Names())
+}
+
+// Digest is the SHA-256, in lower-case hex, of v's canonical JSON: the order
+// of struct fields is fixed and map keys are sorted. v must be plain data.
+func Digest(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("spec: value of type %T is not plain data: %v", v, err))
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// TrainingFingerprint names what decides the trained weights: seed, networks
+// and training settings, without the ones that only change the history's grain.
+// Epochs are left out too: training for longer continues the same path.
+func (r Recipe) TrainingFingerprint() string {
+	t := r.Train
+	t.LegEpochs, t.KeepCheckpoints, t.Epochs = 0, 0, 0
+	return Digest(struct {
+		Format int
+		Seed   uint64
+		Model  Model
+		Train  Train
+	}{1, r.Seed, r.Model, t})
+}
