@@ -17,6 +17,13 @@ const (
 	RecordRun    Step[RecordRunInput, RecordRunResult]   = "RecordRun"
 )
 
+// The task queues of a deployment: one for workflows and activities that wait
+// for the store, one for activities that compute (Train, Sample).
+const (
+	Queue         = "defectforge"
+	TrainingQueue = "defectforge-training"
+)
+
 // Permanent failures, the types of non-retryable application errors.
 const (
 	ErrBadInput          = "BadInput"          // a field that no retry can mend
@@ -87,13 +94,17 @@ type TrainInput struct {
 	Recipe    spec.Recipe `json:"recipe"`
 	FromEpoch int         `json:"from_epoch"` // epochs already done
 	ToEpoch   int         `json:"to_epoch"`   // epochs done at the end
-	// Checkpoint is the state after FromEpoch epochs; zero at the start.
+	// Checkpoint is the state after FromEpoch epochs, Curves its losses so far;
+	// zero at the start.
 	Checkpoint Ref `json:"checkpoint"`
+	Curves     Ref `json:"curves"`
 	// Superseded are checkpoints of this run that may go once this leg's own
 	// checkpoint is stored.
 	Superseded []Ref `json:"superseded,omitempty"`
 }
 
+// TrainResult is the state after Epoch epochs. Epoch may lie beyond the input's
+// ToEpoch where an earlier run of the same training left a later state.
 type TrainResult struct {
 	Checkpoint Ref     `json:"checkpoint"`
 	Curves     Ref     `json:"curves"` // losses of every step so far, as JSON
@@ -112,6 +123,7 @@ type TrainResult struct {
 // from.
 type TrainProgress struct {
 	Checkpoint      Ref     `json:"checkpoint"` // newest durable state of this leg
+	Curves          Ref     `json:"curves"`     // the losses that belong to it
 	Epoch           int     `json:"epoch"`      // 1-based, of Epochs
 	Epochs          int     `json:"epochs"`
 	Step            int64   `json:"step"` // 1-based, of Steps, over the whole training
@@ -213,7 +225,7 @@ type ReportInput struct {
 	Outcome Outcome `json:"outcome"`
 }
 
-// ReportResult: the run's report tells times and run identifiers; the
+// ReportResult names both editions of the report: the run's report tells times and run identifiers; the
 // release's leaves them out, so that equal content gives equal bytes.
 type ReportResult struct {
 	HTML        Ref `json:"html"`
