@@ -1,0 +1,109 @@
+// Package config is the program's configuration: defaults, then a YAML file,
+// then the environment, then flags. It is strict: what is not understood is an
+// error that names the key and the nearest one known. Recipes are read here
+// too, in the same manner.
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// Config is the effective configuration. The `doc` tags are the one place that
+// explains a key: `config init` and the flags' help both read them.
+type Config struct {
+	DataDir  string   `mapstructure:"data_dir" yaml:"data_dir" json:"data_dir" doc:"folder of the embedded stack: database, store, reports, logs"`
+	Store    Store    `mapstructure:"store" yaml:"store" json:"store" doc:"S3 store; without an endpoint the embedded one is used"`
+	Temporal Temporal `mapstructure:"temporal" yaml:"temporal" json:"temporal" doc:"task queues; the connection itself comes from TEMPORAL_ADDRESS and its kin"`
+	Devstack Devstack `mapstructure:"devstack" yaml:"devstack" json:"devstack" doc:"ports of the embedded stack; 0 takes a free one"`
+	Worker   Worker   `mapstructure:"worker" yaml:"worker" json:"worker" doc:"what this process does at once"`
+	Log      Log      `mapstructure:"log" yaml:"log" json:"log" doc:"logging, on standard error"`
+}
+
+// Store says where the bucket is.
+type Store struct {
+	Endpoint     string `mapstructure:"endpoint" yaml:"endpoint" json:"endpoint" doc:"host:port of an S3 server, without a scheme; empty for the embedded one"`
+	Bucket       string `mapstructure:"bucket" yaml:"bucket" json:"bucket" doc:"bucket that holds everything"`
+	Region       string `mapstructure:"region" yaml:"region" json:"region" doc:"region of the bucket"`
+	AccessKey    Secret `mapstructure:"access_key" yaml:"access_key" json:"access_key" doc:"access key; empty looks in the usual places (AWS_ACCESS_KEY_ID, MINIO_ROOT_USER, ~/.aws)"`
+	SecretKey    Secret `mapstructure:"secret_key" yaml:"secret_key" json:"secret_key" doc:"secret key; goes with access_key"`
+	Secure       bool   `mapstructure:"secure" yaml:"secure" json:"secure" doc:"speak HTTPS with the store"`
+	CreateBucket bool   `mapstructure:"create_bucket" yaml:"create_bucket" json:"create_bucket" doc:"create the bucket where it is missing"`
+}
+
+// Temporal names the task queues.
+type Temporal struct {
+	TaskQueue         string `mapstructure:"task_queue" yaml:"task_queue" json:"task_queue" doc:"task queue of workflows and of stages that move data"`
+	TrainingTaskQueue string `mapstructure:"training_task_queue" yaml:"training_task_queue" json:"training_task_queue" doc:"task queue of training and sampling"`
+}
+
+// Devstack fixes the embedded stack's ports. 0 takes a free one.
+type Devstack struct {
+	TemporalPort int `mapstructure:"temporal_port" yaml:"temporal_port" json:"temporal_port" doc:"port of the embedded Temporal server"`
+	UIPort       int `mapstructure:"ui_port" yaml:"ui_port" json:"ui_port" doc:"port of the embedded web UI"`
+	StorePort    int `mapstructure:"store_port" yaml:"store_port" json:"store_port" doc:"port of the embedded store"`
+}
+
+// Roles of a worker.
+const (
+	RoleAll      = "all"
+	RoleIO       = "io"
+	RoleTraining = "training"
+)
+
+// Worker bounds what this process does at once.
+type Worker struct {
+	Threads         int    `mapstructure:"threads" yaml:"threads" json:"threads" doc:"threads of the numeric kernels; 0 is one per CPU. Results do not depend on it"`
+	Role            string `mapstructure:"role" yaml:"role" json:"role" doc:"what a worker takes on: io, training or all"`
+	MaxConcurrentIO int    `mapstructure:"max_concurrent_io" yaml:"max_concurrent_io" json:"max_concurrent_io" doc:"stages other than training run at once"`
+}
+
+// Log says how much is logged and in which form.
+type Log struct {
+	Level  string `mapstructure:"level" yaml:"level" json:"level" doc:"debug, info, warn or error"`
+	Format string `mapstructure:"format" yaml:"format" json:"format" doc:"text or json"`
+}
+
+// Default is the configuration where nothing is set.
+func Default() Config {
+	return Config{
+		DataDir: DefaultDataDir(),
+		Store:   Store{Bucket: "defectforge", Region: "us-east-1", Secure: true},
+		Temporal: Temporal{
+			TaskQueue:         "defectforge",
+			TrainingTaskQueue: "defectforge-training",
+		},
+		Worker: Worker{Role: RoleAll, MaxConcurrentIO: 8},
+		Log:    Log{Level: "warn", Format: "text"},
+	}
+}
+
+// DefaultDataDir is the platform's folder for an application's data, or "" where
+// the environment names no home.
+func DefaultDataDir() string {
+	return dataDirFor(runtime.GOOS, os.Getenv, homeDir())
+}
+
+func dataDirFor(goos string, env func(string) string, home string) string {
+	const name = "defectforge"
+	switch {
+	case goos == "windows" && env("LocalAppData") != "":
+		return filepath.Join(env("LocalAppData"), name)
+	case goos == "darwin" && home != "":
+		return filepath.Join(home, "Library", "Application Support", name)
+	case goos != "windows" && goos != "darwin" && filepath.IsAbs(env("XDG_DATA_HOME")):
+		return filepath.Join(env("XDG_DATA_HOME"), name)
+	case goos != "windows" && home != "":
+		return filepath.Join(home, ".local", "share", name)
+	}
+	return ""
+}
+
+func homeDir() string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return home
+}

@@ -1,0 +1,101 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// extends is the key of a recipe file that names what it changes.
+const extends = "extends"
+
+// Recipe reads a recipe by name, or from a YAML file that changes some values
+// of the recipe it extends (classic where it does not say), applies settings of
+// the form key=value, and validates the outcome. A file that gives no name is
+// called after itself.
+func Recipe(nameOrFile string, settings []string) (spec.Recipe, error) {
+	r, err := baseRecipe(nameOrFile)
+	if err != nil {
+		return spec.Recipe{}, err
+	}
+	keys := leaves(reflect.TypeFor[spec.Recipe]())
+	var problems Problems
+	for _, s := range settings {
+		if err := set(&r, keys, s); err != nil {
+			problems = append(problems, *err)
+		}
+	}
+	if len(problems) > 0 {
+		return spec.Recipe{}, problems
+	}
+	if err := r.Validate(); err != nil {
+		return spec.Recipe{}, fmt.Errorf("recipe %s:\n%w", r.Name, err)
+	}
+	return r, nil
+}
+
+func baseRecipe(nameOrFile string) (spec.Recipe, error) {
+	ext := filepath.Ext(nameOrFile)
+	if ext != ".yaml" && ext != ".yml" && !strings.ContainsAny(nameOrFile, `/\`) {
+		r, err := spec.Named(nameOrFile)
+		if err != nil {
+			return r, Problems{{Field: "--recipe", Value: nameOrFile, Reason: "unknown recipe" +
+				suggestion(nameOrFile, spec.Names()) + "; or give a YAML file, ending in .yaml"}}
+		}
+		return r, nil
+	}
+	raw, err := os.ReadFile(nameOrFile)
+	if err != nil {
+		return spec.Recipe{}, Problems{{Field: "--recipe", Value: nameOrFile, Reason: fmt.Sprintf("cannot be read (%v)", err)}}
+	}
+	return parseRecipe(nameOrFile, raw)
+}
+
+func parseRecipe(file string, raw []byte) (spec.Recipe, error) {
+	keys := leaves(reflect.TypeFor[spec.Recipe]())
+	doc, err := readDocument(file, raw, keys, extends)
+	if err != nil {
+		return spec.Recipe{}, err
+	}
+	parent := "classic"
+	if e, ok := doc.values[extends].(string); ok {
+		parent = e
+	}
+	r, err := spec.Named(parent)
+	if err != nil {
+		return r, Problems{{Field: file, Value: "extends " + parent, Reason: "unknown recipe" + suggestion(parent, spec.Names())}}
+	}
+	base := filepath.Base(file)
+	r.Name = strings.TrimSuffix(base, filepath.Ext(base))
+	for _, k := range keys {
+		if v, ok := doc.values[k.path]; ok {
+			reflect.ValueOf(&r).Elem().FieldByIndex(k.index).Set(reflect.ValueOf(v))
+		}
+	}
+	return r, nil
+}
+
+// set applies one key=value of the command line.
+func set(r *spec.Recipe, keys []key, setting string) *Problem {
+	path, text, ok := strings.Cut(setting, "=")
+	path = strings.TrimSpace(path)
+	if !ok || path == "" {
+		return &Problem{Field: "--set", Value: setting, Reason: "write key=value, for example train.epochs=20"}
+	}
+	for _, k := range keys {
+		if k.path != path {
+			continue
+		}
+		v, err := parseText(strings.TrimSpace(text), k.typ)
+		if err != nil {
+			return &Problem{Field: "--set", Value: path, Reason: err.Error()}
+		}
+		reflect.ValueOf(r).Elem().FieldByIndex(k.index).Set(reflect.ValueOf(v))
+		return nil
+	}
+	return &Problem{Field: "--set", Value: path, Reason: "unknown key" + suggestion(path, paths(keys))}
+}

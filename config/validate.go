@@ -1,0 +1,98 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+const (
+	maxThreads   = 1024
+	maxIO        = 1000
+	maxQueueName = 200
+)
+
+// Validate returns every problem of c at once, as Problems.
+func (c Config) Validate() error {
+	var p Problems
+	if c.DataDir == "" {
+		p.add("data_dir", "", "empty, and the environment names no home folder; set it, or --data-dir")
+	}
+	c.Store.validate(&p)
+	c.Temporal.validate(&p)
+	c.Devstack.validate(&p)
+	c.Worker.validate(&p)
+	oneOf(&p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf(&p, "log.format", c.Log.Format, "text", "json")
+	return p.orNil()
+}
+
+func (s Store) validate(p *Problems) {
+	if strings.Contains(s.Endpoint, "/") {
+		p.add("store.endpoint", strconv.Quote(s.Endpoint), "give host or host:port only; store.secure chooses between http and https")
+	} else if _, port, err := net.SplitHostPort(s.Endpoint); err == nil {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			p.add("store.endpoint", strconv.Quote(s.Endpoint), "the port must be within 1 and 65535")
+		}
+	}
+	if !bucketName.MatchString(s.Bucket) {
+		p.add("store.bucket", strconv.Quote(s.Bucket), "not a bucket name: 3 to 63 of a-z, 0-9, dot and hyphen")
+	}
+	if s.Region == "" {
+		p.add("store.region", `""`, "empty; most servers other than AWS take us-east-1")
+	}
+	if (s.AccessKey == "") != (s.SecretKey == "") {
+		p.add("store.access_key", "", "access_key and secret_key go together: set both, or neither to look for credentials in the usual places")
+	}
+}
+
+func (t Temporal) validate(p *Problems) {
+	for _, q := range []struct{ field, name string }{
+		{"temporal.task_queue", t.TaskQueue}, {"temporal.training_task_queue", t.TrainingTaskQueue},
+	} {
+		if q.name == "" || len(q.name) > maxQueueName || strings.TrimSpace(q.name) != q.name {
+			p.add(q.field, strconv.Quote(q.name), fmt.Sprintf("give a name of 1 to %d characters without spaces around it", maxQueueName))
+		}
+	}
+	if t.TaskQueue == t.TrainingTaskQueue {
+		p.add("temporal.training_task_queue", strconv.Quote(t.TrainingTaskQueue), "is the same as temporal.task_queue; training needs a queue of its own")
+	}
+}
+
+func (d Devstack) validate(p *Problems) {
+	ports := []struct {
+		field string
+		port  int
+	}{{"devstack.temporal_port", d.TemporalPort}, {"devstack.ui_port", d.UIPort}, {"devstack.store_port", d.StorePort}}
+	for i, a := range ports {
+		between(p, a.field, a.port, 0, 65535)
+		for _, b := range ports[:i] {
+			if a.port != 0 && a.port == b.port {
+				p.add(a.field, strconv.Itoa(a.port), "is the port of "+b.field+" too; choose another, or 0 for a free one")
+			}
+		}
+	}
+}
+
+func (w Worker) validate(p *Problems) {
+	between(p, "worker.threads", w.Threads, 0, maxThreads)
+	between(p, "worker.max_concurrent_io", w.MaxConcurrentIO, 1, maxIO)
+	oneOf(p, "worker.role", w.Role, RoleAll, RoleIO, RoleTraining)
+}
+
+func oneOf(p *Problems, field, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		p.add(field, strconv.Quote(value), "choose one of "+strings.Join(allowed, ", "))
+	}
+}
+
+func between(p *Problems, field string, value, low, high int) {
+	if value < low || value > high {
+		p.add(field, strconv.Itoa(value), fmt.Sprintf("must be within %d and %d", low, high))
+	}
+}
