@@ -1,0 +1,200 @@
+// Package picture turns image files into pixels and pixels into image files:
+// decoding with limits, the way to 128x128, contact sheets and a drawn data set
+// for demonstrations. It reads and writes bytes only.
+package picture
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
+)
+
+// Why an image can't be used. Each error that Decode and Inspect return wraps
+// one of these, and its text is short enough to be shown as the reason.
+var (
+	ErrEmpty         = errors.New("empty file")
+	ErrNotImage      = errors.New("not an image")
+	ErrUnsupported   = errors.New("unsupported image")
+	ErrTooManyBytes  = errors.New("too many bytes")
+	ErrTooManyPixels = errors.New("too many pixels")
+	ErrTruncated     = errors.New("truncated image")
+	ErrDamaged       = errors.New("damaged image")
+)
+
+// Limits bounds what is decoded at all; zero means no limit.
+type Limits struct {
+	MaxBytes  int64 // of the file
+	MaxPixels int64 // width times height, as the header states them
+}
+
+// Info is what an image's header says.
+type Info struct {
+	Format        string // "png", "jpeg", "bmp", "tiff", "webp" or "gif"
+	Width, Height int    // as stored, before orientation is applied
+	Orientation   int    // EXIF orientation, 1 to 8; 1 where none is stated
+}
+
+// maxScans bounds the scans of a progressive JPEG: each walks over the whole
+// picture, so that a small file with many of them keeps a decoder busy for
+// hours. Encoders write about ten.
+const maxScans = 200
+
+type codec struct {
+	name   string
+	config func(io.Reader) (image.Config, error)
+	decode func(io.Reader) (image.Image, error)
+}
+
+var codecs = map[string]codec{
+	"png":  {"png", png.DecodeConfig, png.Decode},
+	"jpeg": {"jpeg", jpeg.DecodeConfig, jpeg.Decode},
+	"gif":  {"gif", gif.DecodeConfig, gif.Decode},
+	"bmp":  {"bmp", bmp.DecodeConfig, bmp.Decode},
+	"tiff": {"tiff", tiff.DecodeConfig, tiff.Decode},
+	"webp": {"webp", webp.DecodeConfig, webp.Decode},
+}
+
+// sniff names the format that data begins like, "" for none that is known.
+func sniff(data []byte) string {
+	begins := func(magic string) bool { return bytes.HasPrefix(data, []byte(magic)) }
+	within := func(at int, magic string) bool {
+		return len(data) >= at+len(magic) && string(data[at:at+len(magic)]) == magic
+	}
+	switch {
+	case begins("\x89PNG\r\n\x1a\n"):
+		return "png"
+	case begins("\xff\xd8\xff"):
+		return "jpeg"
+	case begins("GIF87a"), begins("GIF89a"):
+		return "gif"
+	case begins("II\x2a\x00"), begins("MM\x00\x2a"):
+		return "tiff"
+	case begins("RIFF") && within(8, "WEBP"):
+		return "webp"
+	case begins("BM") && within(6, "\x00\x00\x00\x00"):
+		return "bmp"
+	case within(4, "ftyp"):
+		for _, brand := range []string{"heic", "heix", "mif1", "msf1", "avif", "avis"} {
+			if within(8, brand) {
+				return "heif"
+			}
+		}
+	}
+	return ""
+}
+
+// Inspect reads the header and checks it against the limits, without decoding
+// pixels.
+func Inspect(data []byte, limits Limits) (info Info, err error) {
+	defer guard(&err)
+	if len(data) == 0 {
+		return Info{}, ErrEmpty
+	}
+	if limits.MaxBytes > 0 && int64(len(data)) > limits.MaxBytes {
+		return Info{}, fmt.Errorf("%w: %d exceeds %d", ErrTooManyBytes, len(data), limits.MaxBytes)
+	}
+	format := sniff(data)
+	c, known := codecs[format]
+	switch {
+	case format == "heif":
+		return Info{}, fmt.Errorf("%w: HEIF or AVIF; convert it to PNG or JPEG", ErrUnsupported)
+	case !known:
+		return Info{}, ErrNotImage
+	}
+	config, err := c.config(bytes.NewReader(data))
+	if err != nil {
+		return Info{}, explain(err)
+	}
+	info = Info{Format: format, Width: config.Width, Height: config.Height, Orientation: 1}
+	if info.Width <= 0 || info.Height <= 0 {
+		return info, fmt.Errorf("%w: no pixels", ErrDamaged)
+	}
+	if limits.MaxPixels > 0 && int64(info.Width) > limits.MaxPixels/int64(info.Height) {
+		return info, fmt.Errorf("%w: %dx%d exceeds %d", ErrTooManyPixels, info.Width, info.Height, limits.MaxPixels)
+	}
+	if err := inspectTags(data, &info); err != nil {
+		return info, err
+	}
+	if n := bytes.Count(data, []byte{0xff, 0xda}); format == "jpeg" && n > maxScans {
+		return info, fmt.Errorf("%w: JPEG with %d scans", ErrUnsupported, n)
+	}
+	return info, nil
+}
+
+// Decode reads an image file: PNG, JPEG, BMP, TIFF, WebP or the first frame of
+// a GIF. The result is opaque, 8 bits per channel, upright (its EXIF
+// orientation applied) and begins at (0,0). Grey becomes three equal channels.
+// Of 16-bit samples the upper byte is kept, without stretching the range.
+// Transparency is laid over white, as viewers show it. CMYK is converted by
+// Go's plain formula, without colour profiles.
+//
+// Nothing is decoded that is beyond the limits, and no input makes it panic.
+func Decode(data []byte, limits Limits) (img *image.RGBA, info Info, err error) {
+	defer guard(&err)
+	info, err = Inspect(data, limits)
+	if err != nil {
+		return nil, info, err
+	}
+	src, err := codecs[info.Format].decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, info, explain(err)
+	}
+	at := src.Bounds().Min
+	if info.Format == "gif" {
+		at = image.Point{} // a frame may cover a part of the screen only
+	} else if src.Bounds().Dx() != info.Width || src.Bounds().Dy() != info.Height {
+		return nil, info, fmt.Errorf("%w: %v pixels under a header of %dx%d", ErrDamaged,
+			src.Bounds().Size(), info.Width, info.Height)
+	}
+	return upright(flatten(src, at, info.Width, info.Height), info.Orientation), info, nil
+}
+
+// flatten draws src over white; at is the point of src that falls on (0,0).
+func flatten(src image.Image, at image.Point, w, h int) *image.RGBA {
+	if rgba, ok := src.(*image.RGBA); ok && at == rgba.Rect.Min && at == (image.Point{}) && rgba.Opaque() {
+		return rgba
+	}
+	dst := image.NewRGBA(image.Rect(0, 0, w, h))
+	op := draw.Src
+	if o, ok := src.(interface{ Opaque() bool }); !ok || !o.Opaque() || src.Bounds() != dst.Rect.Add(at) {
+		draw.Draw(dst, dst.Rect, image.NewUniform(color.White), image.Point{}, draw.Src)
+		op = draw.Over
+	}
+	draw.Draw(dst, src.Bounds().Sub(at), src, src.Bounds().Min, op)
+	return dst
+}
+
+// explain turns a decoder's error into one of this package's.
+func explain(err error) error {
+	var (
+		unsupportedJPEG jpeg.UnsupportedError
+		unsupportedPNG  png.UnsupportedError
+		unsupportedTIFF tiff.UnsupportedError
+	)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return ErrTruncated
+	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.As(err, &unsupportedTIFF),
+		errors.Is(err, bmp.ErrUnsupported):
+		return fmt.Errorf("%w: %v", ErrUnsupported, err)
+	}
+	return fmt.Errorf("%w: %v", ErrDamaged, err)
+}
+
+// guard turns a decoder's panic into an error: a file must not stop a run.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v", ErrDamaged, p)
+	}
+}
