@@ -1,0 +1,315 @@
+// Package workflows chains the stages of an augmentation: pure orchestration,
+// deterministic, knowing activities only by the contract in activities/step.
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// AugmentName is the registered name of Augment.
+const AugmentName = "AugmentDefectClass"
+
+// AugmentInput says which images of which class are augmented, and how.
+type AugmentInput struct {
+	Class  string      `json:"class"`
+	Source step.Source `json:"source"`
+	Recipe spec.Recipe `json:"recipe"`
+	// Progress is what an earlier execution of the same run has done. Only a
+	// run that continues as new sets it.
+	Progress *Progress `json:"progress,omitempty"`
+}
+
+// Progress is the part of a run that survives continuing as new.
+type Progress struct {
+	Outcome step.Outcome `json:"outcome"`
+	// Checkpoints are the ones kept, oldest first.
+	Checkpoints []step.Ref `json:"checkpoints"`
+}
+
+// AugmentResult tells how a run ended. Release, Prefix and ManifestSHA256 are
+// empty unless the verdict is step.Pass.
+type AugmentResult struct {
+	Verdict           string   `json:"verdict"`
+	Release           string   `json:"release"`
+	Prefix            string   `json:"prefix"`
+	ManifestSHA256    string   `json:"manifest_sha256"`
+	Report            step.Ref `json:"report"` // runs/<workflow>/<run>/report.html
+	Record            step.Ref `json:"record"` // runs/<workflow>/<run>/run.json
+	ImagesIn          int      `json:"images_in"`
+	ImagesQuarantined int      `json:"images_quarantined"`
+	ImagesPublished   int      `json:"images_published"`
+	// Reasons tells, for a verdict that is not a pass, each rule's reason.
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+// Registry is the part of a worker that workflows register with.
+type Registry interface {
+	RegisterWorkflowWithOptions(w any, options workflow.RegisterOptions)
+}
+
+// Register makes the workflows of this package known to a worker.
+func Register(r Registry) {
+	r.RegisterWorkflowWithOptions(Augment, workflow.RegisterOptions{Name: AugmentName})
+}
+
+// Augment turns the images of one defect class into a published release, or
+// into a recorded reason why not: a run that is not approved completes, with
+// its verdict; a stage that cannot do its work fails the workflow with an
+// application error of that stage's type.
+func Augment(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
+	a := begin(ctx, in)
+	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (Status, error) { return a.status, nil }); err != nil {
+		return AugmentResult{}, fmt.Errorf("set query handler: %w", err)
+	}
+	if err := validate(in); err != nil {
+		return AugmentResult{}, err
+	}
+	if in.Progress == nil {
+		if err := a.prepare(ctx); err != nil {
+			return AugmentResult{}, err
+		}
+	}
+	if err := a.train(ctx); err != nil {
+		return AugmentResult{}, err
+	}
+	if err := a.judge(ctx); err != nil {
+		return AugmentResult{}, err
+	}
+	return a.conclude(ctx)
+}
+
+// validate refuses what no stage could work with. Recipes are checked in full
+// where they are read; this guards the loop below.
+func validate(in AugmentInput) error {
+	refuse := func(field string, value any, remedy string) error {
+		return temporal.NewNonRetryableApplicationError(
+			fmt.Sprintf("%s: %v is not usable; %s", field, value, remedy), step.ErrBadInput, nil)
+	}
+	t := in.Recipe.Train
+	switch {
+	case in.Class == "":
+		return refuse("class", `""`, "name the defect class")
+	case t.Epochs < 1:
+		return refuse("recipe.train.epochs", t.Epochs, "give at least 1")
+	case t.LegEpochs < 1:
+		return refuse("recipe.train.leg_epochs", t.LegEpochs, "give at least 1")
+	}
+	return nil
+}
+
+// augmentation is one run under way.
+type augmentation struct {
+	in          AugmentInput
+	outcome     step.Outcome
+	checkpoints []step.Ref // kept, oldest first
+	report      step.ReportResult
+	publish     step.PublishResult
+	record      step.RecordRunResult
+	status      Status
+}
+
+func begin(ctx workflow.Context, in AugmentInput) *augmentation {
+	info := workflow.GetInfo(ctx)
+	// The first run's identifier names the whole chain of executions.
+	run := step.Run{WorkflowID: info.WorkflowExecution.ID, RunID: info.FirstRunID}
+	if run.RunID == "" {
+		run.RunID = info.WorkflowExecution.RunID
+	}
+	a := &augmentation{in: in, outcome: step.Outcome{Run: run, Class: in.Class, Source: in.Source, Recipe: in.Recipe}}
+	if in.Progress != nil {
+		a.outcome, a.checkpoints = in.Progress.Outcome, in.Progress.Checkpoints
+	}
+	a.status = Status{
+		Class: in.Class, Epochs: in.Recipe.Train.Epochs,
+		Epoch: a.outcome.Train.Epoch, Step: a.outcome.Train.Step, StagesDone: a.outcome.Times,
+	}
+	return a
+}
+
+// prepare turns the source into tensors.
+func (a *augmentation) prepare(ctx workflow.Context) error {
+	o, err := &a.outcome, error(nil)
+	o.Ingest, err = run(ctx, a, step.Ingest, short("images of "+a.in.Class),
+		step.IngestInput{Class: a.in.Class, Source: a.in.Source, Ingest: a.in.Recipe.Ingest})
+	if err != nil {
+		return err
+	}
+	if err := workflow.UpsertTypedSearchAttributes(ctx, DatasetDigest.ValueSet(o.Ingest.Dataset.SHA256)); err != nil {
+		return fmt.Errorf("set search attribute %s: %w", DatasetDigest.GetName(), err)
+	}
+	o.Preprocess, err = run(ctx, a, step.Preprocess, short(fmt.Sprintf("%d images to 128x128", o.Ingest.Usable)),
+		step.PreprocessInput{Dataset: o.Ingest.Dataset, Source: a.in.Source})
+	return err
+}
+
+// train runs the epochs in legs, one activity each, and continues as new
+// between two legs when the history has grown long.
+func (a *augmentation) train(ctx workflow.Context) error {
+	recipe := a.in.Recipe
+	for a.outcome.Train.Epoch < recipe.Train.Epochs {
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			in := a.in
+			in.Progress = &Progress{Outcome: a.outcome, Checkpoints: a.checkpoints}
+			return workflow.NewContinueAsNewError(ctx, AugmentName, in)
+		}
+		done := a.outcome.Train
+		to := min(done.Epoch+recipe.Train.LegEpochs, recipe.Train.Epochs)
+		keep, superseded := split(a.checkpoints, recipe.Train.KeepCheckpoints)
+		out, err := run(ctx, a, step.Train, training(fmt.Sprintf("epochs %d-%d of %d", done.Epoch+1, to, recipe.Train.Epochs)),
+			step.TrainInput{
+				Run: a.outcome.Run, Tensors: a.outcome.Preprocess.Tensors, Recipe: recipe,
+				FromEpoch: done.Epoch, ToEpoch: to,
+				Checkpoint: done.Checkpoint, Curves: done.Curves, Superseded: superseded,
+			})
+		if err != nil {
+			return err
+		}
+		if out.Epoch < to {
+			return temporal.NewNonRetryableApplicationError(
+				fmt.Sprintf("training stopped after epoch %d, before %d", out.Epoch, to), step.ErrBadInput, nil)
+		}
+		a.outcome.Train, a.checkpoints = out, append(keep, out.Checkpoint)
+		a.status.Epoch, a.status.Step = out.Epoch, out.Step
+	}
+	return nil
+}
+
+// split parts the stored checkpoints, oldest first, into those that stay and
+// those that may go once one more is stored, so that keep remain. The last one
+// always stays: a retry of the coming leg starts from it.
+func split(stored []step.Ref, keep int) (stay, superseded []step.Ref) {
+	n := min(max(len(stored)+1-keep, 0), max(len(stored)-1, 0))
+	return append([]step.Ref(nil), stored[n:]...), stored[:n]
+}
+
+// judge draws candidates and decides about them.
+func (a *augmentation) judge(ctx workflow.Context) error {
+	o, r, err := &a.outcome, a.in.Recipe, error(nil)
+	o.Sample, err = run(ctx, a, step.Sample, training(fmt.Sprintf("%d candidates", r.Sample.Count)),
+		step.SampleInput{Checkpoint: o.Train.Checkpoint, Recipe: r})
+	if err != nil {
+		return err
+	}
+	o.Check, err = run(ctx, a, step.CheckOverfit, short(fmt.Sprintf("%d candidates against %d real images", o.Sample.Count, o.Ingest.Usable)),
+		step.OverfitInput{Candidates: o.Sample.Candidates, Dataset: o.Ingest.Dataset, Tensors: o.Preprocess.Tensors, Overfit: r.Overfit})
+	if err != nil {
+		return err
+	}
+	o.Assess, err = run(ctx, a, step.Assess, short(fmt.Sprintf("%d accepted, %d rejected", o.Check.Accepted, o.Check.Rejected)),
+		step.AssessInput{Ingest: o.Ingest, Sample: o.Sample, Check: o.Check, Overfit: r.Overfit})
+	if err != nil {
+		return err
+	}
+	a.status.Verdict = o.Assess.Verdict
+	if err := workflow.UpsertTypedSearchAttributes(ctx, Verdict.ValueSet(o.Assess.Verdict)); err != nil {
+		return fmt.Errorf("set search attribute %s: %w", Verdict.GetName(), err)
+	}
+	return nil
+}
+
+// conclude reports, publishes what passed, and records the run.
+func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
+	o, err := &a.outcome, error(nil)
+	if a.report, err = run(ctx, a, step.Report, short("verdict "+o.Assess.Verdict), step.ReportInput{Outcome: *o}); err != nil {
+		return AugmentResult{}, err
+	}
+	if o.Assess.Verdict == step.Pass {
+		if err := a.release(ctx); err != nil {
+			return AugmentResult{}, err
+		}
+	}
+	a.record, err = run(ctx, a, step.RecordRun, short("what the run read, made and decided"),
+		step.RecordRunInput{Outcome: *o, Report: a.report, Publish: a.publish, Verdict: o.Assess.Verdict})
+	if err != nil {
+		return AugmentResult{}, err
+	}
+	if err := a.enter(ctx, stageDone); err != nil {
+		return AugmentResult{}, err
+	}
+	return a.result(), nil
+}
+
+func (a *augmentation) release(ctx workflow.Context) error {
+	o, err := &a.outcome, error(nil)
+	a.publish, err = run(ctx, a, step.Publish, short(fmt.Sprintf("%d images of %s", o.Check.Accepted, a.in.Class)),
+		step.PublishInput{
+			Class: a.in.Class, Candidates: o.Sample.Candidates, Neighbours: o.Check.Neighbours,
+			Checkpoint: o.Train.Checkpoint, Dataset: o.Ingest.Dataset,
+			Assess: o.Assess, Recipe: a.in.Recipe, Report: a.report,
+		})
+	if err != nil {
+		return err
+	}
+	a.status.Release = a.publish.Release
+	if err := workflow.UpsertTypedSearchAttributes(ctx, Release.ValueSet(a.publish.Release)); err != nil {
+		return fmt.Errorf("set search attribute %s: %w", Release.GetName(), err)
+	}
+	return nil
+}
+
+func (a *augmentation) result() AugmentResult {
+	o := a.outcome
+	r := AugmentResult{
+		Verdict: o.Assess.Verdict,
+		Release: a.publish.Release, Prefix: a.publish.Prefix, ManifestSHA256: a.publish.ManifestSHA256,
+		Report: a.record.Report, Record: a.record.Record,
+		ImagesIn: o.Ingest.Found, ImagesQuarantined: o.Ingest.Quarantined, ImagesPublished: a.publish.Images,
+	}
+	for _, rule := range o.Assess.Rules {
+		if rule.Outcome != step.Pass {
+			r.Reasons = append(r.Reasons, rule.Name+": "+rule.Reason)
+		}
+	}
+	return r
+}
+
+// run executes one stage: it names it to onlookers, times it, and turns its
+// failure into a typed one.
+func run[In, Out any](ctx workflow.Context, a *augmentation, s step.Step[In, Out], o workflow.ActivityOptions, in In) (Out, error) {
+	if err := a.enter(ctx, string(s)); err != nil {
+		var none Out
+		return none, err
+	}
+	a.describe(ctx, o.Summary)
+	start := workflow.Now(ctx)
+	out, err := s.Run(workflow.WithActivityOptions(ctx, o), in)
+	a.took(string(s), workflow.Now(ctx).Sub(start))
+	if err != nil {
+		return out, failed(string(s), err)
+	}
+	return out, nil
+}
+
+// took adds d to the stage's time; the legs of training add up.
+func (a *augmentation) took(stage string, d time.Duration) {
+	times := append([]step.StageTime(nil), a.outcome.Times...)
+	if n := len(times); n > 0 && times[n-1].Stage == stage {
+		times[n-1].Seconds += d.Seconds()
+	} else {
+		times = append(times, step.StageTime{Stage: stage, Seconds: d.Seconds()})
+	}
+	a.outcome.Times, a.status.StagesDone = times, times
+}
+
+// failed gives the workflow's failure the type of the activity's, so that who
+// started it can tell too few images from a diverged training.
+func failed(stage string, err error) error {
+	if temporal.IsCanceledError(err) {
+		return err
+	}
+	kind := "StageFailed"
+	message := err.Error()
+	if app := new(temporal.ApplicationError); errors.As(err, &app) {
+		kind, message = app.Type(), app.Message()
+	}
+	return temporal.NewApplicationErrorWithOptions(stage+": "+message, kind,
+		temporal.ApplicationErrorOptions{NonRetryable: true, Cause: err})
+}

@@ -1,0 +1,394 @@
+package workflows
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// stages stands in for the activities: it keeps what each was asked, and fails
+// where a test says so.
+type stages struct {
+	calls   []string
+	trained []step.TrainInput
+	queues  map[string]string
+	verdict string
+	// fail gives the error of a stage's nth call, from 1.
+	fail    func(stage string, call int) error
+	trainTo func(in step.TrainInput) int
+	publish step.PublishInput
+	record  step.RecordRunInput
+	overfit step.OverfitInput
+}
+
+func (s *stages) called(ctx context.Context, stage string) error {
+	s.calls = append(s.calls, stage)
+	if s.queues == nil {
+		s.queues = map[string]string{}
+	}
+	s.queues[stage] = activity.GetInfo(ctx).TaskQueue
+	if s.fail == nil {
+		return nil
+	}
+	n := 0
+	for _, c := range s.calls {
+		if c == stage {
+			n++
+		}
+	}
+	return s.fail(stage, n)
+}
+
+func ref(name string) step.Ref { return step.Ref{Key: name, SHA256: "sha-" + name, Size: 1} }
+
+// stub registers a stage that answers out, after calling note.
+func stub[In, Out any](s *stages, r step.Registry, name step.Step[In, Out], out Out, note func(In)) {
+	name.Register(r, func(ctx context.Context, in In) (Out, error) {
+		if err := s.called(ctx, string(name)); err != nil {
+			return *new(Out), err
+		}
+		if note != nil {
+			note(in)
+		}
+		return out, nil
+	})
+}
+
+func (s *stages) register(r step.Registry) {
+	stub(s, r, step.Ingest, step.IngestResult{Dataset: ref("dataset"), Found: 303, Usable: 300, Quarantined: 3, Training: 240, Holdout: 60}, nil)
+	stub(s, r, step.Preprocess, step.PreprocessResult{Tensors: ref("tensors"), Training: 240, Holdout: 60}, nil)
+	step.Train.Register(r, func(ctx context.Context, in step.TrainInput) (step.TrainResult, error) {
+		if err := s.called(ctx, string(step.Train)); err != nil {
+			return step.TrainResult{}, err
+		}
+		s.trained = append(s.trained, in)
+		to := in.ToEpoch
+		if s.trainTo != nil {
+			to = s.trainTo(in)
+		}
+		name := fmt.Sprintf("after-%d", to)
+		return step.TrainResult{Checkpoint: ref(name), Curves: ref(name + ".curves"), Epoch: to, Step: int64(to) * 20}, nil
+	})
+	stub(s, r, step.Sample, step.SampleResult{Candidates: ref("candidates"), Count: 120}, nil)
+	stub(s, r, step.CheckOverfit, step.OverfitResult{Neighbours: ref("neighbours"), Accepted: 118, Rejected: 2}, func(in step.OverfitInput) { s.overfit = in })
+	stub(s, r, step.Assess, step.AssessResult{Verdict: s.verdict, Rules: []step.Rule{
+		{Name: "enough", Outcome: step.Pass, Reason: "300 images"},
+		{Name: "tail", Outcome: s.verdict, Reason: "12% of the candidates are nearer than the tail distance"},
+	}}, nil)
+	stub(s, r, step.Report, step.ReportResult{HTML: ref("html")}, nil)
+	stub(s, r, step.Publish, step.PublishResult{Release: "r1", Prefix: "releases/scratches/r1", ManifestSHA256: "m1", Images: 118, Sequence: 1},
+		func(in step.PublishInput) { s.publish = in })
+	stub(s, r, step.RecordRun, step.RecordRunResult{Record: ref("run.json"), Report: ref("report.html")}, func(in step.RecordRunInput) { s.record = in })
+}
+
+func input() AugmentInput {
+	r := spec.Quick()
+	r.Train.Epochs, r.Train.LegEpochs, r.Train.KeepCheckpoints = 12, 5, 2
+	return AugmentInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "p/"}, Recipe: r}
+}
+
+func start(t *testing.T, s *stages, in AugmentInput, arrange func(*testsuite.TestWorkflowEnvironment)) *testsuite.TestWorkflowEnvironment {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestWorkflowEnvironment()
+	env.RegisterWorkflowWithOptions(Augment, workflow.RegisterOptions{Name: AugmentName})
+	s.register(env)
+	if arrange != nil {
+		arrange(env)
+	}
+	env.ExecuteWorkflow(AugmentName, in)
+	require.True(t, env.IsWorkflowCompleted())
+	return env
+}
+
+func TestAugmentPublishesWhatPassed(t *testing.T) {
+	s := &stages{verdict: step.Pass}
+	env := start(t, s, input(), nil)
+	require.NoError(t, env.GetWorkflowError())
+	require.Equal(t, []string{"Ingest", "Preprocess", "Train", "Train", "Train", "Sample", "CheckOverfit", "Assess", "Report", "Publish", "RecordRun"}, s.calls)
+
+	var got AugmentResult
+	require.NoError(t, env.GetWorkflowResult(&got))
+	require.Equal(t, AugmentResult{
+		Verdict: step.Pass, Release: "r1", Prefix: "releases/scratches/r1", ManifestSHA256: "m1",
+		Report: ref("report.html"), Record: ref("run.json"), ImagesIn: 303, ImagesQuarantined: 3, ImagesPublished: 118,
+	}, got)
+	for stage, queue := range s.queues {
+		want := "default-test-taskqueue"
+		if stage == "Train" || stage == "Sample" {
+			want = step.TrainingQueue
+		}
+		require.Equal(t, want, queue, stage)
+	}
+	require.Equal(t, ref("after-12"), s.publish.Checkpoint)
+	require.Equal(t, ref("neighbours"), s.publish.Neighbours)
+	require.Equal(t, ref("html"), s.publish.Report.HTML)
+	require.Equal(t, ref("tensors"), s.overfit.Tensors)
+	require.Equal(t, "r1", s.record.Publish.Release)
+	require.Equal(t, "default-test-workflow-id", s.record.Outcome.Run.WorkflowID)
+	require.NotEmpty(t, s.record.Outcome.Run.RunID)
+
+	var names []string
+	for _, st := range s.record.Outcome.Times {
+		names = append(names, st.Stage)
+	}
+	require.Equal(t, []string{"Ingest", "Preprocess", "Train", "Sample", "CheckOverfit", "Assess", "Report", "Publish"}, names)
+}
+
+func TestAugmentSplitsTrainingIntoLegs(t *testing.T) {
+	s := &stages{verdict: step.Pass}
+	in := input()
+	in.Recipe.Train.Epochs, in.Recipe.Train.LegEpochs = 21, 5
+	require.NoError(t, start(t, s, in, nil).GetWorkflowError())
+	type leg struct {
+		from, to   int
+		checkpoint string
+		superseded []string
+	}
+	var legs []leg
+	for _, in := range s.trained {
+		l := leg{from: in.FromEpoch, to: in.ToEpoch, checkpoint: in.Checkpoint.Key}
+		for _, r := range in.Superseded {
+			l.superseded = append(l.superseded, r.Key)
+		}
+		require.Equal(t, ref("tensors"), in.Tensors)
+		if !in.Checkpoint.IsZero() {
+			require.Equal(t, in.Checkpoint.Key+".curves", in.Curves.Key)
+		}
+		legs = append(legs, l)
+	}
+	require.Equal(t, []leg{
+		{0, 5, "", nil},
+		{5, 10, "after-5", nil},
+		{10, 15, "after-10", []string{"after-5"}},
+		{15, 20, "after-15", []string{"after-10"}},
+		{20, 21, "after-20", []string{"after-15"}},
+	}, legs)
+}
+
+func TestSplitKeepsWhatARetryNeeds(t *testing.T) {
+	a, b, c := ref("a"), ref("b"), ref("c")
+	for _, tt := range []struct {
+		stored     []step.Ref
+		keep       int
+		stay, gone int
+	}{
+		{nil, 2, 0, 0}, {[]step.Ref{a}, 2, 1, 0}, {[]step.Ref{a, b}, 2, 1, 1}, {[]step.Ref{a, b, c}, 2, 1, 2},
+		{[]step.Ref{a}, 1, 1, 0}, {[]step.Ref{a, b}, 0, 1, 1}, {[]step.Ref{a, b, c}, 9, 3, 0},
+	} {
+		stay, gone := split(tt.stored, tt.keep)
+		require.Len(t, stay, tt.stay, "%v", tt)
+		require.Len(t, gone, tt.gone, "%v", tt)
+		if len(tt.stored) > 0 {
+			require.Equal(t, tt.stored[len(tt.stored)-1], stay[len(stay)-1])
+		}
+	}
+}
+
+func TestAugmentTakesALaterStateThanAsked(t *testing.T) {
+	s := &stages{verdict: step.Pass, trainTo: func(in step.TrainInput) int { return in.Recipe.Train.Epochs }}
+	require.NoError(t, start(t, s, input(), nil).GetWorkflowError())
+	require.Len(t, s.trained, 1)
+	require.Equal(t, ref("after-12"), s.publish.Checkpoint)
+}
+
+func TestAugmentRefusesALegThatStoppedShort(t *testing.T) {
+	s := &stages{verdict: step.Pass, trainTo: func(in step.TrainInput) int { return in.FromEpoch }}
+	err := start(t, s, input(), nil).GetWorkflowError()
+	require.ErrorContains(t, err, "training stopped after epoch 0")
+	require.Len(t, s.trained, 1)
+}
+
+func TestAugmentPublishesNothingElse(t *testing.T) {
+	for _, verdict := range []string{step.Fail, step.Inconclusive, "", "PASS"} {
+		t.Run("verdict "+verdict, func(t *testing.T) {
+			s := &stages{verdict: verdict}
+			env := start(t, s, input(), nil)
+			require.NoError(t, env.GetWorkflowError())
+			require.NotContains(t, s.calls, "Publish")
+			require.Equal(t, []string{"Report", "RecordRun"}, s.calls[len(s.calls)-2:])
+			var got AugmentResult
+			require.NoError(t, env.GetWorkflowResult(&got))
+			require.Equal(t, verdict, got.Verdict)
+			require.Empty(t, got.Release+got.Prefix+got.ManifestSHA256)
+			require.Zero(t, got.ImagesPublished)
+			require.Equal(t, ref("report.html"), got.Report)
+			require.Equal(t, []string{"tail: 12% of the candidates are nearer than the tail distance"}, got.Reasons)
+			require.Equal(t, verdict, s.record.Verdict)
+		})
+	}
+}
+
+func TestAugmentRetriesWhatPasses(t *testing.T) {
+	s := &stages{verdict: step.Pass, fail: func(stage string, call int) error {
+		if call <= 3 && (stage == "Ingest" || stage == "Train" || stage == "Publish") {
+			return errors.New("connection refused")
+		}
+		return nil
+	}}
+	env := start(t, s, input(), nil)
+	require.NoError(t, env.GetWorkflowError())
+	n := 0
+	for _, c := range s.calls {
+		if c == "Publish" {
+			n++
+		}
+	}
+	require.Equal(t, 4, n)
+}
+
+func TestAugmentFailsWithTheStagesType(t *testing.T) {
+	for _, kind := range permanent {
+		t.Run(kind, func(t *testing.T) {
+			s := &stages{verdict: step.Pass, fail: func(stage string, _ int) error {
+				if stage == "Train" {
+					// Retryable as such: the workflow's policy knows the type.
+					return temporal.NewApplicationError("losses are NaN", kind)
+				}
+				return nil
+			}}
+			env := start(t, s, input(), nil)
+			var app *temporal.ApplicationError
+			require.ErrorAs(t, env.GetWorkflowError(), &app)
+			require.Equal(t, kind, app.Type())
+			require.Equal(t, "Train: losses are NaN", app.Message())
+			require.Equal(t, []string{"Ingest", "Preprocess", "Train"}, s.calls)
+			status := query(t, env)
+			require.Equal(t, "Train", status.Stage)
+		})
+	}
+}
+
+func TestAugmentRefusesInputNoStageCouldUse(t *testing.T) {
+	for field, spoil := range map[string]func(*AugmentInput){
+		"class":                   func(in *AugmentInput) { in.Class = "" },
+		"recipe.train.epochs":     func(in *AugmentInput) { in.Recipe.Train.Epochs = 0 },
+		"recipe.train.leg_epochs": func(in *AugmentInput) { in.Recipe.Train.LegEpochs = -1 },
+	} {
+		t.Run(field, func(t *testing.T) {
+			s, in := &stages{}, input()
+			spoil(&in)
+			err := start(t, s, in, nil).GetWorkflowError()
+			var app *temporal.ApplicationError
+			require.ErrorAs(t, err, &app)
+			require.Equal(t, step.ErrBadInput, app.Type())
+			require.Contains(t, app.Message(), field+":")
+			require.Empty(t, s.calls)
+		})
+	}
+}
+
+func query(t *testing.T, env *testsuite.TestWorkflowEnvironment) Status {
+	t.Helper()
+	val, err := env.QueryWorkflow(StatusQuery)
+	require.NoError(t, err)
+	var s Status
+	require.NoError(t, val.Get(&s))
+	return s
+}
+
+func TestAugmentTellsItsStatus(t *testing.T) {
+	s := &stages{verdict: step.Pass}
+	var seen []string
+	var env *testsuite.TestWorkflowEnvironment
+	s.fail = func(stage string, _ int) error {
+		st := query(t, env)
+		seen = append(seen, fmt.Sprintf("%s %d/%d %s", st.Stage, st.Epoch, st.Epochs, st.Verdict))
+		return nil
+	}
+	start(t, s, input(), func(e *testsuite.TestWorkflowEnvironment) { env = e })
+	require.Equal(t, []string{
+		"Ingest 0/12 ", "Preprocess 0/12 ", "Train 0/12 ", "Train 5/12 ", "Train 10/12 ",
+		"Sample 12/12 ", "CheckOverfit 12/12 ", "Assess 12/12 ", "Report 12/12 pass", "Publish 12/12 pass", "RecordRun 12/12 pass",
+	}, seen)
+	last := query(t, env)
+	require.Equal(t, "Done", last.Stage)
+	require.Equal(t, "r1", last.Release)
+	require.Equal(t, int64(240), last.Step)
+	require.Len(t, last.StagesDone, 9)
+}
+
+func TestAugmentSetsSearchAttributes(t *testing.T) {
+	s := &stages{verdict: step.Pass}
+	got := map[string]string{}
+	env := start(t, s, input(), func(env *testsuite.TestWorkflowEnvironment) {
+		env.OnUpsertTypedSearchAttributes(matchAll(got)).Return(nil)
+	})
+	require.NoError(t, env.GetWorkflowError())
+	require.Equal(t, map[string]string{
+		"DefectClass": "scratches", "Stage": "Done", "Verdict": step.Pass, "DatasetDigest": "sha-dataset", "Release": "r1",
+	}, got)
+	for name, kind := range SearchAttributes() {
+		require.Contains(t, got, name)
+		require.Equal(t, "Keyword", kind)
+	}
+}
+
+func TestAugmentContinuesAsNewBetweenLegs(t *testing.T) {
+	s, in := &stages{verdict: step.Pass}, input()
+	in.Recipe.Train.Epochs, in.Recipe.Train.LegEpochs = 100_000, 1
+	// The history grows long after the third leg.
+	var env *testsuite.TestWorkflowEnvironment
+	s.trainTo = func(in step.TrainInput) int {
+		if len(s.trained) == 3 {
+			env.SetContinueAsNewSuggested(true)
+		}
+		return in.ToEpoch
+	}
+	env = start(t, s, in, func(e *testsuite.TestWorkflowEnvironment) { env = e })
+	var again *workflow.ContinueAsNewError
+	require.ErrorAs(t, env.GetWorkflowError(), &again)
+	require.Len(t, s.trained, 3)
+	require.Less(t, again.Input.Size(), 64<<10)
+	firstRun := s.trained[0].Run
+
+	var next AugmentInput
+	require.NoError(t, json.Unmarshal(again.Input.Payloads[0].Data, &next))
+	next.Recipe.Train.Epochs = 5
+	s.calls, s.trainTo = nil, nil
+	env = start(t, s, next, nil)
+	require.NoError(t, env.GetWorkflowError())
+	require.Equal(t, []string{"Train", "Train", "Sample"}, s.calls[:3], "stages before training are not repeated")
+	require.Equal(t, 3, s.trained[3].FromEpoch)
+	require.Equal(t, ref("after-3"), s.trained[3].Checkpoint)
+	require.Equal(t, []step.Ref{ref("after-2")}, s.trained[3].Superseded)
+	require.Equal(t, firstRun, s.trained[3].Run)
+	require.Equal(t, ref("dataset"), s.publish.Dataset)
+	require.Equal(t, "Ingest", s.record.Outcome.Times[0].Stage)
+}
+
+func TestAugmentEndsCanceled(t *testing.T) {
+	s := &stages{verdict: step.Pass}
+	var env *testsuite.TestWorkflowEnvironment
+	s.fail = func(stage string, _ int) error {
+		if stage == "Sample" {
+			env.CancelWorkflow()
+			return temporal.NewCanceledError()
+		}
+		return nil
+	}
+	env = start(t, s, input(), func(e *testsuite.TestWorkflowEnvironment) { env = e })
+	require.True(t, temporal.IsCanceledError(env.GetWorkflowError()), "%v", env.GetWorkflowError())
+	require.Equal(t, "Sample", s.calls[len(s.calls)-1])
+}
+
+func TestEveryStageIsBoundedAndKnowsPermanentFailures(t *testing.T) {
+	for _, o := range []workflow.ActivityOptions{short("s"), training("t")} {
+		require.NotZero(t, o.StartToCloseTimeout)
+		require.NotZero(t, o.HeartbeatTimeout)
+		require.True(t, o.WaitForCancellation)
+		require.NotZero(t, o.RetryPolicy.MaximumAttempts)
+		require.Contains(t, o.RetryPolicy.NonRetryableErrorTypes, step.ErrDiverged)
+	}
+}

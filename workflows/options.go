@@ -1,0 +1,51 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/defectforge/defectforge/activities/step"
+)
+
+// permanent are the failures that no retry mends.
+var permanent = []string{
+	step.ErrBadInput, step.ErrTooFewImages, step.ErrDiverged,
+	step.ErrCorrupt, step.ErrReleaseConflict, step.ErrCheckpointForeign,
+}
+
+// retry waits out an outage of the store or the disk for several hours: the
+// interval stays at a minute after the first seven attempts. Attempts are
+// counted, not time, so that a machine that was switched off for a week goes on
+// where it was.
+func retry(attempts int32) *temporal.RetryPolicy {
+	return &temporal.RetryPolicy{
+		InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute,
+		MaximumAttempts: attempts, NonRetryableErrorTypes: permanent,
+	}
+}
+
+// short is for stages that mostly wait for the store.
+func short(summary string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		StartToCloseTimeout: 6 * time.Hour,
+		HeartbeatTimeout:    30 * time.Second,
+		WaitForCancellation: true,
+		RetryPolicy:         retry(250),
+		Summary:             summary,
+	}
+}
+
+// training is for stages that compute, on workers of their own. The heartbeat
+// is short because a retry of a killed leg waits for it.
+func training(summary string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue:           step.TrainingQueue,
+		StartToCloseTimeout: 72 * time.Hour,
+		HeartbeatTimeout:    10 * time.Second,
+		WaitForCancellation: true,
+		RetryPolicy:         retry(1000),
+		Summary:             summary,
+	}
+}

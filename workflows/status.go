@@ -1,0 +1,106 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/defectforge/defectforge/activities/step"
+)
+
+// StatusQuery is the query that answers with a Status.
+const StatusQuery = "status"
+
+// stageDone is the stage of a run that has ended.
+const stageDone = "Done"
+
+// The search attributes of a run, all of them keywords. A namespace must know
+// them before the first run starts.
+var (
+	DefectClass   = temporal.NewSearchAttributeKeyKeyword("DefectClass")
+	Stage         = temporal.NewSearchAttributeKeyKeyword("Stage")
+	Verdict       = temporal.NewSearchAttributeKeyKeyword("Verdict")
+	DatasetDigest = temporal.NewSearchAttributeKeyKeyword("DatasetDigest")
+	Release       = temporal.NewSearchAttributeKeyKeyword("Release")
+)
+
+// SearchAttributes maps the name of each search attribute of a run to its type.
+func SearchAttributes() map[string]string {
+	m := make(map[string]string)
+	for _, k := range []temporal.SearchAttributeKeyKeyword{DefectClass, Stage, Verdict, DatasetDigest, Release} {
+		m[k.GetName()] = k.GetValueType().String()
+	}
+	return m
+}
+
+// Status is how far a run has come.
+type Status struct {
+	Class string `json:"class"`
+	// Stage is the running stage's name, the failed one's, or "Done".
+	Stage      string           `json:"stage"`
+	Epoch      int              `json:"epoch"` // epochs done
+	Epochs     int              `json:"epochs"`
+	Step       int64            `json:"step"` // training steps done
+	Verdict    string           `json:"verdict"`
+	Release    string           `json:"release"`
+	StagesDone []step.StageTime `json:"stages_done"`
+}
+
+// enter names the stage that begins.
+func (a *augmentation) enter(ctx workflow.Context, stage string) error {
+	if a.status.Stage == stage {
+		return nil
+	}
+	a.status.Stage = stage
+	if err := workflow.UpsertTypedSearchAttributes(ctx, DefectClass.ValueSet(a.in.Class), Stage.ValueSet(stage)); err != nil {
+		return fmt.Errorf("set search attribute %s: %w", Stage.GetName(), err)
+	}
+	if stage == stageDone {
+		a.describe(ctx, "")
+	}
+	return nil
+}
+
+// describe writes the markdown that the web UI shows above the history.
+func (a *augmentation) describe(ctx workflow.Context, doing string) {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	o := a.outcome
+	line("### %s, recipe %s", a.in.Class, a.in.Recipe.Name)
+	if doing != "" {
+		line("**%s**: %s\n", a.status.Stage, doing)
+	} else {
+		line("**%s**\n", a.status.Stage)
+	}
+	if o.Ingest.Found > 0 {
+		line("- images: %d found, %d usable, %d quarantined; %d for training, %d held out",
+			o.Ingest.Found, o.Ingest.Usable, o.Ingest.Quarantined, o.Ingest.Training, o.Ingest.Holdout)
+		line("- data set: `%s`", o.Ingest.Dataset.SHA256)
+	}
+	if t := o.Train; t.Epoch > 0 {
+		line("- training: epoch %d of %d, step %d, losses real %.3f fake %.3f generator %.3f, D(x) %.2f, D(G(z)) %.2f",
+			t.Epoch, a.status.Epochs, t.Step, t.LossReal, t.LossFake, t.LossG, t.DReal, t.DFake)
+	}
+	if o.Check.Accepted+o.Check.Rejected > 0 {
+		line("- candidates: %d accepted, %d rejected", o.Check.Accepted, o.Check.Rejected)
+	}
+	if o.Assess.Verdict != "" {
+		line("- verdict: **%s**", o.Assess.Verdict)
+		for _, r := range o.Assess.Rules {
+			if r.Outcome != step.Pass {
+				line("  - %s: %s", r.Name, r.Reason)
+			}
+		}
+	}
+	if a.record.Report.Key != "" {
+		line("- report: `%s`", a.record.Report.Key)
+	} else if a.report.HTML.Key != "" {
+		line("- report: `%s`", a.report.HTML.Key)
+	}
+	if a.publish.Release != "" {
+		line("- release: `%s`, manifest `%s`", a.publish.Prefix, a.publish.ManifestSHA256)
+	}
+	workflow.SetCurrentDetails(ctx, b.String())
+}
