@@ -22,6 +22,9 @@ type AugmentInput struct {
 	Class  string      `json:"class"`
 	Source step.Source `json:"source"`
 	Recipe spec.Recipe `json:"recipe"`
+	// TrainingQueue is the task queue of the stages that compute; empty means
+	// step.TrainingQueue.
+	TrainingQueue string `json:"training_queue,omitempty"`
 	// Progress is what an earlier execution of the same run has done. Only a
 	// run that continues as new sets it.
 	Progress *Progress `json:"progress,omitempty"`
@@ -163,7 +166,7 @@ func (a *augmentation) train(ctx workflow.Context) error {
 		done := a.outcome.Train
 		to := min(done.Epoch+recipe.Train.LegEpochs, recipe.Train.Epochs)
 		keep, superseded := split(a.checkpoints, recipe.Train.KeepCheckpoints)
-		out, err := run(ctx, a, step.Train, training(fmt.Sprintf("epochs %d-%d of %d", done.Epoch+1, to, recipe.Train.Epochs)),
+		out, err := run(ctx, a, step.Train, a.computing(fmt.Sprintf("epochs %d-%d of %d", done.Epoch+1, to, recipe.Train.Epochs)),
 			step.TrainInput{
 				Run: a.outcome.Run, Tensors: a.outcome.Preprocess.Tensors, Recipe: recipe,
 				FromEpoch: done.Epoch, ToEpoch: to,
@@ -193,7 +196,7 @@ func split(stored []step.Ref, keep int) (stay, superseded []step.Ref) {
 // judge draws candidates and decides about them.
 func (a *augmentation) judge(ctx workflow.Context) error {
 	o, r, err := &a.outcome, a.in.Recipe, error(nil)
-	o.Sample, err = run(ctx, a, step.Sample, training(fmt.Sprintf("%d candidates", r.Sample.Count)),
+	o.Sample, err = run(ctx, a, step.Sample, a.computing(fmt.Sprintf("%d candidates", r.Sample.Count)),
 		step.SampleInput{Checkpoint: o.Train.Checkpoint, Recipe: r})
 	if err != nil {
 		return err

@@ -146,6 +146,15 @@ func TestAugmentPublishesWhatPassed(t *testing.T) {
 	require.Equal(t, []string{"Ingest", "Preprocess", "Train", "Sample", "CheckOverfit", "Assess", "Report", "Publish"}, names)
 }
 
+func TestAugmentTrainsOnTheQueueItIsGiven(t *testing.T) {
+	s, in := &stages{verdict: step.Pass}, input()
+	in.TrainingQueue = "gpu"
+	require.NoError(t, start(t, s, in, nil).GetWorkflowError())
+	require.Equal(t, "gpu", s.queues["Train"])
+	require.Equal(t, "gpu", s.queues["Sample"])
+	require.Equal(t, "default-test-taskqueue", s.queues["Publish"])
+}
+
 func TestAugmentSplitsTrainingIntoLegs(t *testing.T) {
 	s := &stages{verdict: step.Pass}
 	in := input()
@@ -384,7 +393,7 @@ func TestAugmentEndsCanceled(t *testing.T) {
 }
 
 func TestEveryStageIsBoundedAndKnowsPermanentFailures(t *testing.T) {
-	for _, o := range []workflow.ActivityOptions{short("s"), training("t")} {
+	for _, o := range []workflow.ActivityOptions{short("s"), (&augmentation{}).computing("t")} {
 		require.NotZero(t, o.StartToCloseTimeout)
 		require.NotZero(t, o.HeartbeatTimeout)
 		require.True(t, o.WaitForCancellation)

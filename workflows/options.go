@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -37,11 +38,11 @@ func short(summary string) workflow.ActivityOptions {
 	}
 }
 
-// training is for stages that compute, on workers of their own. The heartbeat
+// computing is for stages that compute, on workers of their own. The heartbeat
 // is short because a retry of a killed leg waits for it.
-func training(summary string) workflow.ActivityOptions {
+func (a *augmentation) computing(summary string) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
-		TaskQueue:           step.TrainingQueue,
+		TaskQueue:           cmp.Or(a.in.TrainingQueue, step.TrainingQueue),
 		StartToCloseTimeout: 72 * time.Hour,
 		HeartbeatTimeout:    10 * time.Second,
 		WaitForCancellation: true,
