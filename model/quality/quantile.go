@@ -1,0 +1,36 @@
+package quality
+
+import (
+	"math"
+	"slices"
+)
+
+// Quantile is the q-quantile of values, q in [0,1]: of the sorted values, the
+// one at position q (n-1), linearly interpolated between its neighbours
+// (Hyndman and Fan's type 7, the default of numpy and R). NaN for no values.
+func Quantile(values []float64, q float64) float64 {
+	if len(values) == 0 || math.IsNaN(q) {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	at := min(max(q, 0), 1) * float64(len(sorted)-1)
+	low := int(at)
+	if low == len(sorted)-1 || sorted[low] == sorted[low+1] {
+		return sorted[low]
+	}
+	return sorted[low] + float64((at-float64(low))*(sorted[low+1]-sorted[low]))
+}
+
+// ShareBelow is the share of values smaller than at, 0 for no values.
+func ShareBelow(values []float64, at float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	n := 0
+	for _, v := range values {
+		if v < at {
+			n++
+		}
+	}
+	return float64(n) / float64(len(values))
+}
