@@ -204,18 +204,18 @@ func mutual(ofA, ofB []int64, a, b planes, same bool) {
 // row of b, in parallel over a's rows. visit gets one row's sums, which it may
 // not keep; it is called once for each row, from several goroutines.
 func squares(a, b planes, visit func(row int, sums []int64)) {
-	const rows = 16 // of a at a time: they stay in the cache while b passes by
+	const block = 16 // rows of a at a time: they stay in the cache while b passes by
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for from := 0; from < a.n; from += rows {
+	for from := 0; from < a.n; from += block {
 		group.Go(func() error {
-			end := min(from+rows, a.n)
-			sums := make([]int64, rows*b.n)
+			end := min(from+block, a.n)
+			sums := make([]int64, block*b.n)
 			for j := 0; j < b.n; j += 2 {
 				j1 := min(j+1, b.n-1)
 				for i := from; i < end; i += 2 {
 					i1 := min(i+1, end-1)
-					p00, p01, p10, p11 := products(a.row(i), a.row(i1), b.row(j), b.row(j1))
+					p00, p01, p10, p11 := products(&a.rows[i], &a.rows[i1], &b.rows[j], &b.rows[j1])
 					sums[(i-from)*b.n+j] = a.squares[i] + b.squares[j] - 2*p00
 					sums[(i-from)*b.n+j1] = a.squares[i] + b.squares[j1] - 2*p01
 					sums[(i1-from)*b.n+j] = a.squares[i1] + b.squares[j] - 2*p10
