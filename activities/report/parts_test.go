@@ -1,0 +1,144 @@
+package report
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"image/jpeg"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestCurvesAreMeansOfAllSteps(t *testing.T) {
+	for _, n := range []int{1, maxPoints, maxPoints + 1, 1500, 123457} {
+		points, per := ramp(n).Sampled()
+		require.LessOrEqual(t, len(points), maxPoints)
+		require.Equal(t, n, points[len(points)-1].Step)
+		var sum float64
+		from := 0
+		for _, p := range points {
+			sum += p.LossReal * float64(p.Step-from)
+			from = p.Step
+		}
+		require.InDelta(t, float64(n-1)/2, sum/float64(n), 1e-6*float64(n)) // the mean of all steps
+		require.Equal(t, (n+maxPoints-1)/maxPoints, per)
+	}
+	points, per := Curves{}.Sampled()
+	require.Empty(t, points)
+	require.Zero(t, per)
+}
+
+func TestChartsUseThePagesColours(t *testing.T) {
+	d, pics := complete(t, 120)
+	page, root := render(t, d, pics)
+	svgs := tags(root, "svg")
+	require.Len(t, svgs, 3)
+	for _, svg := range svgs {
+		require.NotEmpty(t, attr(svg, "aria-label"))
+		require.Equal(t, "img", attr(svg, "role"))
+		require.NotEmpty(t, tags(svg, "path"))
+	}
+	from := strings.Index(page, "<svg")
+	require.NotContains(t, page[from:strings.LastIndex(page, "</svg>")], ":#0", "a stand-in colour was left")
+	for _, name := range []string{"text", "grid", "mark", "tail", "1", "2", "3"} {
+		require.Contains(t, page, "var(--ink-"+name+")")
+		require.Contains(t, page, "--ink-"+name+": #")
+	}
+}
+
+func TestChartsBearOddNumbers(t *testing.T) {
+	for name, set := range map[string]struct {
+		d          Distances
+		candidates []float64
+	}{
+		"all equal":     {Distances{RejectAt: 3, TailAt: 3, RealNearest: []float64{3, 3}}, []float64{3}},
+		"no candidates": {Distances{RejectAt: 1, TailAt: 2, RealNearest: []float64{1, 2, 3}}, nil},
+		"no real":       {Distances{}, []float64{0, 1}},
+		"far apart":     {Distances{RejectAt: 1e-9, TailAt: 1e9, RealNearest: []float64{5}}, []float64{7}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := distanceChart(&set.d, set.candidates)
+			require.NoError(t, err)
+			require.NotContains(t, string(c.SVG), "NaN")
+			require.NotContains(t, string(c.SVG), "Inf")
+		})
+	}
+	c, err := lossChart(&Training{Points: []Point{{Step: 1, LossReal: math.NaN(), LossG: math.Inf(1)}, {Step: 2}}})
+	require.NoError(t, err)
+	require.NotContains(t, string(c.SVG), "NaN")
+}
+
+func TestHistogramHoldsEveryValue(t *testing.T) {
+	values := []float64{0, 0.1, 1, 1.999, 2}
+	h := histogram(values, 0, 2, 2)
+	require.InDelta(t, 40, h.Bins[0].Weight, 1e-9)
+	require.InDelta(t, 60, h.Bins[1].Weight, 1e-9)
+}
+
+func TestPageStaysSmall(t *testing.T) {
+	d, pics := complete(t, 120)
+	for i := range pics.Candidates {
+		pics.Candidates[i] = picture(t, 256, 256, i) // noise, the worst for PNG
+	}
+	pics.Sheet = picture(t, 2000, 3000, 5)
+	page, root := render(t, d, pics)
+	require.Less(t, len(page), 8<<20)
+	imgs := tags(root, "img")
+	src := attr(imgs[0], "src")
+	require.True(t, strings.HasPrefix(src, "data:image/jpeg;base64,"))
+	cfg, err := jpeg.DecodeConfig(base64.NewDecoder(base64.StdEncoding, strings.NewReader(strings.TrimPrefix(src, "data:image/jpeg;base64,"))))
+	require.NoError(t, err)
+	require.Equal(t, 256, cfg.Width)
+	require.Equal(t, "2000", attr(imgs[len(imgs)-1], "width"))
+}
+
+func TestLongListsAreCutOnThePageOnly(t *testing.T) {
+	d, pics := complete(t, 12)
+	for i := range maxRows + 7 {
+		d.Intake.Quarantine = append(d.Intake.Quarantine, Quarantine{fmt.Sprintf("x%d", i), "r"})
+	}
+	_, root := render(t, d, pics)
+	require.Contains(t, text(byID(t, root, "intake")), "And 9 more in the JSON report.")
+	raw, err := d.JSON()
+	require.NoError(t, err)
+	var twin Data
+	require.NoError(t, json.Unmarshal(raw, &twin))
+	require.Len(t, twin.Intake.Quarantine, maxRows+9)
+}
+
+func TestABrokenPictureIsAnError(t *testing.T) {
+	d, pics := complete(t, 2)
+	pics.Candidates[1] = []byte("no PNG")
+	_, err := d.HTML(pics)
+	require.ErrorContains(t, err, "candidate 1")
+}
+
+func TestNumbers(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0", 1500: "1,500", -3: "-3", 0.0416666: "0.04167", 0.09: "0.09", 12.5: "12.5", 999.96: "1000",
+		1234.5: "1234", 1e-7: "1.000e-07", 12345678.5: "1.235e+07",
+	} {
+		require.Equal(t, want, number(v), "%v", v)
+	}
+	for v, want := range map[float64]string{0.04: "0.0 s", 9.94: "9.9 s", 59.7: "1 min 0 s", 411.7: "6 min 52 s", 7380: "2 h 3 min"} {
+		require.Equal(t, want, duration(v))
+	}
+}
+
+func TestSettingsKeepTheirOrderAndNames(t *testing.T) {
+	type inner struct {
+		B uint64    `json:"b"`
+		L []float64 `json:"l"`
+	}
+	got, err := flatten(struct {
+		Z string `json:"z"`
+		A inner  `json:"a"`
+	}{"x", inner{1 << 63, []float64{1, 2}}})
+	require.NoError(t, err)
+	require.Equal(t, []Setting{
+		{"z", json.RawMessage(`"x"`)}, {"a.b", json.RawMessage(`9223372036854775808`)}, {"a.l", json.RawMessage(`[1,2]`)},
+	}, got)
+}

@@ -1,0 +1,91 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// picture is a PNG of the given size whose pixels depend on seed.
+func picture(t *testing.T, w, h, seed int) []byte {
+	t.Helper()
+	img := image.NewGray(image.Rect(0, 0, w, h))
+	state := uint32(seed)*2654435761 + 1
+	for i := range img.Pix {
+		state = state*1664525 + 1013904223
+		img.Pix[i] = uint8(state >> 24)
+	}
+	img.SetGray(0, 0, color.Gray{Y: uint8(seed)})
+	var buf bytes.Buffer
+	require.NoError(t, png.Encode(&buf, img))
+	return buf.Bytes()
+}
+
+// complete is the Data of a run that went through, with count candidates of
+// which every tenth is rejected, and their pictures.
+func complete(t *testing.T, count int) (Data, Pictures) {
+	t.Helper()
+	d, err := New("scratches", spec.Quick())
+	require.NoError(t, err)
+	d.Decision = &Decision{
+		Verdict: step.Pass, Scope: "Only copying was judged.",
+		Rules: []step.Rule{
+			{Name: "published", Value: 108, Threshold: 8, Outcome: step.Pass, Reason: "enough were accepted"},
+			{Name: "tail", Value: 0.0416666, Threshold: 0.09, Outcome: step.Pass, Reason: "few are near"},
+		},
+	}
+	d.Intake = &Intake{
+		Found: 305, Usable: 298, Quarantined: 2, Duplicates: 1, NearDuplicates: 4, Groups: 171, Training: 239, Holdout: 59,
+		Quarantine:    []Quarantine{{"notes.txt", "not an image"}, {"cut.jpg", "unexpected end"}},
+		DuplicateList: []Duplicate{{"b.jpg", "a.jpg", "exact"}},
+	}
+	pics := Pictures{Candidates: map[int][]byte{}, Sheet: picture(t, 300, 200, 99)}
+	d.Samples = &Samples{Checked: true}
+	for i := range count {
+		c := Candidate{Index: i, SHA256: fmt.Sprintf("%064x", i+1), Size: 100, Accepted: i%10 != 3}
+		at := 20 + float64(i%17)/3
+		if !c.Accepted {
+			c.Reason, at = "too near to a real image", 5+float64(i)/7
+		}
+		c.Nearest = []Neighbour{{Name: fmt.Sprintf("real_%d.jpg", i), SHA256: "ab", Distance: at, Split: "training"}}
+		d.Samples.Images = append(d.Samples.Images, c)
+		pics.Candidates[i] = picture(t, 16, 16, i)
+	}
+	d.Distance = &Distances{
+		Real: 298, Accepted: 108, Rejected: 12, RejectAt: 9.123456, TailAt: 11.5, TailShare: 0.0416666, Nearest: 5.428571,
+		RealNearest: []float64{9, 12.5, 17, 18, 18.5, 21, 30},
+	}
+	d.Training = &Training{
+		Epochs: 75, Steps: 1500, StepsPerEpoch: 20,
+		LossReal: 0.4321987, LossFake: 0.3, LossG: 2.5, DReal: 0.8, DFake: 0.2,
+	}
+	d.Training.Points, d.Training.PointSteps = ramp(1500).Sampled()
+	d.Run = &Run{
+		WorkflowID: "augment-scratches-feedfacecafe", RunID: "0198-run-id",
+		Source: step.Source{Bucket: "in", Prefix: "sources/scratches/1/"}, ImagesPerSecond: 41.5,
+		Times: []step.StageTime{{Stage: "Ingest", Seconds: 2.25}, {Stage: "Train", Seconds: 411.7}},
+	}
+	d.Digests = append(d.Digests, Digest{Name: "Data set", SHA256: "d5" + fmt.Sprintf("%062x", 7), Size: 4096})
+	return d, pics
+}
+
+// ramp are curves whose values tell their step.
+func ramp(n int) Curves {
+	var c Curves
+	for i := range n {
+		c.LossReal = append(c.LossReal, float32(i))
+		c.LossFake = append(c.LossFake, 0.5)
+		c.LossG = append(c.LossG, 2)
+		c.DReal = append(c.DReal, 0.75)
+		c.DFake = append(c.DFake, 0.25)
+	}
+	return c
+}
