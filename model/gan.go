@@ -1,0 +1,225 @@
+// Package model is the GAN: New, Step, Save, Load and a Sampler. It knows the
+// DCGAN with spectral norm, its training step and its checkpoints, and nothing
+// of stores or workflows. Results are a function of recipe, seed and images
+// alone, on any number of threads.
+package model
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/defectforge/defectforge/model/graph"
+	"github.com/defectforge/defectforge/model/kernel"
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// Errors of this package, to be matched with errors.Is.
+var (
+	// ErrNotFinite: training has left the finite numbers. The GAN is of no use
+	// any more; an earlier checkpoint is.
+	ErrNotFinite = errors.New("not finite")
+	// ErrForeign: the checkpoint belongs to another recipe.
+	ErrForeign = errors.New("checkpoint of another recipe")
+)
+
+const adamEpsilon = 1e-8
+
+// Losses are one step's mean cross entropies, and the mean probabilities that
+// the discriminator gives real and generated images, both before its update.
+type Losses struct{ Real, Fake, G, DReal, DFake float64 }
+
+// GAN is a generator and a discriminator in training. It is not safe for
+// concurrent use.
+type GAN struct {
+	recipe                   spec.Recipe
+	generator, discriminator *learner
+	steps                    int64
+	workspace                *graph.Workspace
+	trainers                 map[int]*graph.Trainer // by batch size
+	latents                  []float32
+	sums                     [][]float32 // the discriminator's gradients on real and fake
+}
+
+// learner is a network and its Adam state.
+type learner struct {
+	net             *graph.Net
+	params          []*graph.Tensor
+	mean, meanOfSqr [][]float32
+	rate            float64
+}
+
+func newLearner(net *graph.Net, rate float64) *learner {
+	l := &learner{net: net, params: net.Params(), rate: rate}
+	l.mean, l.meanOfSqr = like(l.params), like(l.params)
+	return l
+}
+
+func like(tensors []*graph.Tensor) [][]float32 {
+	out := make([][]float32, len(tensors))
+	for i, t := range tensors {
+		out[i] = make([]float32, len(t.Data))
+	}
+	return out
+}
+
+// update is step t, from 1, of Adam.
+func (l *learner) update(grads [][]float32, r spec.Train, t int64) {
+	for i, p := range l.params {
+		kernel.Adam(p.Data, l.mean[i], l.meanOfSqr[i], grads[i], l.rate, r.Beta1, r.Beta2, t, adamEpsilon)
+	}
+}
+
+// New makes the recipe's networks with weights drawn from its seed.
+func New(r spec.Recipe) (*GAN, error) {
+	g, err := blank(r)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range g.learners() {
+		initialize(l.net, r)
+	}
+	return g, nil
+}
+
+// blank is a GAN whose arrays are still to be filled.
+func blank(r spec.Recipe) (*GAN, error) {
+	if err := check(r); err != nil {
+		return nil, err
+	}
+	g := &GAN{recipe: r, workspace: graph.NewWorkspace(), trainers: map[int]*graph.Trainer{}}
+	g.generator = newLearner(graph.NewGenerator(r.Model.Latent, r.Model.GeneratorDepth), r.Train.GeneratorRate)
+	g.discriminator = newLearner(graph.NewDiscriminator(r.Model.DiscriminatorDepth), r.Train.DiscriminatorRate)
+	g.sums = like(g.discriminator.params)
+	return g, nil
+}
+
+func check(r spec.Recipe) error {
+	m := r.Model
+	for _, f := range []struct {
+		name  string
+		value int
+		low   int
+	}{
+		{"latent", m.Latent, 1},
+		{"generator_depth", m.GeneratorDepth, 1},
+		{"discriminator_depth", m.DiscriminatorDepth, 1},
+	} {
+		if f.value < f.low || f.value > 1024 {
+			return fmt.Errorf("recipe: model.%s is %d; choose %d to 1024", f.name, f.value, f.low)
+		}
+	}
+	if m.InitialWeights != spec.InitDCGAN && m.InitialWeights != spec.InitPyTorch {
+		return fmt.Errorf("recipe: model.initial_weights is %q; choose %q or %q",
+			m.InitialWeights, spec.InitDCGAN, spec.InitPyTorch)
+	}
+	return nil
+}
+
+func (g *GAN) learners() []*learner { return []*learner{g.generator, g.discriminator} }
+
+// Steps is the number of steps done.
+func (g *GAN) Steps() int64 { return g.steps }
+
+// Close frees what the graphs hold. The GAN is of no use afterwards.
+func (g *GAN) Close() {
+	for _, t := range g.trainers {
+		t.Close()
+	}
+	clear(g.trainers)
+}
+
+// Step trains one step on real, a batch (n,3,128,128) in [-1,1] of at least
+// spec.MinBatch images. Latents are drawn from the recipe's seed and the number
+// of the step. After an error, ErrNotFinite among them, the GAN must not be
+// used any further.
+func (g *GAN) Step(real []float32) (Losses, error) {
+	n := len(real) / spec.ImageLen
+	if len(real)%spec.ImageLen != 0 || n < spec.MinBatch {
+		return Losses{}, fmt.Errorf("train step %d: batch of %d values; give whole images of %d, at least %d of them",
+			g.steps+1, len(real), spec.ImageLen, spec.MinBatch)
+	}
+	if want := n * g.recipe.Model.Latent; cap(g.latents) < want {
+		g.latents = make([]float32, want)
+	}
+	z := g.latents[:n*g.recipe.Model.Latent]
+	kernel.NewStream(g.recipe.Seed, "latent", uint64(g.steps)).Normal(z)
+	losses, err := g.step(real, z)
+	if err != nil {
+		return losses, fmt.Errorf("train step %d: %w", g.steps+1, err)
+	}
+	return losses, nil
+}
+
+// step is the three-phase step of the original DCGAN with the latents given:
+// the discriminator learns from real and from generated images, then the
+// generator learns from the updated discriminator's view of the same images.
+func (g *GAN) step(real, z []float32) (Losses, error) {
+	var l Losses
+	t, err := g.trainer(len(real) / spec.ImageLen)
+	if err != nil {
+		return l, err
+	}
+	outcome, grads, err := t.Judge(real, 1)
+	if l.Real, l.DReal = outcome.Loss, outcome.Mean; err != nil {
+		return l, fmt.Errorf("discriminator on real images: %w", err)
+	}
+	for i := range grads {
+		copy(g.sums[i], grads[i])
+	}
+	fake, err := t.Generate(z)
+	if err != nil {
+		return l, fmt.Errorf("generate: %w", err)
+	}
+	outcome, grads, err = t.Judge(fake, 0)
+	if l.Fake, l.DFake = outcome.Loss, outcome.Mean; err != nil {
+		return l, fmt.Errorf("discriminator on generated images: %w", err)
+	}
+	for i := range grads {
+		kernel.Add(g.sums[i], g.sums[i], grads[i])
+	}
+	if err := l.finite(); err != nil {
+		return l, err
+	}
+	g.discriminator.update(g.sums, g.recipe.Train, g.steps+1)
+	outcome, grads, err = t.Fool(1)
+	if l.G = outcome.Loss; err != nil {
+		return l, fmt.Errorf("generator: %w", err)
+	}
+	if err := l.finite(); err != nil {
+		return l, err
+	}
+	g.generator.update(grads, g.recipe.Train, g.steps+1)
+	g.steps++
+	return l, nil
+}
+
+// finite names the first loss that is NaN or infinite.
+func (l Losses) finite() error {
+	for _, v := range []struct {
+		name  string
+		value float64
+	}{
+		{"discriminator's loss on real images", l.Real},
+		{"discriminator's loss on generated images", l.Fake},
+		{"generator's loss", l.G},
+	} {
+		if math.IsNaN(v.value) || math.IsInf(v.value, 0) {
+			return fmt.Errorf("%s is %v: %w", v.name, v.value, ErrNotFinite)
+		}
+	}
+	return nil
+}
+
+// trainer is the graphs for batches of n, made when first wanted.
+func (g *GAN) trainer(n int) (*graph.Trainer, error) {
+	if t := g.trainers[n]; t != nil {
+		return t, nil
+	}
+	t, err := graph.NewTrainer(g.workspace, g.discriminator.net, g.generator.net, n)
+	if err != nil {
+		return nil, fmt.Errorf("build graphs for batches of %d: %w", n, err)
+	}
+	g.trainers[n] = t
+	return t, nil
+}

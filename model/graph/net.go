@@ -1,0 +1,234 @@
+// Package graph holds the networks as Gorgonia expression graphs made of this
+// package's own operations, differentiated by gorgonia.Grad and run by
+// Gorgonia's tape machine. It is the only importer of Gorgonia. Arrays are
+// float32: images and features NCHW, convolution weights (out, in, 4, 4),
+// transposed ones (in, out, 4, 4).
+package graph
+
+import (
+	"fmt"
+
+	"github.com/defectforge/defectforge/model/kernel"
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+const (
+	kernelSize  = 4
+	normEpsilon = 1e-5
+	normShare   = 0.1 // of a batch in the running statistics
+	leakySlope  = 0.2
+	linear      = 1 // the slope that makes no activation
+	firstSide   = 4 // the side of the smallest feature maps
+)
+
+// Tensor is a named array that graphs, solver and checkpoint share.
+type Tensor struct {
+	Name  string
+	Shape []int
+	Data  []float32
+}
+
+func newTensor(name string, shape ...int) *Tensor {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return &Tensor{Name: name, Shape: shape, Data: make([]float32, n)}
+}
+
+// Counter is a named integer of a network's state: Value has one element.
+type Counter struct {
+	Name  string
+	Value []int64
+}
+
+// Net is one network's weights and state, under PyTorch's state names. It is
+// the same memory for every graph that is built on it.
+type Net struct {
+	name   string
+	layers []*layer
+}
+
+// layer is a convolution with what follows it.
+type layer struct {
+	name        string
+	weight      *Tensor
+	transposed  bool
+	in, out     int // channels
+	inSide      int
+	outSide     int
+	stride, pad int
+	spectral    *spectral // nil: the weight is used as it is
+	norm        *norm     // nil: no batch norm
+	slope       float32   // of the activation below zero; linear for none
+	tanh        bool
+}
+
+// NewDiscriminator is the network of depths d, 2d, 4d, 8d, 16d from an image to
+// one logit (n,1,1,1). All arrays are zero.
+func NewDiscriminator(depth int) *Net {
+	net := &Net{name: "discriminator"}
+	in, side := spec.Channels, spec.Size
+	for i := range 5 {
+		l := &layer{
+			name: fmt.Sprintf("layer%d", i+1), in: in, out: depth << i,
+			inSide: side, outSide: side / 2, stride: 2, pad: 1, slope: leakySlope,
+		}
+		l.weight = newTensor(l.name+".0.weight_orig", l.out, l.in, kernelSize, kernelSize)
+		l.spectral = newSpectral(l.name+".0", l.weight)
+		if i > 0 {
+			l.norm = newNorm(l.name+".1", l.out)
+		}
+		net.layers = append(net.layers, l)
+		in, side = l.out, l.outSide
+	}
+	last := &layer{name: "output_layer", in: in, out: 1, inSide: side, outSide: 1, stride: 1, slope: linear}
+	last.weight = newTensor("output_layer.0.weight", 1, in, kernelSize, kernelSize)
+	net.layers = append(net.layers, last)
+	return net
+}
+
+// NewGenerator is the network of depths 16d, 8d, 4d, 2d, d from latents
+// (n,latent,1,1) to images. All arrays are zero, apart from the running
+// variances, which are one.
+func NewGenerator(latent, depth int) *Net {
+	net := &Net{name: "generator"}
+	in, side := latent, 1
+	for i := range 5 {
+		l := &layer{
+			name: fmt.Sprintf("layer%d", i+1), transposed: true, in: in, out: depth * 16 >> i,
+			inSide: side, outSide: firstSide << i, stride: 2, pad: 1,
+		}
+		if i == 0 {
+			l.stride, l.pad = 1, 0
+		}
+		l.weight = newTensor(l.name+".0.weight", l.in, l.out, kernelSize, kernelSize)
+		l.norm = newNorm(l.name+".1", l.out)
+		net.layers = append(net.layers, l)
+		in, side = l.out, l.outSide
+	}
+	last := &layer{
+		name: "output_layer", transposed: true, in: in, out: spec.Channels,
+		inSide: side, outSide: spec.Size, stride: 2, pad: 1, slope: linear, tanh: true,
+	}
+	last.weight = newTensor("output_layer.0.weight", in, spec.Channels, kernelSize, kernelSize)
+	net.layers = append(net.layers, last)
+	return net
+}
+
+// Name is "generator" or "discriminator".
+func (n *Net) Name() string { return n.name }
+
+// Params are the trained tensors, in a fixed order.
+func (n *Net) Params() []*Tensor {
+	var out []*Tensor
+	for _, l := range n.layers {
+		out = append(out, l.weight)
+		if l.norm != nil {
+			out = append(out, l.norm.scale, l.norm.shift)
+		}
+	}
+	return out
+}
+
+// Buffers are the other arrays of the state: spectral norm's vectors and batch
+// norm's running statistics.
+func (n *Net) Buffers() []*Tensor {
+	var out []*Tensor
+	for _, l := range n.layers {
+		if l.spectral != nil {
+			out = append(out, l.spectral.u, l.spectral.v)
+		}
+		if l.norm != nil {
+			out = append(out, l.norm.runningMean, l.norm.runningVar)
+		}
+	}
+	return out
+}
+
+// Counters are the batches that each batch norm has seen in training.
+func (n *Net) Counters() []Counter {
+	var out []Counter
+	for _, l := range n.layers {
+		if l.norm != nil {
+			out = append(out, Counter{l.norm.prefix + ".num_batches_tracked", l.norm.batches})
+		}
+	}
+	return out
+}
+
+// ForgetStatistics starts the running statistics anew and makes them plain
+// averages over the batches that follow, instead of exponential ones.
+func (n *Net) ForgetStatistics() {
+	for _, l := range n.layers {
+		if l.norm != nil {
+			clear(l.norm.runningMean.Data)
+			clear(l.norm.runningVar.Data)
+			l.norm.batches[0], l.norm.average = 0, true
+		}
+	}
+}
+
+// geometry is the convolution of a batch of n. A transposed layer is the
+// adjoint of the convolution from its output to its input.
+func (l *layer) geometry(n int) kernel.Conv {
+	c := kernel.Conv{N: n, C: l.in, H: l.inSide, W: l.inSide, O: l.out, K: kernelSize, Stride: l.stride, Pad: l.pad}
+	if l.transposed {
+		c.C, c.O, c.H, c.W = l.out, l.in, l.outSide, l.outSide
+	}
+	return c
+}
+
+// norm is batch norm's state.
+type norm struct {
+	prefix                  string
+	scale, shift            *Tensor
+	runningMean, runningVar *Tensor
+	batches                 []int64 // one element, so that a checkpoint can fill it
+	average                 bool    // plain average over all batches
+}
+
+func newNorm(prefix string, channels int) *norm {
+	n := &norm{
+		prefix:      prefix,
+		batches:     make([]int64, 1),
+		scale:       newTensor(prefix+".weight", channels),
+		shift:       newTensor(prefix+".bias", channels),
+		runningMean: newTensor(prefix+".running_mean", channels),
+		runningVar:  newTensor(prefix+".running_var", channels),
+	}
+	for i := range n.runningVar.Data {
+		n.runningVar.Data[i] = 1
+	}
+	return n
+}
+
+// observe takes a batch's mean and biased variance over count values into the
+// running statistics, the variance unbiased as PyTorch's.
+func (n *norm) observe(mean, variance []float32, count int) {
+	n.batches[0]++
+	share := float32(normShare)
+	if n.average {
+		share = float32(1 / float64(n.batches[0]))
+	}
+	unbias := float32(float64(count) / float64(count-1))
+	for i := range mean {
+		n.runningMean.Data[i] = (1-share)*n.runningMean.Data[i] + share*mean[i]
+		n.runningVar.Data[i] = (1-share)*n.runningVar.Data[i] + share*(variance[i]*unbias)
+	}
+}
+
+// CopyFrom takes over the weights and state of a network of the same shape.
+func (n *Net) CopyFrom(other *Net) {
+	from := append(other.Params(), other.Buffers()...)
+	for i, t := range append(n.Params(), n.Buffers()...) {
+		if len(t.Data) != len(from[i].Data) {
+			panic("graph: networks of different shapes")
+		}
+		copy(t.Data, from[i].Data)
+	}
+	counters := other.Counters()
+	for i, c := range n.Counters() {
+		copy(c.Value, counters[i].Value)
+	}
+}

@@ -1,0 +1,145 @@
+package graph
+
+import (
+	"fmt"
+
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// pass says how a network takes part in a graph.
+type pass struct {
+	net      *Net
+	n        int // batch
+	ws       *Workspace
+	kept     *bool // see frame
+	learns   bool  // the weights' gradients are wanted
+	evaluate bool  // batch norm uses its running statistics
+}
+
+// stage is one operation with the parameters it reads.
+type stage struct {
+	op     gorgonia.Op
+	params []*Tensor
+}
+
+// stages makes the operations of a network. wantX says that the gradient of the
+// network's own input is wanted.
+func (p pass) stages(wantX bool) []stage {
+	var out []stage
+	for i, l := range p.net.layers {
+		out = append(out, stage{newConv(p, l, wantX || i > 0), []*Tensor{l.weight}})
+		switch {
+		case l.norm != nil:
+			out = append(out, stage{newBatchNorm(p, l), []*Tensor{l.norm.scale, l.norm.shift}})
+		case l.tanh || l.slope != linear:
+			out = append(out, stage{newActivation(p, l), nil})
+		}
+	}
+	return out
+}
+
+// program is one expression graph and the machine that runs it.
+type program struct {
+	graph   *gorgonia.ExprGraph
+	machine gorgonia.VM
+	nodes   map[*Tensor]*gorgonia.Node
+}
+
+func newProgram() *program {
+	return &program{graph: gorgonia.NewGraph(), nodes: map[*Tensor]*gorgonia.Node{}}
+}
+
+// input is an array to be bound before a run.
+func (p *program) input(name string, shape ...int) *gorgonia.Node {
+	return gorgonia.NewTensor(p.graph, tensor.Float32, len(shape), gorgonia.WithShape(shape...), gorgonia.WithName(name))
+}
+
+// chain applies the stages to x, one after another.
+func (p *program) chain(net *Net, x *gorgonia.Node, stages []stage) (*gorgonia.Node, error) {
+	for _, s := range stages {
+		in := gorgonia.Nodes{x}
+		for _, t := range s.params {
+			node := p.input(net.name+"."+t.Name, t.Shape...)
+			if err := gorgonia.Let(node, dense(t.Data, t.Shape...)); err != nil {
+				return nil, fmt.Errorf("bind %s: %w", t.Name, err)
+			}
+			p.nodes[t] = node
+			in = append(in, node)
+		}
+		var err error
+		if x, err = gorgonia.ApplyOp(s.op, in...); err != nil {
+			return nil, fmt.Errorf("apply %s: %w", s.op, err)
+		}
+	}
+	return x, nil
+}
+
+// compile readies the machine. Gorgonia merges nodes of equal 32-bit hashes
+// without comparing them, so these must differ.
+func (p *program) compile() error {
+	seen := map[uint32]*gorgonia.Node{}
+	for _, n := range p.graph.AllNodes() {
+		if other := seen[n.Hashcode()]; other != nil {
+			return fmt.Errorf("compile graph: nodes %v and %v have one hash", other, n)
+		}
+		seen[n.Hashcode()] = n
+	}
+	p.machine = gorgonia.NewTapeMachine(p.graph)
+	return nil
+}
+
+func (p *program) run() error {
+	p.machine.Reset()
+	if err := p.machine.RunAll(); err != nil {
+		return fmt.Errorf("run graph: %w", err)
+	}
+	return nil
+}
+
+func (p *program) close() { _ = p.machine.Close() }
+
+// Generation runs a generator forward on batches of one size.
+type Generation struct {
+	*program
+	n       int
+	stages  []stage
+	latents *tensor.Dense
+	images  *gorgonia.Node
+	kept    bool
+}
+
+// NewGeneration builds the graph for batches of n. evaluate says whether batch
+// norm uses its running statistics or the batch's, which then enter them.
+func NewGeneration(ws *Workspace, g *Net, n int, evaluate bool) (*Generation, error) {
+	gen := &Generation{program: newProgram(), n: n, latents: ws.dense("latents", n, g.layers[0].in, 1, 1)}
+	p := pass{net: g, n: n, ws: ws, kept: &gen.kept, learns: !evaluate, evaluate: evaluate}
+	gen.stages = p.stages(false)
+	z := gen.input("latents", gen.latents.Shape()...)
+	if err := gorgonia.Let(z, gen.latents); err != nil {
+		return nil, fmt.Errorf("bind latents: %w", err)
+	}
+	images, err := gen.chain(g, z, gen.stages)
+	if err != nil {
+		return nil, fmt.Errorf("build generator: %w", err)
+	}
+	gen.images = images
+	return gen, gen.compile()
+}
+
+// Run makes images (n,3,128,128) in [-1,1] of latents (n,latent). The result is
+// valid until the next run of any graph of the workspace.
+func (g *Generation) Run(latents []float32) ([]float32, error) {
+	if len(latents) != g.latents.Size() {
+		panic(fmt.Sprintf("graph: %d latent values, want %d", len(latents), g.latents.Size()))
+	}
+	copy(g.latents.Float32s(), latents)
+	g.kept = false
+	if err := g.run(); err != nil {
+		return nil, err
+	}
+	return data(g.images.Value()), nil
+}
+
+// Close frees the machine.
+func (g *Generation) Close() { g.close() }

@@ -1,0 +1,111 @@
+package model
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/defectforge/defectforge/model/graph"
+	"github.com/defectforge/defectforge/model/kernel"
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// sampleGroup is the batch that images are always made in, aligned to their
+// numbers: image i has the same neighbours in every call, so its bytes do not
+// depend on how it was asked for.
+const sampleGroup = 8
+
+// Sampler makes images with a generator in evaluation mode.
+type Sampler struct {
+	recipe     spec.Recipe
+	net        *graph.Net
+	generation *graph.Generation
+}
+
+// NewSampler takes a copy of g's generator. With recipe.Sample.StatisticsBatches
+// above zero, batch norm's statistics are estimated anew: the averages, over
+// that many training batches of latents, of batch means and unbiased variances.
+func NewSampler(g *GAN, recipe spec.Recipe) (*Sampler, error) {
+	if err := check(recipe); err != nil {
+		return nil, err
+	}
+	if a, b := g.recipe.TrainingFingerprint(), recipe.TrainingFingerprint(); a != b {
+		return nil, fmt.Errorf("make sampler: %w: the training fingerprint is %q, the recipe's %q", ErrForeign, a, b)
+	}
+	net := graph.NewGenerator(recipe.Model.Latent, recipe.Model.GeneratorDepth)
+	net.CopyFrom(g.generator.net)
+	return newSampler(net, recipe)
+}
+
+// LoadSampler makes a sampler of the generator in a checkpoint of size bytes,
+// without holding the rest of it.
+func LoadSampler(r io.Reader, size int64, recipe spec.Recipe) (*Sampler, error) {
+	if err := check(recipe); err != nil {
+		return nil, err
+	}
+	net := graph.NewGenerator(recipe.Model.Latent, recipe.Model.GeneratorDepth)
+	if _, err := load(r, size, recipe, state(net, net.Name()+"."), true); err != nil {
+		return nil, fmt.Errorf("load generator: %w", err)
+	}
+	return newSampler(net, recipe)
+}
+
+func newSampler(net *graph.Net, r spec.Recipe) (*Sampler, error) {
+	if err := estimate(net, r); err != nil {
+		return nil, fmt.Errorf("estimate batch statistics: %w", err)
+	}
+	s := &Sampler{recipe: r, net: net}
+	var err error
+	if s.generation, err = graph.NewGeneration(graph.NewWorkspace(), net, sampleGroup, true); err != nil {
+		return nil, fmt.Errorf("make sampler: %w", err)
+	}
+	return s, nil
+}
+
+// estimate sets the running statistics from fresh batches.
+func estimate(net *graph.Net, r spec.Recipe) error {
+	if r.Sample.StatisticsBatches <= 0 {
+		return nil
+	}
+	gen, err := graph.NewGeneration(graph.NewWorkspace(), net, r.Train.Batch, false)
+	if err != nil {
+		return err
+	}
+	defer gen.Close()
+	net.ForgetStatistics()
+	z := make([]float32, r.Train.Batch*r.Model.Latent)
+	for i := range r.Sample.StatisticsBatches {
+		kernel.NewStream(r.Seed, "statistics", uint64(i)).Normal(z)
+		if _, err := gen.Run(z); err != nil {
+			return fmt.Errorf("batch %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// Images makes images first to first+count-1 of the recipe's seed, as bytes
+// (count,3,128,128). Image i depends on the generator, seed and i alone.
+func (s *Sampler) Images(first, count int) ([]uint8, error) {
+	if first < 0 || count < 0 {
+		panic(fmt.Sprintf("model: images %d to %d", first, first+count))
+	}
+	out := make([]uint8, count*spec.ImageLen)
+	z := make([]float32, sampleGroup*s.recipe.Model.Latent)
+	for group := first / sampleGroup; group*sampleGroup < first+count; group++ {
+		start := group * sampleGroup
+		for i := range sampleGroup {
+			kernel.NewStream(s.recipe.Seed, "sample", uint64(start+i)).
+				Normal(z[i*s.recipe.Model.Latent : (i+1)*s.recipe.Model.Latent])
+		}
+		images, err := s.generation.Run(z)
+		if err != nil {
+			return nil, fmt.Errorf("make images from %d: %w", start, err)
+		}
+		from, to := max(start, first), min(start+sampleGroup, first+count)
+		ToUint8(out[(from-first)*spec.ImageLen:(to-first)*spec.ImageLen],
+			images[(from-start)*spec.ImageLen:(to-start)*spec.ImageLen])
+	}
+	return out, nil
+}
+
+// Close frees what the graph holds.
+func (s *Sampler) Close() { s.generation.Close() }
