@@ -1,0 +1,15 @@
+// Package kernel holds the float32 arithmetic of the networks: convolutions and
+// their adjoints, matrix products, batch normalisation, activations, Adam, and
+// counter-based random numbers.
+//
+// Tensors are contiguous slices in NCHW order, convolution weights in OIHW
+// order. Unless a comment says otherwise, outputs are overwritten and must not
+// overlap inputs. A slice of the wrong length is the caller's bug and panics.
+//
+// Work is divided into a partition that follows from the shapes alone; threads
+// only take parts of it. So results are the same bits for every thread count.
+// They differ in the last bits between instruction sets, see Features.
+//
+// Once a shape has been seen, calls allocate nothing: scratch memory comes from
+// a pool that the package keeps.
+package kernel

@@ -1,0 +1,185 @@
+package kernel
+
+// left is a product's left operand, (m, units) with each unit standing for
+// factor[g] consecutive values of the summed index.
+type left interface {
+	// pack writes rows m0.. and units u0.. as tiles: for group g at dst[at[g]],
+	// for each tile of e.tiles(m), its values with the row running fastest.
+	pack(e *engine, s *scratch, dst []float32, m0, m, u0, units int)
+}
+
+// right is a product's right operand.
+type right interface {
+	// panel gives columns n0..n0+n (n at most two lane widths) and units u0..
+	// in the form that path.tile reads. Columns from n on are arbitrary.
+	panel(e *engine, s *scratch, g, n0, n, u0, units int) (b []float32, b0, b1 int, off []int32)
+}
+
+// sink takes a finished block of the product: group g's value (i, j) is
+// c[(g*m+i)*ldc+j], for rows m0.. and columns n0...
+type sink interface {
+	store(e *engine, c []float32, ldc, m0, m, n0, n, split int)
+}
+
+// maxGroups bounds the phases of a transposed convolution: strides up to 4.
+const maxGroups = 16
+
+// engine multiplies a left by a right operand block by block. A block is a
+// set of rows by a set of columns, over all of the summed index or one of its
+// splits; blocks are independent of each other. Groups are products that share
+// the left operand's memory, the phases of a transposed convolution.
+type engine struct {
+	path   *path
+	m, n   int
+	units  int
+	groups int
+	factor [maxGroups]int
+
+	mb, nb, ub int // rows, columns and units of a block
+	splits     int // parts of the summed index, each a block of its own
+
+	a   left
+	b   right
+	out sink
+}
+
+// Blocks are sized for a second-level cache of half a megabyte and more: the
+// packed left operand and the block of results take at most a quarter each.
+const (
+	blockDepth = 256       // values of the summed index at a time
+	blockArea  = 64 << 10  // floats of a block of results
+	blockLeft  = 64 << 10  // floats of the packed left operand
+	blockTasks = 16        // as many blocks as this, where the shape allows
+	splitDepth = 4 * 1024  // a split sums at least this many values
+	splitSize  = 256 << 10 // results of more floats than this are not split
+)
+
+// plan chooses the partition. It depends on the shape and the path only.
+func (e *engine) plan(canSplit bool) {
+	width := 2 * e.path.lanes
+	sum, widest := 0, 1
+	for _, f := range e.factor[:e.groups] {
+		sum += f
+		widest = max(widest, f)
+	}
+	e.ub = min(max(blockDepth/widest, 1), max(e.units, 1))
+	e.mb = clamp(blockLeft/(max(sum, 1)*e.ub), e.path.rows, 256)
+	e.mb = even(e.m, e.mb)
+	e.nb = clamp(blockArea/(e.groups*e.mb)/width*width, width, 512)
+	e.nb = even((e.n+width-1)/width, e.nb/width) * width
+	e.splits = 1
+	for e.blocks() < blockTasks {
+		switch {
+		case e.nb > 2*width && e.nb >= e.mb:
+			e.nb = even(e.nb/width, (e.nb/width+1)/2) * width
+		case e.mb > 4*e.path.rows:
+			e.mb = even(e.mb, (e.mb+1)/2)
+		case canSplit && e.units/(2*e.splits)*widest >= splitDepth && e.m*e.n <= splitSize:
+			e.splits *= 2
+		default:
+			return
+		}
+	}
+}
+
+func clamp(x, lo, hi int) int { return min(max(x, lo), hi) }
+
+// even divides n into as few parts of at most size as will do and returns the
+// size of the largest when they are as equal as can be.
+func even(n, size int) int {
+	parts := (n + size - 1) / size
+	return (n + parts - 1) / max(parts, 1)
+}
+
+func (e *engine) blocks() int {
+	return e.splits * ((e.m + e.mb - 1) / e.mb) * ((e.n + e.nb - 1) / e.nb)
+}
+
+// tiles is the number of row tiles that m rows are cut into; tile t begins at
+// row t*m/tiles. They differ in height by one row at most.
+func (e *engine) tiles(m int) int { return (m + e.path.rows - 1) / e.path.rows }
+
+func (e *engine) run() {
+	if e.m > 0 && e.n > 0 {
+		parallel(e, e.blocks())
+	}
+}
+
+func (e *engine) do(item int, s *scratch) {
+	mBlocks, nBlocks := (e.m+e.mb-1)/e.mb, (e.n+e.nb-1)/e.nb
+	ni := item % nBlocks
+	mi := item / nBlocks % mBlocks
+	split := item / nBlocks / mBlocks
+	m0, n0 := mi*e.mb, ni*e.nb
+	m, n := min(e.mb, e.m-m0), min(e.nb, e.n-n0)
+	width := 2 * e.path.lanes
+	ldc := (n + width - 1) / width * width
+	s.c = grow(s.c, e.groups*m*ldc)
+	clear(s.c)
+	end := (split + 1) * e.units / e.splits
+	for u := split * e.units / e.splits; u < end; u += e.ub {
+		e.block(s, ldc, m0, m, n0, n, u, min(e.ub, end-u))
+	}
+	e.out.store(e, s.c, ldc, m0, m, n0, n, split)
+}
+
+// block adds the product over some units to the block of results in s.c.
+func (e *engine) block(s *scratch, ldc, m0, m, n0, n, u, units int) {
+	sum := 0
+	var at [maxGroups]int
+	for g, f := range e.factor[:e.groups] {
+		at[g] = sum * units * m
+		sum += f
+	}
+	s.a = grow(s.a, sum*units*m)
+	e.a.pack(e, s, s.a, m0, m, u, units)
+	width, tiles := 2*e.path.lanes, e.tiles(m)
+	for j := 0; j < n; j += width {
+		for g, f := range e.factor[:e.groups] {
+			k := f * units
+			if k == 0 {
+				continue
+			}
+			b, b0, b1, off := e.b.panel(e, s, g, n0+j, min(width, n-j), u, units)
+			for t := range tiles {
+				r0, r1 := t*m/tiles, (t+1)*m/tiles
+				e.path.tile(s.c[(g*m+r0)*ldc+j:], ldc, s.a[at[g]+r0*k:], r1-r0, b, b0, b1, off[:k])
+			}
+		}
+	}
+}
+
+// span is a run of consecutive columns whose source lies consecutively too.
+type span struct {
+	at  int // first column in the panel
+	src int // its place in the source
+	n   int
+}
+
+// packSpans gathers a panel:
+//
+//	for t < len(off), each span r, j < r.n:
+//		dst[t*width+r.at+j] = src[r.src+off[t]+j]
+func packSpans(dst []float32, width int, src []float32, off []int32, runs []span) {
+	for _, r := range runs {
+		from := src[r.src:]
+		switch r.n {
+		case 16:
+			for t, o := range off {
+				*(*[16]float32)(dst[t*width+r.at:]) = *(*[16]float32)(from[o:])
+			}
+		case 8:
+			for t, o := range off {
+				*(*[8]float32)(dst[t*width+r.at:]) = *(*[8]float32)(from[o:])
+			}
+		case 4:
+			for t, o := range off {
+				*(*[4]float32)(dst[t*width+r.at:]) = *(*[4]float32)(from[o:])
+			}
+		default:
+			for t, o := range off {
+				copy(dst[t*width+r.at:][:r.n], from[o:])
+			}
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package kernel
+
+// path is one instruction set's inner loops.
+type path struct {
+	name string
+	// A tile is at most rows high and 2*lanes wide.
+	rows, lanes int
+
+	// tile adds a product to a tile of c:
+	//
+	//	for i < m, j < 2*lanes:
+	//		for t < len(off):
+	//			c[i*ldc+j] += a[t*m+i] * b[base(j)+off[t]+j%lanes]
+	//
+	// where base(j) is b0 for j < lanes and b1 otherwise, 1 <= m <= rows, and off is not empty.
+	// All sums of a tile are formed before they are added to c.
+	tile func(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32)
+
+	// transpose writes rows of src as columns of dst:
+	//
+	//	for i < m, t < 16*blocks:
+	//		dst[t/16*step + off[t%16] + i] = src[i*stride+t]
+	//
+	// with 1 <= m <= 16. Exactly m values of each column are written.
+	transpose func(dst []float32, off *[16]int32, step int, src []float32, stride, m, blocks int)
+}
+
+// active is the path in use; tests change it.
+var active = choosePath()
+
+// Features names the instruction set in use: "avx512", "avx2" or "go".
+func Features() string { return active.name }
+
+var goPath = path{name: "go", rows: 4, lanes: 4, tile: tileGo, transpose: transposeGo}
+
+func tileGo(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
+	for i := 0; i < m; i += 2 {
+		for h, base := range [2]int{b0, b1} {
+			if i+1 < m {
+				pairGo(c[i*ldc+4*h:], ldc, a[i:], m, b[base:], off)
+			} else {
+				rowGo(c[i*ldc+4*h:], a[i:], m, b[base:], off)
+			}
+		}
+	}
+}
+
+// pairGo is tileGo's two rows by four columns.
+func pairGo(c []float32, ldc int, a []float32, m int, b []float32, off []int32) {
+	var s00, s01, s02, s03, s10, s11, s12, s13 float32
+	for t, o := range off {
+		x0, x1 := a[t*m], a[t*m+1]
+		v := b[o : o+4 : o+4]
+		s00 += x0 * v[0]
+		s01 += x0 * v[1]
+		s02 += x0 * v[2]
+		s03 += x0 * v[3]
+		s10 += x1 * v[0]
+		s11 += x1 * v[1]
+		s12 += x1 * v[2]
+		s13 += x1 * v[3]
+	}
+	d := c[:4]
+	d[0] += s00
+	d[1] += s01
+	d[2] += s02
+	d[3] += s03
+	d = c[ldc : ldc+4]
+	d[0] += s10
+	d[1] += s11
+	d[2] += s12
+	d[3] += s13
+}
+
+// rowGo is tileGo's one row by four columns.
+func rowGo(c, a []float32, m int, b []float32, off []int32) {
+	var s0, s1, s2, s3 float32
+	for t, o := range off {
+		x := a[t*m]
+		v := b[o : o+4 : o+4]
+		s0 += x * v[0]
+		s1 += x * v[1]
+		s2 += x * v[2]
+		s3 += x * v[3]
+	}
+	d := c[:4]
+	d[0] += s0
+	d[1] += s1
+	d[2] += s2
+	d[3] += s3
+}
+
+func transposeGo(dst []float32, off *[16]int32, step int, src []float32, stride, m, blocks int) {
+	for k := range blocks {
+		for i := range m {
+			row := src[i*stride+16*k:][:16]
+			for t, v := range row {
+				dst[k*step+int(off[t])+i] = v
+			}
+		}
+	}
+}
