@@ -1,0 +1,245 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/defectforge/defectforge/activities/report"
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/storage"
+)
+
+// Bounds on the pictures that the report reads.
+const (
+	maxCandidatePicture = 16 << 20  // bytes
+	maxSheet            = 256 << 20 // bytes
+)
+
+// Reporter renders what a run made and decided.
+type Reporter struct {
+	Store *storage.Store
+}
+
+// Report stores the run's report and the release's, each as a page and as JSON.
+// Stages that the outcome does not have are named as missing; one whose
+// documents can't be read is an error.
+func (r Reporter) Report(ctx context.Context, in step.ReportInput) (step.ReportResult, error) {
+	data, pictures, err := r.gather(ctx, in.Outcome)
+	if err != nil {
+		return step.ReportResult{}, err
+	}
+	var out step.ReportResult
+	if out.HTML, out.JSON, err = r.render(ctx, data, pictures); err != nil {
+		return step.ReportResult{}, fmt.Errorf("report of the run: %w", err)
+	}
+	if out.ReleaseHTML, out.ReleaseJSON, err = r.render(ctx, data.ForRelease(), pictures); err != nil {
+		return step.ReportResult{}, fmt.Errorf("report of the release: %w", err)
+	}
+	return out, nil
+}
+
+func (r Reporter) render(ctx context.Context, data report.Data, pictures report.Pictures) (html, twin step.Ref, err error) {
+	page, err := data.HTML(pictures)
+	if err != nil {
+		return html, twin, err
+	}
+	raw, err := data.JSON()
+	if err != nil {
+		return html, twin, err
+	}
+	stored, err := r.Store.PutArtifact(ctx, page, ".html")
+	if err != nil {
+		return html, twin, fmt.Errorf("store page: %w", err)
+	}
+	html = step.Ref(stored)
+	if stored, err = r.Store.PutArtifact(ctx, raw, ".json"); err != nil {
+		return html, twin, fmt.Errorf("store JSON: %w", err)
+	}
+	return html, step.Ref(stored), nil
+}
+
+// gather reads what the stages of o left in the store.
+func (r Reporter) gather(ctx context.Context, o step.Outcome) (report.Data, report.Pictures, error) {
+	none := report.Pictures{}
+	data, err := report.New(o.Class, o.Recipe)
+	if err != nil {
+		return data, none, err
+	}
+	data.Run = &report.Run{
+		WorkflowID: o.Run.WorkflowID, RunID: o.Run.RunID, Source: o.Source,
+		Times: o.Times, ImagesPerSecond: o.Train.ImagesPerSecond, Cached: o.Preprocess.Cached,
+	}
+	data.Digests = append(data.Digests, digestsOf(o)...)
+	if o.Assess.Verdict != "" {
+		data.Decision = &report.Decision{Verdict: o.Assess.Verdict, Scope: o.Assess.Scope, Rules: o.Assess.Rules}
+	}
+	if data.Intake, err = r.intake(ctx, o.Ingest); err != nil {
+		return data, none, err
+	}
+	if data.Training, err = r.training(ctx, o.Train); err != nil {
+		return data, none, err
+	}
+	pictures, err := r.candidates(ctx, o, &data)
+	return data, pictures, err
+}
+
+// digestsOf names what the stages read and made.
+func digestsOf(o step.Outcome) []report.Digest {
+	var out []report.Digest
+	for _, d := range []struct {
+		name string
+		ref  step.Ref
+	}{
+		{"Data set", o.Ingest.Dataset},
+		{"Tensors", o.Preprocess.Tensors},
+		{"Checkpoint", o.Train.Checkpoint},
+		{"Curves", o.Train.Curves},
+		{"Candidates", o.Sample.Candidates},
+		{"Neighbours", o.Check.Neighbours},
+		{"Sheet", o.Check.Sheet},
+	} {
+		if !d.ref.IsZero() {
+			out = append(out, report.Digest{Name: d.name, SHA256: d.ref.SHA256, Size: d.ref.Size})
+		}
+	}
+	return out
+}
+
+func (r Reporter) intake(ctx context.Context, in step.IngestResult) (*report.Intake, error) {
+	if in.Dataset.IsZero() {
+		return nil, nil
+	}
+	doc, err := readDocument(ctx, r.Store, in.Dataset, DecodeDataset)
+	if err != nil {
+		return nil, fmt.Errorf("data set: %w", err)
+	}
+	out := &report.Intake{
+		Found: in.Found, Usable: in.Usable, Quarantined: in.Quarantined,
+		Duplicates: in.Duplicates, NearDuplicates: in.NearDuplicates,
+		Groups: in.Groups, Training: in.Training, Holdout: in.Holdout,
+		Quarantine:    make([]report.Quarantine, len(doc.Quarantine)),
+		DuplicateList: make([]report.Duplicate, len(doc.Duplicates)),
+	}
+	for i, q := range doc.Quarantine {
+		out.Quarantine[i] = report.Quarantine(q)
+	}
+	for i, d := range doc.Duplicates {
+		out.DuplicateList[i] = report.Duplicate(d)
+	}
+	return out, nil
+}
+
+func (r Reporter) training(ctx context.Context, t step.TrainResult) (*report.Training, error) {
+	if t.Checkpoint.IsZero() {
+		return nil, nil
+	}
+	out := &report.Training{
+		Epochs: t.Epoch, Steps: t.Step, Points: []report.Point{},
+		LossReal: t.LossReal, LossFake: t.LossFake, LossG: t.LossG, DReal: t.DReal, DFake: t.DFake,
+	}
+	if t.Curves.IsZero() {
+		return out, nil
+	}
+	doc, err := readDocument(ctx, r.Store, t.Curves, DecodeCurves)
+	if err != nil {
+		return nil, fmt.Errorf("curves: %w", err)
+	}
+	out.StepsPerEpoch = doc.StepsPerEpoch
+	out.Points, out.PointSteps = report.Curves{
+		LossReal: doc.LossReal, LossFake: doc.LossFake, LossG: doc.LossG, DReal: doc.DReal, DFake: doc.DFake,
+	}.Sampled()
+	return out, nil
+}
+
+// candidates fills in data's samples and distances, and reads the pictures.
+func (r Reporter) candidates(ctx context.Context, o step.Outcome, data *report.Data) (report.Pictures, error) {
+	pictures := report.Pictures{}
+	if o.Sample.Candidates.IsZero() {
+		return pictures, nil
+	}
+	list, err := readDocument(ctx, r.Store, o.Sample.Candidates, DecodeCandidateList)
+	if err != nil {
+		return pictures, fmt.Errorf("candidates: %w", err)
+	}
+	data.Samples = samples(list)
+	if !o.Check.Neighbours.IsZero() {
+		doc, err := readDocument(ctx, r.Store, o.Check.Neighbours, DecodeNeighbourList)
+		if err != nil {
+			return pictures, fmt.Errorf("neighbours: %w", err)
+		}
+		if err := addChecks(data, o.Check, doc); err != nil {
+			return pictures, permanent(step.ErrCorrupt, "neighbours %s: %w", o.Check.Neighbours.Key, err)
+		}
+	}
+	if pictures.Candidates, err = r.shown(ctx, list, data.Shown()); err != nil {
+		return pictures, err
+	}
+	if !o.Check.Sheet.IsZero() {
+		if pictures.Sheet, err = r.Store.Read(ctx, storage.Object(o.Check.Sheet), maxSheet); err != nil {
+			return pictures, fmt.Errorf("read sheet: %w", err)
+		}
+	}
+	return pictures, nil
+}
+
+func samples(list CandidateList) *report.Samples {
+	out := &report.Samples{Images: make([]report.Candidate, len(list.Images))}
+	for i, c := range list.Images {
+		out.Images[i] = report.Candidate{Index: c.Index, SHA256: c.Image.SHA256, Size: c.Image.Size}
+	}
+	return out
+}
+
+// addChecks enters the overfit check's outcome. Every candidate must have one,
+// for the image that was drawn.
+func addChecks(data *report.Data, c step.OverfitResult, doc NeighbourList) error {
+	checks := make(map[int]CandidateCheck, len(doc.Candidates))
+	for _, check := range doc.Candidates {
+		checks[check.Index] = check
+	}
+	data.Samples.Checked = true
+	for i := range data.Samples.Images {
+		image := &data.Samples.Images[i]
+		check, ok := checks[image.Index]
+		if !ok || check.SHA256 != image.SHA256 {
+			return fmt.Errorf("candidate %d was not checked", image.Index)
+		}
+		image.Accepted, image.Reason = check.Accepted, check.Reason
+		for _, n := range check.Nearest {
+			image.Nearest = append(image.Nearest, report.Neighbour(n))
+		}
+	}
+	data.Distance = &report.Distances{
+		Real: c.Real, Accepted: c.Accepted, Rejected: c.Rejected, RejectAt: c.RejectAt,
+		TailAt: c.TailAt, TailShare: c.TailShare, Nearest: c.Nearest, RealNearest: doc.RealNearest,
+	}
+	return nil
+}
+
+// shown reads the pictures of the candidates with the given indices.
+func (r Reporter) shown(ctx context.Context, list CandidateList, indices []int) (map[int][]byte, error) {
+	refs := make(map[int]step.Ref, len(list.Images))
+	for _, c := range list.Images {
+		refs[c.Index] = c.Image
+	}
+	out := make(map[int][]byte, len(indices))
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for _, i := range indices {
+		group.Go(func() error {
+			raw, err := r.Store.Read(ctx, storage.Object(refs[i]), maxCandidatePicture)
+			if err != nil {
+				return fmt.Errorf("read candidate %d: %w", i, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			out[i] = raw
+			return nil
+		})
+	}
+	return out, group.Wait()
+}

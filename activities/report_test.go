@@ -1,0 +1,201 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/png"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/defectforge/defectforge/activities/report"
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/memory"
+)
+
+// put stores a document as a stage would.
+func put(t *testing.T, s *storage.Store, raw []byte, err error) step.Ref {
+	t.Helper()
+	require.NoError(t, err)
+	obj, err := s.PutArtifact(context.Background(), raw, ".json")
+	require.NoError(t, err)
+	return step.Ref(obj)
+}
+
+func reportPicture(t *testing.T, s *storage.Store, side, grey int) step.Ref {
+	t.Helper()
+	img := image.NewGray(image.Rect(0, 0, side, side))
+	for i := range img.Pix {
+		img.Pix[i] = uint8(grey + i%7)
+	}
+	var buf bytes.Buffer
+	require.NoError(t, png.Encode(&buf, img))
+	return put(t, s, buf.Bytes(), nil)
+}
+
+// reportOutcome stores what the stages of a whole run leave, with count
+// candidates of which every tenth is rejected.
+func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
+	t.Helper()
+	o := step.Outcome{
+		Run: step.Run{WorkflowID: "augment-scratches-1", RunID: "run-1"}, Class: "scratches",
+		Source: step.Source{Bucket: "b", Prefix: "sources/scratches/1"}, Recipe: spec.Quick(),
+		Times: []step.StageTime{{Stage: "Ingest", Seconds: 1.5}},
+	}
+	raw, err := Dataset{
+		Class: "scratches", Quarantine: []Quarantined{{"a.txt", "not an image"}},
+		Duplicates: []Duplicate{{"b.png", "c.png", DuplicateNear}},
+	}.Encode()
+	o.Ingest = step.IngestResult{Dataset: put(t, s, raw, err), Found: 62, Usable: 60, Quarantined: 1, NearDuplicates: 1, Groups: 40, Training: 48, Holdout: 12}
+	o.Preprocess = step.PreprocessResult{Tensors: put(t, s, []byte("index"), nil), Training: 48, Holdout: 12}
+	ones := make([]float32, 100)
+	for i := range ones {
+		ones[i] = 1
+	}
+	raw, err = Curves{StepsPerEpoch: 4, LossReal: ones, LossFake: ones, LossG: ones, DReal: ones, DFake: ones}.Encode()
+	o.Train = step.TrainResult{
+		Checkpoint: put(t, s, []byte("checkpoint"), nil), Curves: put(t, s, raw, err),
+		Epoch: 25, Step: 100, LossReal: 1, LossFake: 1, LossG: 1, DReal: 1, DFake: 1, ImagesPerSecond: 33.5,
+	}
+	list := CandidateList{Checkpoint: o.Train.Checkpoint.SHA256, Seed: 1}
+	neighbours := NeighbourList{RejectAt: 6, TailAt: 8, RealNearest: []float64{6, 7, 9, 12}}
+	for i := range count {
+		c := Candidate{Index: i, Image: reportPicture(t, s, 8, i)}
+		check := CandidateCheck{
+			Index: i, SHA256: c.Image.SHA256, Accepted: i%10 != 3,
+			Nearest: []Neighbour{{Name: fmt.Sprintf("r%d.png", i), SHA256: "00", Distance: 10 + float64(i)/8, Split: SplitTraining}},
+		}
+		if !check.Accepted {
+			check.Reason, check.Nearest[0].Distance = "too near", 5.5
+		}
+		list.Images, neighbours.Candidates = append(list.Images, c), append(neighbours.Candidates, check)
+	}
+	raw, err = list.Encode()
+	o.Sample = step.SampleResult{Candidates: put(t, s, raw, err), Count: count}
+	raw, err = neighbours.Encode()
+	o.Check = step.OverfitResult{
+		Neighbours: put(t, s, raw, err), Sheet: reportPicture(t, s, 64, 9), Accepted: count - count/10, Rejected: count / 10,
+		RejectAt: 6, TailAt: 8, TailShare: 0.1, Nearest: 5.5, Real: 60,
+	}
+	o.Assess = step.AssessResult{
+		Verdict: step.Pass, Scope: "copying only",
+		Rules: []step.Rule{{Name: "published", Value: 18, Threshold: 8, Outcome: step.Pass, Reason: "enough"}},
+	}
+	return o
+}
+
+// twin reads a stored JSON report back.
+func twin(t *testing.T, s *storage.Store, ref step.Ref) report.Data {
+	t.Helper()
+	raw, err := s.Read(context.Background(), storage.Object(ref), 1<<20)
+	require.NoError(t, err)
+	var d report.Data
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	require.NoError(t, dec.Decode(&d))
+	return d
+}
+
+func reportPage(t *testing.T, s *storage.Store, ref step.Ref) string {
+	t.Helper()
+	raw, err := s.Read(context.Background(), storage.Object(ref), 8<<20)
+	require.NoError(t, err)
+	return string(raw)
+}
+
+func TestReportGathersTheStages(t *testing.T) {
+	s := storage.New(memory.New())
+	o := reportOutcome(t, s, 20)
+	got, err := Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
+	require.NoError(t, err)
+	d := twin(t, s, got.JSON)
+	require.Empty(t, d.Missing)
+	require.Equal(t, 62, d.Intake.Found)
+	require.Equal(t, []report.Quarantine{{Name: "a.txt", Reason: "not an image"}}, d.Intake.Quarantine)
+	require.Equal(t, []report.Duplicate{{Name: "b.png", Of: "c.png", Kind: DuplicateNear}}, d.Intake.DuplicateList)
+	require.Len(t, d.Samples.Images, 20)
+	require.False(t, d.Samples.Images[13].Accepted)
+	require.Equal(t, "too near", d.Samples.Images[13].Reason)
+	require.Equal(t, "r13.png", d.Samples.Images[13].Nearest[0].Name)
+	require.Equal(t, []float64{6, 7, 9, 12}, d.Distance.RealNearest)
+	require.Equal(t, 4, d.Training.StepsPerEpoch)
+	require.Len(t, d.Training.Points, 100)
+	require.Equal(t, "augment-scratches-1", d.Run.WorkflowID)
+	for _, ref := range []step.Ref{o.Ingest.Dataset, o.Preprocess.Tensors, o.Train.Checkpoint, o.Sample.Candidates, o.Check.Neighbours, o.Check.Sheet} {
+		require.Contains(t, reportPage(t, s, got.HTML), ref.SHA256)
+		require.Contains(t, reportPage(t, s, got.ReleaseHTML), ref.SHA256)
+	}
+	require.Contains(t, reportPage(t, s, got.HTML), "augment-scratches-1")
+}
+
+func TestReportOfTheReleaseDependsOnContentOnly(t *testing.T) {
+	s := storage.New(memory.New())
+	a := reportOutcome(t, s, 20)
+	b := reportOutcome(t, s, 20)
+	b.Run = step.Run{WorkflowID: "another", RunID: "run-2"}
+	b.Source = step.Source{Bucket: "other", Prefix: "elsewhere"}
+	b.Times = []step.StageTime{{Stage: "Ingest", Seconds: 99}}
+	b.Train.ImagesPerSecond, b.Preprocess.Cached = 1, true
+	b.Recipe.Train.LegEpochs++
+	first, err := Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: a})
+	require.NoError(t, err)
+	second, err := Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: b})
+	require.NoError(t, err)
+	require.Equal(t, first.ReleaseHTML, second.ReleaseHTML)
+	require.Equal(t, first.ReleaseJSON, second.ReleaseJSON)
+	require.NotEqual(t, first.HTML, second.HTML)
+	for _, ref := range []step.Ref{first.ReleaseHTML, first.ReleaseJSON} {
+		for _, leak := range []string{"augment-scratches-1", "run-1", "sources/scratches", "runs/"} {
+			require.NotContains(t, reportPage(t, s, ref), leak)
+		}
+	}
+	again, err := Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: a})
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+}
+
+func TestReportOfARunThatEndedEarly(t *testing.T) {
+	s := storage.New(memory.New())
+	full := reportOutcome(t, s, 12)
+	stages := []func(*step.Outcome){
+		func(o *step.Outcome) { o.Assess = step.AssessResult{} },
+		func(o *step.Outcome) { o.Check = step.OverfitResult{} },
+		func(o *step.Outcome) { o.Sample = step.SampleResult{} },
+		func(o *step.Outcome) { o.Train = step.TrainResult{} },
+		func(o *step.Outcome) { o.Preprocess = step.PreprocessResult{} },
+		func(o *step.Outcome) { o.Ingest = step.IngestResult{} },
+	}
+	missing := []int{1, 2, 3, 4, 4, 5}
+	for i, drop := range stages {
+		drop(&full)
+		got, err := Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: full})
+		require.NoError(t, err)
+		require.Len(t, twin(t, s, got.JSON).Missing, missing[i])
+		require.Contains(t, reportPage(t, s, got.HTML), "No verdict")
+	}
+}
+
+func TestReportRefusesDocumentsThatDisagree(t *testing.T) {
+	s := storage.New(memory.New())
+	o := reportOutcome(t, s, 12)
+	doc, err := readDocument(t.Context(), s, o.Check.Neighbours, DecodeNeighbourList)
+	require.NoError(t, err)
+	doc.Candidates = doc.Candidates[1:]
+	raw, err := doc.Encode()
+	o.Check.Neighbours = put(t, s, raw, err)
+	_, err = Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
+	var app *temporal.ApplicationError
+	require.ErrorAs(t, err, &app)
+	require.Equal(t, step.ErrCorrupt, app.Type())
+
+	o = reportOutcome(t, s, 12)
+	o.Train.Curves = o.Ingest.Dataset
+	_, err = Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
+	require.ErrorIs(t, err, ErrFormat)
+}
