@@ -1,0 +1,142 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/defectforge/defectforge/storage"
+)
+
+// workers is how many files are moved at a time, and maxFile the largest that
+// Publish moves, in bytes: together they bound its memory.
+const (
+	workers = 8
+	maxFile = 256 << 20
+)
+
+// Published describes a release that is visible.
+type Published struct {
+	Class          string `json:"class"`
+	Release        string `json:"release"`
+	Prefix         string `json:"prefix"` // in the bucket, with a slash at the end
+	ManifestSHA256 string `json:"manifest_sha256"`
+	Images         int    `json:"images"`
+	Files          int    `json:"files"` // but for the manifest
+	Bytes          int64  `json:"bytes"` // of these files
+	Sequence       int    `json:"sequence"`
+	// Latest is false where a later release had taken over before.
+	Latest bool `json:"latest"`
+}
+
+// Publish makes the draft a release and the latest of its class. It may be
+// repeated, by anybody, after whatever went wrong: the release's name and bytes
+// follow from the draft, nothing is visible before the manifest, which comes
+// last, and a release becomes the latest once, in the order of first success.
+// Publishing what has been published returns the sequence it got then and does
+// not move a later pointer back. ErrMalformed for a draft that breaks the
+// format's rules and ErrConflict are permanent.
+func Publish(ctx context.Context, b storage.Bucket, d Draft) (Published, error) {
+	p, err := publish(ctx, b, d)
+	if err != nil {
+		return Published{}, fmt.Errorf("publish release of class %q: %w", d.Class, err)
+	}
+	return p, nil
+}
+
+func publish(ctx context.Context, b storage.Bucket, d Draft) (Published, error) {
+	files, m, err := d.complete()
+	if err != nil {
+		return Published{}, err
+	}
+	prefix := Prefix(m.Class, m.Release)
+	if err := each(ctx, files, func(ctx context.Context, f DraftFile) error { return place(ctx, b, prefix, f) }); err != nil {
+		return Published{}, err
+	}
+	raw := m.Encode()
+	if len(raw) > maxManifest {
+		return Published{}, fmt.Errorf("manifest: %w: %d bytes, limit %d", ErrMalformed, len(raw), maxManifest)
+	}
+	// What the manifest promises must be on disk before it, and the manifest
+	// before the pointer.
+	if err := b.Sync(ctx); err != nil {
+		return Published{}, err
+	}
+	if err := write(ctx, b, prefix+ManifestName, raw); err != nil {
+		return Published{}, err
+	}
+	if err := b.Sync(ctx); err != nil {
+		return Published{}, err
+	}
+	digest := storage.Digest(raw)
+	sequence, latest, err := advance(ctx, b, m.Class, m.Release, digest)
+	if err != nil {
+		return Published{}, err
+	}
+	// Also where there was nothing to move: an earlier attempt may have failed
+	// right here.
+	if err := b.Sync(ctx); err != nil {
+		return Published{}, err
+	}
+	return Published{Class: m.Class, Release: m.Release, Prefix: prefix, ManifestSHA256: digest, Images: m.Images,
+		Files: len(m.Files), Bytes: m.Bytes(), Sequence: sequence, Latest: latest}, nil
+}
+
+// place brings one file below the prefix, if it is not there already.
+func place(ctx context.Context, b storage.Bucket, prefix string, f DraftFile) error {
+	want := f.file()
+	info, err := b.Stat(ctx, prefix+f.Path)
+	if err == nil && info.Size == want.Size && info.SHA256 == want.SHA256 {
+		return nil
+	}
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	data := f.Data
+	if f.Object.Key != "" {
+		if data, err = storage.New(b).Read(ctx, f.Object, maxFile); err != nil {
+			return fmt.Errorf("file %q: %w", f.Path, err)
+		}
+	}
+	return write(ctx, b, prefix+f.Path, data)
+}
+
+// write stores data where nothing or the same is.
+func write(ctx context.Context, b storage.Bucket, key string, data []byte) error {
+	_, err := b.Put(ctx, key, bytes.NewReader(data), int64(len(data)), storage.Digest(data), storage.Condition{IfAbsent: true})
+	if errors.Is(err, storage.ErrPrecondition) {
+		return fmt.Errorf("%w: %q is there and differs", ErrConflict, key)
+	}
+	return err
+}
+
+// each calls do for every item, some at a time, and returns the first error,
+// after which no more are begun.
+func each[T any](ctx context.Context, items []T, do func(context.Context, T) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan T)
+	var group sync.WaitGroup
+	for range min(workers, len(items)) {
+		group.Go(func() {
+			for item := range queue {
+				if err := do(ctx, item); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+feed:
+	for _, item := range items {
+		select {
+		case queue <- item:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(queue)
+	group.Wait()
+	return context.Cause(ctx)
+}
