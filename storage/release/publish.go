@@ -107,7 +107,7 @@ func place(ctx context.Context, b storage.Bucket, prefix string, f DraftFile) er
 func write(ctx context.Context, b storage.Bucket, key string, data []byte) error {
 	_, err := b.Put(ctx, key, bytes.NewReader(data), int64(len(data)), storage.Digest(data), storage.Condition{IfAbsent: true})
 	if errors.Is(err, storage.ErrPrecondition) {
-		return fmt.Errorf("%w: %q is there and differs", ErrConflict, key)
+		return fmt.Errorf("%w: %q is there and differs; find out who wrote it, and delete it to publish again", ErrConflict, key)
 	}
 	return err
 }
