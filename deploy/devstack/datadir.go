@@ -1,6 +1,7 @@
 package devstack
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 )
@@ -34,7 +36,7 @@ func openDataDir(path string) (*dataDir, error) {
 		}
 	}
 	d.lock = flock.New(d.file("lock"), flock.SetPermissions(0o600))
-	ok, err := d.lock.TryLock()
+	ok, err := tryLock(d.lock)
 	if err != nil {
 		return nil, fmt.Errorf("lock data folder %s: %w", path, err)
 	}
@@ -48,6 +50,17 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, errors.Join(fmt.Errorf("note process in data folder: %w", err), d.lock.Unlock())
 	}
 	return d, nil
+}
+
+// tryLock tries for a moment: Attach takes the lock for an instant to look.
+func tryLock(lock *flock.Flock) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	ok, err := lock.TryLockContext(ctx, 10*time.Millisecond)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false, nil
+	}
+	return ok, err
 }
 
 func (d *dataDir) file(name string) string {

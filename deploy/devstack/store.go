@@ -44,6 +44,7 @@ type storeProcess struct {
 	logName string
 	logger  *slog.Logger
 	fail    func(error)
+	pause   time.Duration // before the second restart in a row; doubles from there
 
 	pid   atomic.Int64
 	ready chan error // first readiness, or why there is none
@@ -59,7 +60,7 @@ func startStore(dir *dataDir, port int, keys credentials, cfg Config, fail func(
 	s := &storeProcess{
 		config: storeConfig{Port: port, DataDir: dir.file("store/data"), Metadata: metadata,
 			LockFile: dir.file("store/lock"), Keys: keys, HealthKey: hex.EncodeToString(random(8))},
-		logName: dir.file("logs/store.log"), logger: cfg.Logger, fail: fail,
+		logName: dir.file("logs/store.log"), logger: cfg.Logger, fail: fail, pause: 50 * time.Millisecond,
 		ready: make(chan error, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go s.supervise()
@@ -92,17 +93,18 @@ func (s *storeProcess) supervise() {
 		select {
 		case <-s.quit:
 			return
-		case <-time.After(backoff(failures)):
+		case <-time.After(s.backoff(failures)):
 		}
 	}
 }
 
-// backoff is nothing after the first failure, then 50 ms doubling up to 2 s.
-func backoff(failures int) time.Duration {
+// backoff is nothing after the first failure, so that a killed child is back at
+// once, then pause doubling up to 2 s.
+func (s *storeProcess) backoff(failures int) time.Duration {
 	if failures <= 1 {
 		return 0
 	}
-	return min(50*time.Millisecond<<(failures-2), 2*time.Second)
+	return min(s.pause<<(failures-2), 2*time.Second)
 }
 
 // runOnce starts a child and returns when it has ended.
