@@ -36,12 +36,24 @@ const (
 // Dataset is the manifest of a data set: what was found below the source
 // prefix, what of it is used and how it is split. Lists are sorted by name.
 type Dataset struct {
-	Format     string         `json:"format"`
-	Class      string         `json:"class"`
+	Format string `json:"format"`
+	Class  string `json:"class"`
+	// Grouping says how similar images were found: GroupedByOverlap or, for
+	// sets too large to compare every pair, GroupedByHash.
+	Grouping   string         `json:"grouping"`
 	Images     []DatasetImage `json:"images"`
 	Quarantine []Quarantined  `json:"quarantine"`
 	Duplicates []Duplicate    `json:"duplicates"`
 }
+
+// How groups of similar images were found.
+const (
+	// GroupedByOverlap: by perceptual hashes, and by looking for pairs that show
+	// overlapping parts of one scene.
+	GroupedByOverlap = "overlap"
+	// GroupedByHash: by perceptual hashes alone.
+	GroupedByHash = "hash"
+)
 
 // DatasetImage is one image in use.
 type DatasetImage struct {

@@ -121,3 +121,13 @@ func resample(img *image.RGBA, w, h int, taps []tap, alongRow bool) *image.RGBA 
 }
 
 func clip(v int32) uint8 { return uint8(min(max(v>>precision, 0), 255)) }
+
+// Luminance is the grey picture of a planar one: ITU-R 601 luma, rounded down.
+func Luminance(chw []uint8) []uint8 {
+	n := len(chw) / 3
+	out := make([]uint8, n)
+	for i := range out {
+		out[i] = uint8((299*int(chw[i]) + 587*int(chw[n+i]) + 114*int(chw[2*n+i])) / 1000)
+	}
+	return out
+}

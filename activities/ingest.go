@@ -1,0 +1,366 @@
+package activities
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"math/bits"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/corona10/goimagehash"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/quality"
+	"github.com/defectforge/defectforge/storage"
+)
+
+// maxCompared is the most usable files of which every pair of images is looked
+// at for overlaps, which takes about 0.1 ms a pair.
+const maxCompared = 2000
+
+// Ingester makes a data set manifest of the images below a source's prefix.
+type Ingester struct {
+	Store   *storage.Store
+	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	// Progress, if set, is told the objects read so far, and then the images
+	// compared; total is 0 while it is unknown.
+	Progress func(done, total int)
+}
+
+// Ingest lists the source, reads and decodes every object, sets aside what
+// can't be used, leaves out duplicates, groups what is similar and draws the
+// hold-out. The manifest depends on the objects alone, not on the order or the
+// time in which they arrive. Too few images are a permanent failure of type
+// step.ErrTooFewImages; a store that fails is passed on, and nothing is
+// quarantined for it.
+func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestResult, error) {
+	if err := checkIngest(in); err != nil {
+		return step.IngestResult{}, err
+	}
+	bucket, err := g.Sources(ctx, in.Source.Bucket)
+	if err != nil {
+		return step.IngestResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
+	}
+	s := scan{source: storage.New(bucket), prefix: folder(in.Source), progress: g.Progress,
+		decoder: newDecoder(picture.Limits{MaxBytes: in.Ingest.MaxBytes, MaxPixels: in.Ingest.MaxPixels})}
+	if err := s.run(ctx); err != nil {
+		if errors.Is(err, storage.ErrNotFound) && s.found == 0 {
+			return step.IngestResult{}, permanent(step.ErrBadInput, "source bucket %q: %w; check its name", in.Source.Bucket, err)
+		}
+		return step.IngestResult{}, fmt.Errorf("ingest s3://%s/%s: %w", in.Source.Bucket, s.prefix, err)
+	}
+	doc := Dataset{Class: in.Class, Quarantine: s.quarantine}
+	kept, exact := dropExact(s.images)
+	kept, near := dropNear(kept, in.Ingest.DuplicateDistance)
+	doc.Duplicates = sortedByName(append(exact, near...), func(d Duplicate) string { return d.Name })
+	if len(kept) < in.Ingest.MinImages {
+		return step.IngestResult{}, tooFew(in, s.found, len(kept), doc)
+	}
+	doc.Grouping = GroupedByOverlap
+	if len(s.images) > maxCompared {
+		doc.Grouping = GroupedByHash
+	}
+	if err := g.group(ctx, kept, in.Ingest.GroupDistance, &doc); err != nil {
+		return step.IngestResult{}, err
+	}
+	split(doc.Images, in.Ingest.HoldoutShare)
+	return g.store(ctx, doc, s.found)
+}
+
+func checkIngest(in step.IngestInput) error {
+	switch c := in.Ingest; {
+	case in.Class == "":
+		return permanent(step.ErrBadInput, "class is empty; name the defect class")
+	case in.Source.Bucket == "":
+		return permanent(step.ErrBadInput, "source.bucket is empty; name the bucket the images lie in")
+	case c.MaxBytes <= 0 || c.MaxPixels <= 0:
+		return permanent(step.ErrBadInput, "ingest.max_bytes is %d and ingest.max_pixels is %d; both must be above 0", c.MaxBytes, c.MaxPixels)
+	case !(c.HoldoutShare >= 0 && c.HoldoutShare <= 0.5):
+		return permanent(step.ErrBadInput, "ingest.holdout_share is %v; it must be from 0 to 0.5", c.HoldoutShare)
+	}
+	return nil
+}
+
+// group fills in doc's images with their groups.
+func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *Dataset) error {
+	sets := newSets(len(kept))
+	hashes := make([]uint64, len(kept))
+	for i := range kept {
+		hashes[i] = kept[i].hash
+		for j, h := range hashes[:i] {
+			if bits.OnesCount64(hashes[i]^h) <= distance {
+				sets.join(i, j)
+			}
+		}
+	}
+	if doc.Grouping == GroupedByOverlap {
+		thumbs := make([][]uint8, len(kept))
+		for i := range kept {
+			thumbs[i] = kept[i].thumb
+		}
+		pairs, err := quality.Overlaps(ctx, thumbs, g.Progress)
+		if err != nil {
+			return fmt.Errorf("group images: %w", err)
+		}
+		for _, p := range pairs {
+			sets.join(p.A, p.B)
+		}
+	}
+	names := sets.names(func(i int) string { return kept[i].SHA256 })
+	doc.Images = make([]DatasetImage, len(kept))
+	for i, k := range kept {
+		doc.Images[i] = k.DatasetImage
+		doc.Images[i].Group = names[i]
+	}
+	return nil
+}
+
+// split holds out whole groups, in the order of the SHA-256 of their names,
+// as long as the held-out images are no more than the share of all. So it
+// depends on the images' content alone, not on what they are called.
+func split(images []DatasetImage, share float64) {
+	sizes := map[string]int{}
+	for i := range images {
+		sizes[images[i].Group]++
+		images[i].Split = SplitTraining
+	}
+	order := make([]string, 0, len(sizes))
+	for group := range sizes {
+		order = append(order, group)
+	}
+	slices.SortFunc(order, func(a, b string) int {
+		return cmp.Compare(storage.Digest([]byte(a)), storage.Digest([]byte(b)))
+	})
+	left := int(share * float64(len(images)))
+	held := map[string]bool{}
+	for _, group := range order {
+		if sizes[group] <= left && len(held) < len(order)-1 {
+			held[group] = true
+			left -= sizes[group]
+		}
+	}
+	for i := range images {
+		if held[images[i].Group] {
+			images[i].Split = SplitHoldout
+		}
+	}
+}
+
+// store writes the manifest and counts what is in it.
+func (g Ingester) store(ctx context.Context, doc Dataset, found int) (step.IngestResult, error) {
+	raw, err := doc.Encode()
+	if err != nil {
+		return step.IngestResult{}, err
+	}
+	obj, err := g.Store.PutArtifact(ctx, raw, ".json")
+	if err != nil {
+		return step.IngestResult{}, fmt.Errorf("store data set manifest: %w", err)
+	}
+	out := step.IngestResult{Dataset: step.Ref(obj), Found: found, Usable: len(doc.Images), Quarantined: len(doc.Quarantine)}
+	for _, d := range doc.Duplicates {
+		if d.Kind == DuplicateExact {
+			out.Duplicates++
+		} else {
+			out.NearDuplicates++
+		}
+	}
+	groups := map[string]bool{}
+	for _, i := range doc.Images {
+		groups[i.Group] = true
+		if i.Split == SplitTraining {
+			out.Training++
+		} else {
+			out.Holdout++
+		}
+	}
+	out.Groups = len(groups)
+	return out, nil
+}
+
+// tooFew explains where the images went.
+func tooFew(in step.IngestInput, found, usable int, doc Dataset) error {
+	where := "s3://" + in.Source.Bucket + "/" + folder(in.Source)
+	if found == 0 {
+		return permanent(step.ErrTooFewImages, "no images: nothing found below %s; check the bucket and prefix", where)
+	}
+	counts := map[string]int{}
+	for _, q := range doc.Quarantine {
+		reason, _, _ := strings.Cut(q.Reason, ":")
+		counts[reason]++
+	}
+	for _, d := range doc.Duplicates {
+		counts[d.Kind+" duplicate"]++
+	}
+	reasons := make([]string, 0, len(counts))
+	for r := range counts {
+		reasons = append(reasons, r)
+	}
+	slices.SortFunc(reasons, func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b)) })
+	left := ""
+	for i, r := range reasons[:min(len(reasons), 3)] {
+		left += fmt.Sprintf("%s %d %s", []string{"; left out:", ",", ","}[i], counts[r], r)
+	}
+	return permanent(step.ErrTooFewImages, "too few images: %d usable of %d found below %s%s; add images (at least %d are needed) or lower ingest.min_images",
+		usable, found, where, left, in.Ingest.MinImages)
+}
+
+// scanned is what is kept of an image that can be used.
+type scanned struct {
+	DatasetImage
+	hash  uint64
+	thumb []uint8 // for quality.Overlaps; nil in large data sets
+}
+
+// scan reads the objects below a prefix.
+type scan struct {
+	source   *storage.Store
+	prefix   string
+	decoder  decoder
+	progress func(done, total int)
+
+	found int // objects listed
+
+	mu         sync.Mutex
+	done       int
+	images     []scanned
+	quarantine []Quarantined
+}
+
+// run fills in images and quarantine, both sorted by name.
+func (s *scan) run(ctx context.Context) error {
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers())
+	var listing error
+	for info, err := range s.source.Bucket().List(gctx, s.prefix) {
+		if err != nil {
+			listing = fmt.Errorf("list objects: %w", err)
+			break
+		}
+		if info.Key == s.prefix || strings.HasSuffix(info.Key, "/") && info.Size == 0 {
+			continue // how consoles mark a folder
+		}
+		s.found++
+		group.Go(func() error { return s.read(gctx, info) })
+		if gctx.Err() != nil {
+			break
+		}
+	}
+	// What failed first in a reader is the cause of the listing's end.
+	if err := cmp.Or(group.Wait(), listing, ctx.Err()); err != nil {
+		return err
+	}
+	s.images = sortedByName(s.images, func(i scanned) string { return i.Name })
+	s.quarantine = sortedByName(s.quarantine, func(q Quarantined) string { return q.Name })
+	return nil
+}
+
+// read looks at one object. It fails only where the store does.
+func (s *scan) read(ctx context.Context, info storage.Info) error {
+	name := strings.TrimPrefix(info.Key, s.prefix)
+	data, err := []byte(nil), storage.ErrTooLarge
+	if info.Size <= s.decoder.limits.MaxBytes {
+		data, _, err = s.source.ReadNamed(ctx, info.Key, s.decoder.limits.MaxBytes)
+	}
+	switch {
+	case errors.Is(err, storage.ErrTooLarge):
+		s.add(nil, &Quarantined{name, fmt.Sprintf("%v: %d exceeds %d", picture.ErrTooManyBytes, info.Size, s.decoder.limits.MaxBytes)})
+		return nil
+	case errors.Is(err, storage.ErrCorrupt):
+		s.add(nil, &Quarantined{name, "corrupt: the bytes are not those of the SHA-256 they were stored with"})
+		return nil
+	case err != nil:
+		return err
+	}
+	found := scanned{DatasetImage: DatasetImage{Name: name, Key: info.Key, SHA256: storage.Digest(data), Size: int64(len(data))}}
+	header, err := s.decoder.decode(ctx, data, s.decoder.limits, found.measure)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		s.add(nil, &Quarantined{name, reason(err)})
+		return nil
+	}
+	found.Width, found.Height, found.Encoding = header.Width, header.Height, header.Format
+	s.add(&found, nil)
+	return nil
+}
+
+// measure takes from the pixels what images are compared by.
+func (f *scanned) measure(img *image.RGBA) error {
+	hash, err := goimagehash.PerceptionHash(picture.Resize(img, quality.ThumbSize, quality.ThumbSize))
+	if err != nil {
+		return err
+	}
+	f.hash = hash.GetHash()
+	f.PHash = fmt.Sprintf("%016x", f.hash)
+	f.thumb = picture.Luminance(picture.Square(img, quality.ThumbSize))
+	return nil
+}
+
+// reason is err's text, short enough to be shown in a list.
+func reason(err error) string {
+	const limit = 200
+	text := strings.ToValidUTF8(err.Error(), "?")
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "..."
+	}
+	return text
+}
+
+func (s *scan) add(image *scanned, q *Quarantined) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done++
+	if s.progress != nil {
+		s.progress(s.done, 0)
+	}
+	if q != nil {
+		s.quarantine = append(s.quarantine, *q)
+		return
+	}
+	if len(s.images) >= maxCompared { // too many to be compared
+		image.thumb = nil
+	}
+	s.images = append(s.images, *image)
+}
+
+// dropExact leaves out images with the bytes of an earlier one, by name.
+func dropExact(images []scanned) (kept []scanned, dropped []Duplicate) {
+	first := map[string]string{}
+	for _, i := range images {
+		if of, seen := first[i.SHA256]; seen {
+			dropped = append(dropped, Duplicate{i.Name, of, DuplicateExact})
+			continue
+		}
+		first[i.SHA256] = i.Name
+		kept = append(kept, i)
+	}
+	return kept, dropped
+}
+
+// dropNear leaves out images whose hash is within distance of an earlier one
+// that is kept.
+func dropNear(images []scanned, distance int) (kept []scanned, dropped []Duplicate) {
+	var hashes []uint64 // of kept
+	for _, i := range images {
+		of := slices.IndexFunc(hashes, func(h uint64) bool { return bits.OnesCount64(h^i.hash) <= distance })
+		if of >= 0 {
+			dropped = append(dropped, Duplicate{i.Name, kept[of].Name, DuplicateNear})
+			continue
+		}
+		kept, hashes = append(kept, i), append(hashes, i.hash)
+	}
+	return kept, dropped
+}
+
+// sortedByName sorts list and makes an empty one of nil, which JSON shows as [].
+func sortedByName[T any](list []T, name func(T) string) []T {
+	slices.SortFunc(list, func(a, b T) int { return cmp.Compare(name(a), name(b)) })
+	return append([]T{}, list...)
+}

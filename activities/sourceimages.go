@@ -1,0 +1,58 @@
+package activities
+
+import (
+	"context"
+	"image"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/picture"
+)
+
+// maxPixelsAtOnce bounds the images that are decoded at one time, by the sum of
+// their pixels: a decoder needs up to 16 bytes for each.
+const maxPixelsAtOnce = 32 << 20
+
+// readers is how many source images are read and decoded side by side. Reading
+// waits more than it computes.
+func readers() int { return 2 * runtime.GOMAXPROCS(0) }
+
+// decoder decodes images side by side in bounded memory.
+type decoder struct {
+	limits picture.Limits
+	pixels *semaphore.Weighted
+}
+
+func newDecoder(limits picture.Limits) decoder {
+	return decoder{limits, semaphore.NewWeighted(maxPixelsAtOnce)}
+}
+
+// decode decodes data and hands the pixels to use, which may not keep them.
+// Errors of package picture mean that the image can't be used.
+func (d decoder) decode(ctx context.Context, data []byte, limits picture.Limits, use func(*image.RGBA) error) (picture.Info, error) {
+	info, err := picture.Inspect(data, limits)
+	if err != nil {
+		return info, err
+	}
+	weight := min(int64(info.Width)*int64(info.Height), maxPixelsAtOnce)
+	if err := d.pixels.Acquire(ctx, weight); err != nil {
+		return info, err
+	}
+	defer d.pixels.Release(weight)
+	img, info, err := picture.Decode(data, limits)
+	if err != nil {
+		return info, err
+	}
+	return info, use(img)
+}
+
+// folder is the source's prefix as a folder's: "" or ending with a slash.
+func folder(s step.Source) string {
+	if s.Prefix == "" || strings.HasSuffix(s.Prefix, "/") {
+		return s.Prefix
+	}
+	return s.Prefix + "/"
+}
