@@ -167,6 +167,10 @@ type OverfitResult struct {
 	TailShare float64 `json:"tail_share"`
 	Nearest   float64 `json:"nearest"` // smallest distance of any candidate
 	Real      int     `json:"real"`    // real images compared with
+	// Repeated candidates are pixel for pixel the same as an earlier one, Blank
+	// ones have a single colour; both are rejected.
+	Repeated int `json:"repeated"`
+	Blank    int `json:"blank"`
 }
 
 type AssessInput struct {

@@ -1,0 +1,168 @@
+// Package activities holds the stages of an augmentation. Each takes and gives
+// references into the store, may run more than once, and leaves the same bytes
+// however often it was stopped on the way.
+package activities
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model"
+	"github.com/defectforge/defectforge/model/checkpoint"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/release"
+)
+
+// Role says which stages a worker serves.
+type Role int
+
+// IO serves the stages that move data, Training those that compute (Train and
+// Sample), All both.
+const (
+	IO Role = 1 << iota
+	Training
+	All = IO | Training
+)
+
+// Activities is what the stages work with.
+type Activities struct {
+	Store *storage.Store
+	// Sources opens the bucket that images are read from.
+	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	// Scratch is the folder for temporary files; empty means the system's.
+	Scratch string
+}
+
+// Register makes the stages of a role known to a worker.
+func Register(r step.Registry, a Activities, role Role) {
+	if role&IO != 0 {
+		step.Ingest.Register(r, guard(Ingester{Store: a.Store, Sources: a.Sources}.Ingest))
+		step.Preprocess.Register(r, guard(Preprocessor{Store: a.Store, Sources: a.Sources}.Preprocess))
+		step.CheckOverfit.Register(r, guard(Checker{Store: a.Store, Scratch: a.Scratch}.CheckOverfit))
+		step.Assess.Register(r, guard(Assess))
+		step.Report.Register(r, guard(Reporter{Store: a.Store}.Report))
+		step.Publish.Register(r, guard(Publisher{Store: a.Store}.Publish))
+		step.RecordRun.Register(r, guard(Recorder{Store: a.Store}.RecordRun))
+	}
+	if role&Training != 0 {
+		// Train beats by itself: its heartbeats say how far it is.
+		step.Train.Register(r, classify(Trainer{Store: a.Store, Scratch: a.Scratch}.Train))
+		step.Sample.Register(r, guard(Sampler{Store: a.Store, Scratch: a.Scratch}.Sample))
+	}
+}
+
+// errHandOver is why a stage's context ends when its worker stops.
+var errHandOver = errors.New("worker stops: the stage is handed over")
+
+// handedOver is the failure of a stage whose worker stops: no failure to speak
+// of, and another attempt may begin at once.
+func handedOver() error {
+	return temporal.NewApplicationErrorWithOptions(errHandOver.Error(), "HandOver", temporal.ApplicationErrorOptions{
+		Category: temporal.ApplicationErrorCategoryBenign, NextRetryDelay: 100 * time.Millisecond,
+	})
+}
+
+// stopping reports whether the activity's worker is being stopped.
+func stopping(ctx context.Context) bool {
+	select {
+	case <-activity.GetWorkerStopChannel(ctx):
+		return true
+	default:
+		return false
+	}
+}
+
+// guard makes fn a well-behaved activity: it shows signs of life, ends at once
+// when the worker stops or the run is cancelled, and tells lasting failures
+// from passing ones.
+func guard[In, Out any](fn func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
+	return classify(func(ctx context.Context, in In) (Out, error) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		stop := beat(ctx, func() []any { return nil })
+		defer stop()
+		go func() {
+			select {
+			case <-activity.GetWorkerStopChannel(ctx):
+				cancel(errHandOver)
+			case <-ctx.Done():
+			}
+		}()
+		out, err := fn(ctx, in)
+		if err != nil && errors.Is(context.Cause(ctx), errHandOver) {
+			return out, handedOver()
+		}
+		return out, err
+	})
+}
+
+// beat records heartbeats with what details gives, often enough for the
+// activity's heartbeat timeout, until the returned function is called.
+func beat(ctx context.Context, details func() []any) (stop func()) {
+	every := activity.GetInfo(ctx).HeartbeatTimeout / 4
+	every = min(cmp.Or(every, 5*time.Second), 5*time.Second)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				activity.RecordHeartbeat(ctx, details()...)
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// classify gives errors that no retry mends their type.
+func classify[In, Out any](fn func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
+	return func(ctx context.Context, in In) (Out, error) {
+		out, err := fn(ctx, in)
+		return out, typed(err)
+	}
+}
+
+// typed is err as the workflow should see it.
+func typed(err error) error {
+	var app *temporal.ApplicationError
+	if err == nil || errors.As(err, &app) {
+		return err
+	}
+	for _, known := range []struct {
+		sentinel error
+		kind     string
+	}{
+		{model.ErrForeign, step.ErrCheckpointForeign},
+		{storage.ErrCorrupt, step.ErrCorrupt},
+		{checkpoint.ErrChecksum, step.ErrCorrupt},
+		{checkpoint.ErrFormat, step.ErrCorrupt},
+		{checkpoint.ErrLimit, step.ErrCorrupt},
+		{ErrFormat, step.ErrCorrupt},
+		{release.ErrConflict, step.ErrReleaseConflict},
+		{release.ErrMalformed, step.ErrBadInput},
+	} {
+		if errors.Is(err, known.sentinel) {
+			return permanent(known.kind, "%w", err)
+		}
+	}
+	return err
+}
+
+// permanent is a failure of one of step's types, which is not retried.
+func permanent(kind, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return temporal.NewNonRetryableApplicationError(err.Error(), kind, err)
+}
