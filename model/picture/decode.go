@@ -112,9 +112,10 @@ func Inspect(data []byte, limits Limits) (info Info, err error) {
 	case !known:
 		return Info{}, ErrNotImage
 	}
-	config, err := c.config(bytes.NewReader(data))
+	r := &reader{Reader: bytes.NewReader(data)}
+	config, err := c.config(r)
 	if err != nil {
-		return Info{}, explain(err)
+		return Info{}, r.explain(err)
 	}
 	info = Info{Format: format, Width: config.Width, Height: config.Height, Orientation: 1}
 	if info.Width <= 0 || info.Height <= 0 {
@@ -146,9 +147,10 @@ func Decode(data []byte, limits Limits) (img *image.RGBA, info Info, err error) 
 	if err != nil {
 		return nil, info, err
 	}
-	src, err := codecs[info.Format].decode(bytes.NewReader(data))
+	r := &reader{Reader: bytes.NewReader(data)}
+	src, err := codecs[info.Format].decode(r)
 	if err != nil {
-		return nil, info, explain(err)
+		return nil, info, r.explain(err)
 	}
 	at := src.Bounds().Min
 	if info.Format == "gif" {
@@ -175,15 +177,33 @@ func flatten(src image.Image, at image.Point, w, h int) *image.RGBA {
 	return dst
 }
 
+// reader notes whether more was asked for than there is.
+type reader struct {
+	*bytes.Reader
+	short bool
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.short = r.short || n == 0 && err != nil
+	return n, err
+}
+
+func (r *reader) ReadAt(p []byte, at int64) (int, error) {
+	n, err := r.Reader.ReadAt(p, at)
+	r.short = r.short || n < len(p)
+	return n, err
+}
+
 // explain turns a decoder's error into one of this package's.
-func explain(err error) error {
+func (r *reader) explain(err error) error {
 	var (
 		unsupportedJPEG jpeg.UnsupportedError
 		unsupportedPNG  png.UnsupportedError
 		unsupportedTIFF tiff.UnsupportedError
 	)
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case r.short:
 		return ErrTruncated
 	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.As(err, &unsupportedTIFF),
 		errors.Is(err, bmp.ErrUnsupported):

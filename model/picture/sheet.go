@@ -151,7 +151,7 @@ func fit(text string, n int) string {
 	if n < 3 {
 		return string(runes[:n])
 	}
-	head := (n - 2) / 2
+	head := (n - 2) / 3 // names differ at their ends
 	return string(runes[:head]) + ".." + string(runes[len(runes)-(n-2-head):])
 }
 
