@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/workflows"
+)
+
+// snapshot is how far a run has come at one moment.
+type snapshot struct {
+	status  workflows.Status
+	stage   string              // running now, "" where not known
+	train   *step.TrainProgress // nil unless a training leg has beaten
+	attempt int32               // of the running stage
+	failure string              // why the former attempt ended
+}
+
+// view shows a run's progress to a person.
+type view interface {
+	update(snapshot)
+	close()
+}
+
+const (
+	pollEvery = time.Second
+	// queryPatience bounds the wait for a worker's answer: none may be there.
+	queryPatience = 2 * time.Second
+	// lostAfter failed polls in a row the server counts as gone.
+	lostAfter = 5
+)
+
+// errServerGone: the Temporal server does not answer any more.
+var errServerGone = errors.New("the Temporal server does not answer any more")
+
+// follow shows the run until it ends, and returns its result. failed tells of
+// parts of this process that died; it may be nil.
+func follow(ctx context.Context, c client.Client, id, runID string, v view, failed <-chan error) (workflows.AugmentResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type ending struct {
+		result workflows.AugmentResult
+		err    error
+	}
+	ended := make(chan ending, 1)
+	go func() {
+		var e ending
+		e.err = c.GetWorkflow(ctx, id, runID).Get(ctx, &e.result)
+		ended <- e
+	}()
+	defer v.close()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	lost := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return workflows.AugmentResult{}, context.Cause(ctx)
+		case e := <-ended:
+			if ctx.Err() != nil {
+				return e.result, context.Cause(ctx)
+			}
+			if s, err := look(ctx, c, id); err == nil && e.err == nil {
+				v.update(s)
+			}
+			if gone := (*serviceerror.Unavailable)(nil); errors.As(e.err, &gone) {
+				return e.result, errServerGone
+			}
+			return e.result, e.err
+		case err := <-failed:
+			return workflows.AugmentResult{}, err
+		case <-tick.C:
+			s, err := look(ctx, c, id)
+			if err != nil {
+				if lost++; lost >= lostAfter && ctx.Err() == nil {
+					return workflows.AugmentResult{}, errServerGone
+				}
+				continue
+			}
+			lost = 0
+			v.update(s)
+		}
+	}
+}
+
+// look takes a snapshot. It fails only where the server does not answer; a
+// worker that does not answer just leaves the status empty.
+func look(ctx context.Context, c client.Client, id string) (snapshot, error) {
+	var s snapshot
+	call, cancel := context.WithTimeout(ctx, 3*pollEvery)
+	defer cancel()
+	d, err := c.DescribeWorkflowExecution(call, id, "")
+	if err != nil {
+		return s, fmt.Errorf("describe run: %w", err)
+	}
+	if list := d.GetPendingActivities(); len(list) > 0 {
+		a := list[0]
+		s.stage, s.attempt, s.failure = a.GetActivityType().GetName(), a.GetAttempt(), a.GetLastFailure().GetMessage()
+		if s.stage == string(step.Train) && len(a.GetHeartbeatDetails().GetPayloads()) > 0 {
+			var t step.TrainProgress
+			if converter.GetDefaultDataConverter().FromPayloads(a.GetHeartbeatDetails(), &t) == nil && t.Step > 0 {
+				s.train = &t
+			}
+		}
+	}
+	if status, err := queryStatus(ctx, c, id, ""); err == nil {
+		s.status = status
+		if s.stage == "" {
+			s.stage = status.Stage
+		}
+	}
+	return s, nil
+}
+
+func queryStatus(ctx context.Context, c client.Client, id, runID string) (workflows.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryPatience)
+	defer cancel()
+	var s workflows.Status
+	v, err := c.QueryWorkflow(ctx, id, runID, workflows.StatusQuery)
+	if err != nil {
+		return s, fmt.Errorf("query status: %w", err)
+	}
+	if err := v.Get(&s); err != nil {
+		return s, fmt.Errorf("read status: %w", err)
+	}
+	return s, nil
+}
+
+// remedies say what to do about each permanent failure.
+var remedies = map[string]string{
+	step.ErrTooFewImages:      "add images, or lower ingest.min_images with --set; the quarantine's reasons are in the error above and in the run's history",
+	step.ErrDiverged:          "choose another --seed, or lower train.generator_rate and train.discriminator_rate with --set",
+	step.ErrBadInput:          "correct the value named above",
+	step.ErrCorrupt:           "the store returned other bytes than were written: check its disk, then run the same command again",
+	step.ErrReleaseConflict:   "a release of that name holds other content; `defectforge releases verify` tells what differs",
+	step.ErrCheckpointForeign: "a checkpoint of another recipe is in the way; choose another --seed",
+}
+
+// explain words how a run failed, with what to do.
+func explain(err error) error {
+	app, stopped, timeout := (*temporal.ApplicationError)(nil), (*temporal.TerminatedError)(nil), (*temporal.TimeoutError)(nil)
+	switch {
+	case temporal.IsCanceledError(err):
+		return &statusError{exitFailed, errors.New("the run was cancelled; run the same command again to start it anew")}
+	case errors.As(err, &stopped):
+		return &statusError{exitFailed, errors.New("the run was terminated; run the same command again to start it anew")}
+	case errors.As(err, &app):
+		if remedy, ok := remedies[app.Type()]; ok {
+			return fmt.Errorf("%s; %s", app.Message(), remedy)
+		}
+		return fmt.Errorf("%s; when the cause is mended, run the same command again", app.Message())
+	case errors.As(err, &timeout):
+		return fmt.Errorf("the run timed out: %w; run the same command again", err)
+	}
+	return err
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets this test binary be the embedded store's process too.
+func TestMain(m *testing.M) {
+	if code, child := storeChild(os.Args[1:]); child {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+// isolate keeps the machine's own configuration out of a test, and returns a
+// folder that is the working folder and home.
+func isolate(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, "TEMPORAL_") || strings.HasPrefix(name, "DEFECTFORGE_") {
+			t.Setenv(name, "") // so that it is restored
+			require.NoError(t, os.Unsetenv(name))
+		}
+	}
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "AppData", "LocalAppData"} {
+		t.Setenv(name, filepath.Join(dir, "home"))
+	}
+	t.Chdir(dir)
+	return dir
+}
+
+type outcome struct {
+	status         int
+	stdout, stderr string
+}
+
+func cli(t *testing.T, args ...string) outcome {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	status := execute(context.Background(), args, &stdout, &stderr)
+	return outcome{status, stdout.String(), stderr.String()}
+}
+
+// object is the one JSON object on standard output.
+func (o outcome) object(t *testing.T) map[string]any {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(o.stdout))
+	var v map[string]any
+	require.NoError(t, dec.Decode(&v), "standard output: %q", o.stdout)
+	require.False(t, dec.More(), "more than one object: %q", o.stdout)
+	return v
+}
+
+func writeFile(t *testing.T, path, text string) string {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	return path
+}
+
+// What a user gets wrong ends with status 2 and says what to do.
+func TestUsageErrors(t *testing.T) {
+	dir := isolate(t)
+	writeFile(t, filepath.Join(dir, "file.png"), "x")
+	writeFile(t, filepath.Join(dir, "hidden", ".DS_Store"), "x")
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "empty"), 0o755))
+	writeFile(t, filepath.Join(dir, "images", "a.png"), "x")
+	writeFile(t, filepath.Join(dir, "bad.yaml"), "worker:\n  thread: 3\n")
+	writeFile(t, filepath.Join(dir, "recipe.yaml"), "extends: quick\ntrain:\n  epoch: 3\n")
+	run := func(more ...string) []string {
+		return append([]string{"run", "--images", "images", "--class", "c"}, more...)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"unknown command":     {[]string{"runn"}, `unknown command "runn"`},
+		"unknown sub-command": {[]string{"runs", "lst"}, "see `defectforge runs --help`"},
+		"unknown flag":        {run("--epochs", "3"), "unknown flag: --epochs; see `defectforge run --help`"},
+		"argument of run":     {run("more"), "unknown command"},
+		"no images":           {[]string{"run", "--class", "c"}, "--images: not given"},
+		"no class":            {[]string{"run", "--images", "images"}, "--class: not given"},
+		"bad class":           {[]string{"run", "--images", "images", "--class", "My Class"}, `--class: "My Class": use 1 to 63`},
+		"class is a path":     {[]string{"run", "--images", "images", "--class", "../x"}, "--class: "},
+		"missing folder":      {[]string{"run", "--images", "nowhere", "--class", "c"}, "nowhere: no such folder"},
+		"a file":              {[]string{"run", "--images", "file.png", "--class", "c"}, "is a file; give the folder"},
+		"an empty folder":     {[]string{"run", "--images", "empty", "--class", "c"}, "holds no files;"},
+		"only hidden files":   {[]string{"run", "--images", "hidden", "--class", "c"}, "holds no files but 1 hidden"},
+		"bad bucket":          {[]string{"run", "--images", "s3:///x", "--class", "c"}, "write s3://bucket/prefix"},
+		"unknown recipe":      {run("--recipe", "quik"), `did you mean "quick"?`},
+		"bad recipe file":     {run("--recipe", "recipe.yaml"), `recipe.yaml:3: train.epoch: unknown key; did you mean "train.epochs"?`},
+		"bad setting":         {run("--set", "train.epoch=3"), `did you mean "train.epochs"?`},
+		"setting of no use":   {run("--set", "train.epochs=0"), "train.epochs: 0: must be within"},
+		"bad seed":            {run("--seed", "-1"), "invalid argument"},
+		"bad configuration":   {run("--config", "bad.yaml"), `did you mean "worker.threads"?`},
+		"bad role":            {[]string{"worker", "--role", "both"}, `--role: "both": choose one of`},
+		"worker of nothing":   {[]string{"worker"}, "TEMPORAL_ADDRESS and store.endpoint: not set"},
+		"half a cluster":      {[]string{"runs", "list", "--store-endpoint", "s3.example.com"}, "TEMPORAL_ADDRESS: not set, but store.endpoint is"},
+		"which run":           {[]string{"runs", "show"}, "takes a workflow's identifier"},
+		"which release":       {[]string{"releases", "verify"}, "name one release"},
+		"release of no name":  {[]string{"releases", "verify", "a", "b", "c"}, "accepts at most 2"},
+		"release outside":     {[]string{"releases", "pull", "../..", "x"}, "cannot be part of a release's name"},
+		"which checkpoint":    {[]string{"checkpoint", "inspect"}, "takes a checkpoint"},
+		"no checkpoint file":  {[]string{"checkpoint", "inspect", "no.safetensors"}, "no such file"},
+		"which network":       {[]string{"checkpoint", "export", "x", "--network", "both"}, "choose generator or discriminator"},
+		"demo of few":         {[]string{"demo", "--count", "3"}, "--count: 3: must be within"},
+		"quote in a filter":   {[]string{"runs", "list", "--class", "a'b"}, "holds a quote"},
+		"limit":               {[]string{"runs", "list", "--limit", "0"}, "--limit: 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := cli(t, c.args...)
+			assert.Equal(t, exitUsage, got.status)
+			assert.Contains(t, got.stderr, c.want)
+			assert.Contains(t, got.stderr, "error: ")
+			assert.Empty(t, got.stdout)
+			got = cli(t, append(c.args, "--json")...)
+			if name == "unknown flag" || name == "bad seed" {
+				return // flags after the bad one are not read
+			}
+			assert.Equal(t, exitUsage, got.status)
+			assert.Contains(t, got.object(t)["error"], c.want)
+		})
+	}
+}
+
+func TestHelpNamesEveryCommand(t *testing.T) {
+	isolate(t)
+	got := cli(t, "--help")
+	require.Equal(t, exitOK, got.status)
+	for _, command := range []string{"run", "demo", "up", "worker", "runs", "releases", "checkpoint", "config", "doctor", "version"} {
+		assert.Regexp(t, `(?m)^  `+command+` +[A-Z]`, got.stdout)
+		assert.Equal(t, exitOK, cli(t, command, "--help").status)
+	}
+	assert.Contains(t, got.stdout, "3 not approved")
+}
+
+func TestDryRun(t *testing.T) {
+	dir := isolate(t)
+	writeFile(t, filepath.Join(dir, "images", "a.png"), "x")
+	writeFile(t, filepath.Join(dir, "images", "b.png"), "y")
+	args := []string{"run", "--images", "images", "--class", "c", "--recipe", "quick", "--set", "train.epochs=11", "--seed", "7", "--dry-run"}
+	plain := cli(t, args...)
+	require.Equal(t, exitOK, plain.status, plain.stderr)
+	assert.Contains(t, plain.stdout, "seed: 7")
+	assert.Contains(t, plain.stdout, "  epochs: 11")
+	got := cli(t, append(args, "--json")...).object(t)
+	assert.Equal(t, float64(2), got["files"])
+	assert.Equal(t, float64(3), got["legs"])
+	assert.Equal(t, true, got["embedded"])
+	assert.Regexp(t, `^augment-c-[0-9a-f]{12}$`, got["workflow_id"])
+	assert.Regexp(t, `^sources/c/[0-9a-f]{64}/$`, got["source"].(map[string]any)["prefix"])
+	assert.Equal(t, float64(7), got["recipe"].(map[string]any)["seed"])
+	assert.NoDirExists(t, filepath.Join(dir, "home"), "nothing was started or written")
+
+	again := cli(t, append(args, "--json")...).object(t)
+	assert.Equal(t, got["workflow_id"], again["workflow_id"])
+	writeFile(t, filepath.Join(dir, "images", "b.png"), "z")
+	again = cli(t, append(args, "--json")...).object(t)
+	assert.NotEqual(t, got["workflow_id"], again["workflow_id"], "other images are another run")
+}
+
+func TestConfigCommands(t *testing.T) {
+	dir := isolate(t)
+	t.Setenv("DEFECTFORGE_STORE_SECRET_KEY", "hunter2")
+	t.Setenv("DEFECTFORGE_STORE_ACCESS_KEY", "me")
+	got := cli(t, "config", "show", "--log-level", "info")
+	require.Equal(t, exitOK, got.status, got.stderr)
+	assert.NotContains(t, got.stdout, "hunter2")
+	assert.Contains(t, got.stdout, "[hidden]' # environment")
+	assert.Contains(t, got.stdout, "level: info # flag")
+	got = cli(t, "config", "show", "--json")
+	assert.NotContains(t, got.stdout, "hunter2")
+	store := got.object(t)["config"].(map[string]any)["store"].(map[string]any)
+	assert.Equal(t, "[hidden]", store["secret_key"])
+
+	assert.Equal(t, exitOK, cli(t, "config", "init").status)
+	again := cli(t, "config", "init")
+	assert.Equal(t, exitUsage, again.status)
+	assert.Contains(t, again.stderr, "give --force")
+	assert.Equal(t, exitOK, cli(t, "config", "init", "--force").status)
+	assert.Equal(t, exitOK, cli(t, "config", "validate").status, "what init writes is valid")
+	writeFile(t, filepath.Join(dir, "defectforge.yaml"), "worker:\n  threads: -1\n  role: x\n")
+	got = cli(t, "config", "validate", "--json")
+	assert.Equal(t, exitUsage, got.status)
+	assert.Equal(t, false, got.object(t)["ok"])
+	assert.Len(t, got.object(t)["problems"], 2)
+}
+
+func TestVersion(t *testing.T) {
+	isolate(t)
+	got := cli(t, "version", "--json")
+	require.Equal(t, exitOK, got.status)
+	assert.Equal(t, haveEmbedded, got.object(t)["embedded_stack"])
+	assert.Contains(t, cli(t, "version").stdout, "defectforge ")
+}
+
+func TestReleaseNames(t *testing.T) {
+	want := releaseName{"c", "r"}
+	for _, args := range [][]string{{"c/r"}, {"c", "r"}, {"releases/c/r"}, {"releases/c/r/"}} {
+		got, err := parseRelease(args, "", "")
+		require.NoError(t, err)
+		assert.Equal(t, want, got, args)
+	}
+	got, err := parseRelease([]string{"r"}, "c", "")
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+	got, err = parseRelease([]string{"c"}, "", "")
+	require.NoError(t, err)
+	assert.Equal(t, releaseName{"c", "latest"}, got)
+	for _, args := range [][]string{nil, {"a/b/c"}, {"a/b", "c"}, {".."}, {"a/.."}} {
+		_, err := parseRelease(args, "", "")
+		assert.Error(t, err, args)
+	}
+}

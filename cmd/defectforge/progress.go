@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/workflows"
+)
+
+// stageWords says what a stage does, for people.
+var stageWords = map[string]string{
+	string(step.Ingest):       "ingest",
+	string(step.Preprocess):   "preprocess",
+	string(step.Train):        "train",
+	string(step.Sample):       "sample",
+	string(step.CheckOverfit): "check for copies",
+	string(step.Assess):       "assess",
+	string(step.Report):       "report",
+	string(step.Publish):      "publish",
+	string(step.RecordRun):    "record the run",
+}
+
+func stageName(stage string) string {
+	if w, ok := stageWords[stage]; ok {
+		return w
+	}
+	return stage
+}
+
+// newView is a bar on a terminal, lines elsewhere.
+func (p *program) newView() view {
+	lines := &lineView{out: p.screen, now: time.Now, every: 15 * time.Second, attempts: map[string]int32{}}
+	if !p.terminal {
+		return lines
+	}
+	lines.every = 0
+	return &barView{lines: lines, screen: p.screen}
+}
+
+// lineView prints a line when a stage ends or is tried again, and in training
+// one per leg and one every so often.
+type lineView struct {
+	out      io.Writer
+	now      func() time.Time
+	every    time.Duration // between lines of training, 0 for none
+	stages   int           // finished ones told already
+	epoch    int           // of the last leg told
+	last     time.Time     // of the last line of training
+	train    *step.TrainProgress
+	attempts map[string]int32 // told already
+}
+
+func (v *lineView) line(stage, format string, args ...any) {
+	fmt.Fprintf(v.out, "%-16s %s\n", stageName(stage), fmt.Sprintf(format, args...))
+}
+
+func (v *lineView) update(s snapshot) {
+	if s.train != nil {
+		v.train = s.train
+	}
+	if s.attempt > 1 && s.attempt > v.attempts[s.stage] && s.failure != "" {
+		v.line(s.stage, "attempt %d, after: %s", s.attempt, s.failure)
+	}
+	if s.attempt > 0 {
+		v.attempts[s.stage] = s.attempt
+	}
+	if s.status.Epoch > v.epoch && v.train != nil {
+		v.epoch = s.status.Epoch
+		v.last = v.now()
+		if v.every > 0 {
+			v.line(string(step.Train), "epoch %d of %d done, %s", s.status.Epoch, s.status.Epochs, trainWords(*v.train))
+		}
+	}
+	v.finished(s.status)
+	if v.every > 0 && s.train != nil && v.now().Sub(v.last) >= v.every {
+		v.last = v.now()
+		v.line(string(step.Train), "epoch %d of %d, step %d of %d, %s, %s left", s.train.Epoch, s.train.Epochs,
+			s.train.Step, s.train.Steps, trainWords(*s.train), timeWords(s.train.SecondsLeft))
+	}
+}
+
+// finished tells the stages that ended. The last of the list may still be
+// under way: the legs of training add up in it.
+func (v *lineView) finished(s workflows.Status) {
+	done := s.StagesDone
+	if n := len(done); n > 0 && done[n-1].Stage == s.Stage {
+		done = done[:n-1]
+	}
+	for ; v.stages < len(done); v.stages++ {
+		v.line(done[v.stages].Stage, "%s", timeWords(done[v.stages].Seconds))
+	}
+}
+
+func (v *lineView) close() {}
+
+func trainWords(t step.TrainProgress) string {
+	return fmt.Sprintf("loss D %.3f+%.3f G %.3f, D(x) %.2f, D(G(z)) %.2f, %.1f images/s",
+		t.LossReal, t.LossFake, t.LossG, t.DReal, t.DFake, t.ImagesPerSecond)
+}
+
+// timeWords rounds a number of seconds to what a person reads.
+func timeWords(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < 24*time.Hour:
+		return d.Round(time.Second).String()
+	}
+	return d.Round(time.Minute).String()
+}
+
+// barView keeps a bar of training below the lines, and the stage's name where
+// nothing can be counted.
+type barView struct {
+	lines  *lineView
+	screen *screen
+	bar    *progressbar.ProgressBar
+	steps  int64
+	drawn  string
+}
+
+type bottom struct{ s *screen }
+
+func (b bottom) Write(raw []byte) (int, error) { return b.s.progress(raw) }
+
+func (v *barView) update(s snapshot) {
+	v.lines.update(s)
+	if s.train == nil {
+		v.drop()
+		if s.stage != "" && s.stage != "Done" && s.stage != v.drawn {
+			v.drawn = s.stage
+			fmt.Fprintf(bottom{v.screen}, "%s%s...", wipeLine, stageName(s.stage))
+		}
+		return
+	}
+	v.drawn = ""
+	if v.bar == nil || v.steps != s.train.Steps {
+		v.steps = s.train.Steps
+		v.bar = progressbar.NewOptions64(s.train.Steps,
+			progressbar.OptionSetWriter(bottom{v.screen}), progressbar.OptionSetWidth(20), progressbar.OptionUseANSICodes(true),
+			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
+			progressbar.OptionShowDescriptionAtLineEnd())
+	}
+	v.bar.Describe(fmt.Sprintf("epoch %d/%d, %s, %s left", s.train.Epoch, s.train.Epochs, trainWords(*s.train), timeWords(s.train.SecondsLeft)))
+	_ = v.bar.Set64(s.train.Step) // only drawing
+}
+
+func (v *barView) drop() {
+	if v.bar != nil {
+		v.bar = nil
+		_, _ = v.screen.Write(nil) // wipes it
+	}
+}
+
+func (v *barView) close() {
+	v.bar, v.drawn = nil, ""
+	_, _ = v.screen.Write(nil)
+}

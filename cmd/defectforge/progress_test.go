@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/workflows"
+)
+
+func TestLinesInAPipe(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(1000, 0)
+	v := &lineView{out: &out, now: func() time.Time { return now }, every: 15 * time.Second, attempts: map[string]int32{}}
+	lines := func() []string {
+		defer out.Reset()
+		return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	}
+	v.update(snapshot{stage: "Ingest", status: workflows.Status{Stage: "Ingest"}})
+	assert.Equal(t, []string{""}, lines(), "nothing has ended yet")
+
+	done := []step.StageTime{{Stage: "Ingest", Seconds: 1.26}, {Stage: "Preprocess", Seconds: 65}}
+	v.update(snapshot{stage: "Train", attempt: 1, status: workflows.Status{Stage: "Train", Epochs: 10, StagesDone: done}})
+	assert.Equal(t, []string{"ingest           1.3s", "preprocess       1m5s"}, lines())
+
+	train := step.TrainProgress{Epoch: 1, Epochs: 10, Step: 3, Steps: 40, LossReal: .5, LossFake: .25, LossG: 2, DReal: .75, DFake: .125, ImagesPerSecond: 31.25, SecondsLeft: 90}
+	at := func(seconds int, change func(*snapshot)) {
+		now = time.Unix(1000+int64(seconds), 0)
+		s := snapshot{stage: "Train", attempt: 1, train: &train, status: workflows.Status{Stage: "Train", Epochs: 10, StagesDone: done}}
+		change(&s)
+		v.update(s)
+	}
+	same := func(*snapshot) {}
+	at(1, same)
+	first := lines()
+	assert.Equal(t, []string{"train            epoch 1 of 10, step 3 of 40, loss D 0.500+0.250 G 2.000, D(x) 0.75, D(G(z)) 0.12, 31.2 images/s, 1m30s left"}, first)
+	at(10, same)
+	assert.Equal(t, []string{""}, lines(), "not before 15 s")
+	at(16, same)
+	assert.Len(t, lines(), 1)
+
+	at(17, func(s *snapshot) {
+		s.status.Epoch = 5
+		s.status.StagesDone = append(done, step.StageTime{Stage: "Train", Seconds: 9})
+	})
+	got := lines()
+	assert.Len(t, got, 1, "a leg has ended, training has not")
+	assert.Contains(t, got[0], "epoch 5 of 10 done")
+
+	at(18, func(s *snapshot) { s.attempt, s.failure, s.status.Epoch = 2, "worker stops", 5 })
+	assert.Equal(t, []string{"train            attempt 2, after: worker stops"}, lines())
+	at(19, func(s *snapshot) { s.attempt, s.failure, s.status.Epoch = 2, "worker stops", 5 })
+	assert.Equal(t, []string{""}, lines(), "told once")
+
+	v.update(snapshot{status: workflows.Status{Stage: "Done", Epoch: 10, Epochs: 10, StagesDone: append(done, step.StageTime{Stage: "Train", Seconds: 30}, step.StageTime{Stage: "Sample", Seconds: 2})}})
+	got = lines()
+	assert.Contains(t, got[0], "epoch 10 of 10 done")
+	assert.Equal(t, []string{"train            30s", "sample           2s"}, got[1:])
+}
+
+// A log line wipes the bar below it and stays whole.
+func TestBarAndLogLinesShareTheScreen(t *testing.T) {
+	var out bytes.Buffer
+	s := &screen{w: &out}
+	v := &barView{screen: s, lines: &lineView{out: s, now: time.Now, attempts: map[string]int32{}}}
+	v.update(snapshot{stage: "Train", attempt: 1, train: &step.TrainProgress{Epoch: 1, Epochs: 2, Step: 1, Steps: 4}, status: workflows.Status{Stage: "Train"}})
+	assert.Contains(t, out.String(), "epoch 1/2")
+	out.Reset()
+	_, err := s.Write([]byte("a log line\n"))
+	assert.NoError(t, err)
+	assert.Equal(t, wipeLine+"a log line\n", out.String())
+	out.Reset()
+	_, err = s.Write([]byte("another\n"))
+	assert.NoError(t, err)
+	assert.Equal(t, "another\n", out.String())
+	v.close()
+}
+
+func TestTimeWords(t *testing.T) {
+	for seconds, want := range map[float64]string{0: "0s", 0.04: "0s", 1.26: "1.3s", 75.4: "1m15s", 3700: "1h1m40s", 90000: "25h0m0s"} {
+		assert.Equal(t, want, timeWords(seconds))
+	}
+}
+
+func TestFailuresSayWhatToDo(t *testing.T) {
+	for kind := range remedies {
+		err := explain(temporal.NewNonRetryableApplicationError("Ingest: 5 usable images", kind, nil))
+		assert.Contains(t, err.Error(), "Ingest: 5 usable images; ")
+		assert.Equal(t, exitFailed, statusOf(err))
+	}
+	assert.Contains(t, explain(temporal.NewCanceledError()).Error(), "cancelled; run the same command again")
+	assert.Contains(t, explain(temporal.NewNonRetryableApplicationError("Sample: x", "Other", nil)).Error(), "run the same command again")
+	plain := errors.New("plain")
+	assert.Equal(t, plain, explain(plain))
+}

@@ -1,0 +1,382 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/config"
+	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/workflows"
+)
+
+// runOptions are the flags of `run`.
+type runOptions struct {
+	images string
+	class  string
+	recipe string
+	set    []string
+	seed   uint64
+	seeded bool // --seed was given
+	detach bool
+	dryRun bool
+}
+
+// runReport is the JSON object of `run`.
+type runReport struct {
+	WorkflowID        string   `json:"workflow_id"`
+	RunID             string   `json:"run_id"`
+	Verdict           string   `json:"verdict"`
+	Release           string   `json:"release"`
+	ManifestSHA256    string   `json:"manifest_sha256"`
+	Report            string   `json:"report"` // a path, or a key in the bucket of a cluster
+	ImagesIn          int      `json:"images_in"`
+	ImagesQuarantined int      `json:"images_quarantined"`
+	ImagesPublished   int      `json:"images_published"`
+	Reasons           []string `json:"reasons"`
+	UI                string   `json:"ui,omitempty"`
+	Error             string   `json:"error,omitempty"`
+}
+
+func (p *program) runCommand() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run --images SRC --class CLASS",
+		Short: "Turn images into a published augmentation set",
+		Long: `Turn the images in SRC, a folder or s3://bucket/prefix, into a published
+augmentation set of CLASS.
+
+The same command again attaches to a run under way, also after the program was
+killed; after the end it finds every stage's result and ends with the same
+release. Ctrl-C stores a checkpoint and stops; a second one stops at once.`,
+		Example: `  defectforge run --images photos/scratches --class scratches --recipe quick
+  defectforge run --images s3://factory/dents/ --class dents --set train.epochs=64 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := p.load(c); err != nil {
+				return err
+			}
+			o.seeded = c.Flags().Changed("seed")
+			return p.run(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.images, "images", "", "folder of images, or s3://bucket/prefix")
+	f.StringVar(&o.class, "class", "", "name of the defect class")
+	o.addRecipeFlags(c, "classic")
+	f.BoolVar(&o.detach, "detach", false, "start the run and return; a worker must be there to do it")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the effective recipe and what would be done")
+	return c
+}
+
+func (o *runOptions) addRecipeFlags(c *cobra.Command, recipe string) {
+	f := c.Flags()
+	f.StringVar(&o.recipe, "recipe", recipe, "classic, quick, or a YAML file")
+	f.StringArrayVar(&o.set, "set", nil, "change one value of the recipe, key=value; may be repeated")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of all random numbers")
+}
+
+// job is a run, resolved.
+type job struct {
+	class  string
+	recipe spec.Recipe
+	source step.Source
+	files  []sourceFile // of a folder, to be uploaded
+}
+
+func (j job) workflowID() string {
+	return "augment-" + j.class + "-" + spec.Digest(struct {
+		Source step.Source
+		Recipe spec.Recipe
+	}{j.source, j.recipe})[:12]
+}
+
+// plan checks everything that can be checked without Temporal and a store.
+func (p *program) plan(ctx context.Context, o runOptions) (job, error) {
+	if o.images == "" {
+		return job{}, usageError("--images: not given; name a folder of images or s3://bucket/prefix")
+	}
+	if err := checkClass(o.class); err != nil {
+		return job{}, err
+	}
+	if o.seeded {
+		o.set = append(o.set, fmt.Sprintf("seed=%d", o.seed))
+	}
+	recipe, err := config.Recipe(o.recipe, o.set)
+	if err != nil {
+		return job{}, &statusError{exitUsage, err}
+	}
+	j := job{class: o.class, recipe: recipe}
+	source, remote, err := parseS3(o.images)
+	if err != nil {
+		return job{}, err
+	}
+	if remote {
+		j.source = source
+		return j, nil
+	}
+	files, skipped, err := scanFolder(ctx, o.images)
+	if err != nil {
+		return job{}, err
+	}
+	if skipped > 0 {
+		p.log.Info("files left out", "count", skipped, "why", "hidden, or neither files nor links to files")
+	}
+	j.files = files
+	j.source = step.Source{Bucket: p.cfg.Store.Bucket, Prefix: folderPrefix(o.class, files)}
+	return j, nil
+}
+
+func (p *program) run(ctx context.Context, o runOptions) error {
+	j, err := p.plan(ctx, o)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		return p.dryRun(j)
+	}
+	for {
+		err := p.runOnce(ctx, j, o.detach)
+		if !errors.Is(err, errServerGone) {
+			return err
+		}
+		// It ran in another process, which ended. This one takes over.
+		p.log.Info("the process that ran the embedded stack has ended; taking over")
+	}
+}
+
+// runOnce does the job within one connection. It returns errServerGone where
+// the embedded stack of another process went away.
+func (p *program) runOnce(ctx context.Context, j job, detach bool) error {
+	began := time.Now()
+	s, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close(p)
+	p.log.Info("connected", "after", time.Since(began).Round(time.Millisecond), "embedded", s.stack != nil)
+	if err := p.uploadSource(ctx, s, j); err != nil {
+		return err
+	}
+	handle, err := p.startRun(ctx, s, j)
+	if err != nil {
+		return err
+	}
+	if detach {
+		return p.detached(s, j, handle)
+	}
+	run := step.Run{WorkflowID: handle.GetID(), RunID: firstRunID(ctx, s.temp, handle)}
+	p.say("run %s%s", run.WorkflowID, s.linkNote(run))
+	failed, stop, err := p.serve(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	result, err := follow(ctx, s.temp, run.WorkflowID, handle.GetRunID(), p.newView(), failed)
+	if errors.Is(err, errServerGone) && (s.stack == nil || s.stack.mine()) {
+		return fmt.Errorf("%w; run the same command again to go on", err)
+	}
+	return p.conclude(ctx, s, run, result, err)
+}
+
+// serve runs workers in this process where it also runs the stack: then nobody
+// else does. In a cluster, or beside another process's stack, theirs do the
+// work.
+func (p *program) serve(ctx context.Context, s *session) (failed <-chan error, stop func(), err error) {
+	if s.stack == nil || !s.stack.mine() {
+		return nil, func() {}, nil
+	}
+	c, err := p.startWorkers(s, config.RoleAll)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop = func() {
+		if context.Cause(ctx) == errInterrupted {
+			p.say("stopping; a running stage stores what it has")
+		}
+		cancel()
+		c.stop()
+	}
+	return anyFailed(ctx, c.failed, s.stack.failed), stop, nil
+}
+
+func (p *program) uploadSource(ctx context.Context, s *session, j job) error {
+	if len(j.files) == 0 {
+		return nil
+	}
+	began, last := time.Now(), time.Now()
+	sent, err := upload(ctx, s.bucket, j.source.Prefix, j.files, func(done int) {
+		if now := time.Now(); now.Sub(last) > 15*time.Second {
+			last = now
+			p.say("%-16s %d of %d files", "upload", done, len(j.files))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.bucket.Sync(ctx); err != nil {
+		return fmt.Errorf("sync store: %w", err)
+	}
+	var bytes int64
+	for _, f := range j.files {
+		bytes += f.size
+	}
+	p.say("%-16s %d files, %s, %d of them new, %s", "upload", len(j.files), humanize.IBytes(uint64(bytes)), sent, timeWords(time.Since(began).Seconds()))
+	return nil
+}
+
+// startRun starts the job's workflow, or attaches to it.
+func (p *program) startRun(ctx context.Context, s *session, j job) (client.WorkflowRun, error) {
+	handle, err := s.temp.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                       j.workflowID(),
+		TaskQueue:                p.cfg.Temporal.TaskQueue,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		StaticSummary:            fmt.Sprintf("%s with recipe %s", j.class, j.recipe.Name),
+		TypedSearchAttributes:    temporal.NewSearchAttributes(workflows.DefectClass.ValueSet(j.class)),
+	}, workflows.AugmentName, workflows.AugmentInput{
+		Class: j.class, Source: j.source, Recipe: j.recipe, TrainingQueue: p.cfg.Temporal.TrainingTaskQueue,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start run: %w; `defectforge doctor` checks namespace and search attributes", err)
+	}
+	return handle, nil
+}
+
+// firstRunID is the run that reports are filed under: a run that continued as
+// new keeps its first identifier.
+func firstRunID(ctx context.Context, c client.Client, handle client.WorkflowRun) string {
+	d, err := c.DescribeWorkflowExecution(ctx, handle.GetID(), handle.GetRunID())
+	if err == nil && d.GetWorkflowExecutionInfo().GetFirstRunId() != "" {
+		return d.GetWorkflowExecutionInfo().GetFirstRunId()
+	}
+	return handle.GetRunID()
+}
+
+func (p *program) detached(s *session, j job, handle client.WorkflowRun) error {
+	if s.stack != nil && s.stack.mine() {
+		p.say("nothing runs this yet: start `defectforge up` for this data folder")
+	}
+	p.say("started; `defectforge runs watch %s` follows it", j.workflowID())
+	if p.json {
+		return p.emit(runReport{WorkflowID: handle.GetID(), RunID: handle.GetRunID(), Reasons: []string{}, UI: s.runURL(step.Run{WorkflowID: handle.GetID(), RunID: handle.GetRunID()})})
+	}
+	p.print("%s", handle.GetID())
+	return nil
+}
+
+// conclude tells how the run ended.
+func (p *program) conclude(ctx context.Context, s *session, run step.Run, result workflows.AugmentResult, err error) error {
+	out := runReport{
+		WorkflowID: run.WorkflowID, RunID: run.RunID, Verdict: result.Verdict,
+		Release: result.Release, ManifestSHA256: result.ManifestSHA256, Report: result.Report.Key,
+		ImagesIn: result.ImagesIn, ImagesQuarantined: result.ImagesQuarantined, ImagesPublished: result.ImagesPublished,
+		Reasons: append([]string{}, result.Reasons...), UI: s.runURL(run),
+	}
+	if err == nil && s.stack != nil && result.Report.Key != "" {
+		out.Report, err = p.fetchReport(ctx, s.store, run, result.Report)
+	}
+	if err != nil {
+		if context.Cause(ctx) != errInterrupted {
+			err = explain(err)
+		}
+		out.Error = err.Error()
+		if p.json {
+			if e := p.emit(out); e != nil {
+				return e
+			}
+		}
+		return err
+	}
+	if p.json {
+		err = p.emit(out)
+	} else {
+		p.printResult(result.Prefix, out)
+	}
+	if err == nil && result.Verdict != step.Pass {
+		err = &statusError{exitNotApproved, nil}
+	}
+	return err
+}
+
+func (p *program) printResult(prefix string, r runReport) {
+	p.print("verdict    %s", r.Verdict)
+	p.print("images     %d in, %d quarantined, %d published", r.ImagesIn, r.ImagesQuarantined, r.ImagesPublished)
+	for _, reason := range r.Reasons {
+		p.print("reason     %s", reason)
+	}
+	if r.Release != "" {
+		p.print("release    %s", prefix)
+		p.print("manifest   sha256 %s", r.ManifestSHA256)
+	} else {
+		p.print("release    none: what was not approved is not published; the report shows why, and what was drawn")
+	}
+	p.print("report     %s", r.Report)
+	if r.UI != "" {
+		p.print("history    %s (while the stack runs: `defectforge up`)", r.UI)
+	}
+}
+
+// fetchReport puts a report where a browser on this machine can open it.
+func (p *program) fetchReport(ctx context.Context, store *storage.Store, run step.Run, report step.Ref) (string, error) {
+	dir := filepath.Join(p.cfg.DataDir, "reports", run.WorkflowID, run.RunID)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return report.Key, fmt.Errorf("create report folder: %w", err)
+	}
+	file := filepath.Join(dir, "report.html")
+	if err := store.ReadToFile(ctx, storage.Object(report), file); err != nil {
+		return report.Key, fmt.Errorf("fetch report: %w", err)
+	}
+	return file, nil
+}
+
+// dryRunReport is the JSON object of `run --dry-run`.
+type dryRunReport struct {
+	WorkflowID string      `json:"workflow_id"`
+	Class      string      `json:"class"`
+	Source     step.Source `json:"source"`
+	Files      int         `json:"files"` // to be uploaded where missing; 0 for a bucket
+	Legs       int         `json:"legs"`
+	Embedded   bool        `json:"embedded"`
+	Recipe     spec.Recipe `json:"recipe"`
+}
+
+func (p *program) dryRun(j job) error {
+	place, err := p.cfg.Place()
+	if err != nil {
+		return err
+	}
+	t := j.recipe.Train
+	r := dryRunReport{
+		WorkflowID: j.workflowID(), Class: j.class, Source: j.source, Files: len(j.files),
+		Legs: (t.Epochs + t.LegEpochs - 1) / t.LegEpochs, Embedded: place.Embedded, Recipe: j.recipe,
+	}
+	if p.json {
+		return p.emit(r)
+	}
+	recipe, err := yamlText(j.recipe)
+	if err != nil {
+		return err
+	}
+	where := "the embedded stack in " + p.cfg.DataDir
+	if !place.Embedded {
+		where = "Temporal at " + place.Client.HostPort + ", store at " + p.cfg.Store.Endpoint
+	}
+	p.print("# run %s on %s", r.WorkflowID, where)
+	p.print("# %d files to s3://%s/%s", r.Files, r.Source.Bucket, r.Source.Prefix)
+	p.print("# ingest, preprocess, %d epochs in %d legs, %d samples, check for copies, assess, report, publish", t.Epochs, r.Legs, j.recipe.Sample.Count)
+	p.print("%s", recipe)
+	return nil
+}
