@@ -6,7 +6,7 @@ const badBatchNorm = "kernel: batch norm with slices that do not match its shape
 
 // batchnorm is one pass over the channels of an (n, c, hw) tensor.
 type batchnorm struct {
-	op             func(b *batchnorm, channel int)
+	op             func(b *batchnorm, channel int, s *scratch)
 	y, x, dy       []float32
 	mean, variance []float32
 	gamma, beta    []float32
@@ -17,7 +17,7 @@ type batchnorm struct {
 
 var batchnorms freelist[batchnorm]
 
-func (b *batchnorm) do(item int, _ *scratch) { b.op(b, item) }
+func (b *batchnorm) do(item int, s *scratch) { b.op(b, item, s) }
 
 func runBatchNorm(v batchnorm) {
 	size := v.n * v.c * v.hw
@@ -73,19 +73,19 @@ func BatchNormBackward(dx, dgamma, dbeta, dy, x, mean, variance, gamma, beta []f
 		variance: variance, gamma: gamma, beta: beta, n: n, c: c, hw: hw, eps: eps, slope: slope})
 }
 
-func forwardChannel(b *batchnorm, ch int) {
+func forwardChannel(b *batchnorm, ch int, s *scratch) {
 	count := float64(b.n * b.hw)
 	sum := 0.0
 	for i := range b.n {
-		sum += sum64(b.plane(b.x, i, ch))
+		sum += active.sum64(b.plane(b.x, i, ch))
 	}
 	mean := sum / count
 	squares := 0.0
 	for i := range b.n {
-		squares += deviation64(b.plane(b.x, i, ch), mean)
+		squares += active.deviation64(b.plane(b.x, i, ch), mean)
 	}
 	b.mean[ch], b.variance[ch] = float32(mean), float32(squares/count)
-	inferChannel(b, ch)
+	inferChannel(b, ch, s)
 }
 
 // inverse is 1/sqrt(variance+eps) of a channel.
@@ -99,19 +99,19 @@ func (b *batchnorm) line(ch int) (a, d float32) {
 	return float32(a64), float32(float64(b.beta[ch]) - a64*float64(b.mean[ch]))
 }
 
-func inferChannel(b *batchnorm, ch int) {
+func inferChannel(b *batchnorm, ch int, _ *scratch) {
 	a, d := b.line(ch)
 	for i := range b.n {
-		lineLeaky(b.plane(b.y, i, ch), b.plane(b.x, i, ch), a, d, b.slope)
+		active.lineLeaky(b.plane(b.y, i, ch), b.plane(b.x, i, ch), a, d, b.slope)
 	}
 }
 
-func backwardChannel(b *batchnorm, ch int) {
+func backwardChannel(b *batchnorm, ch int, s *scratch) {
 	a, d := b.line(ch)
 	mean, inv := float64(b.mean[ch]), b.inverse(ch)
 	var plain, weighted float64
 	for i := range b.n {
-		p, w := gatedSums(b.plane(b.dy, i, ch), b.plane(b.x, i, ch), a, d, b.slope)
+		p, w := active.gatedSums(b.plane(b.dy, i, ch), b.plane(b.x, i, ch), a, d, b.slope)
 		plain += p
 		weighted += w
 	}
@@ -122,71 +122,10 @@ func backwardChannel(b *batchnorm, ch int) {
 	k := inv * float64(b.gamma[ch])
 	q := -k * dgamma / count * inv
 	r := -k*plain/count - q*mean
+	f := &s.factors
+	*f = [6]float32{a, d, b.slope, float32(k), float32(q), float32(r)}
 	for i := range b.n {
-		gatedLine(b.plane(b.y, i, ch), b.plane(b.dy, i, ch), b.plane(b.x, i, ch),
-			[6]float32{a, d, b.slope, float32(k), float32(q), float32(r)})
-	}
-}
-
-func sum64(x []float32) float64 {
-	var s0, s1, s2, s3 float64
-	for ; len(x) >= 4; x = x[4:] {
-		s0 += float64(x[0])
-		s1 += float64(x[1])
-		s2 += float64(x[2])
-		s3 += float64(x[3])
-	}
-	for _, v := range x {
-		s0 += float64(v)
-	}
-	return (s0 + s1) + (s2 + s3)
-}
-
-// deviation64 is the sum of (x[i]-mean)^2.
-func deviation64(x []float32, mean float64) float64 {
-	var s0, s1, s2, s3 float64
-	for ; len(x) >= 4; x = x[4:] {
-		d0, d1 := float64(x[0])-mean, float64(x[1])-mean
-		d2, d3 := float64(x[2])-mean, float64(x[3])-mean
-		s0 += d0 * d0
-		s1 += d1 * d1
-		s2 += d2 * d2
-		s3 += d3 * d3
-	}
-	for _, v := range x {
-		d := float64(v) - mean
-		s0 += d * d
-	}
-	return (s0 + s1) + (s2 + s3)
-}
-
-// lineLeaky: z = a*x[i] + d; y[i] = z where z > 0, else slope*z.
-func lineLeaky(y, x []float32, a, d, slope float32) {
-	x = x[:len(y)]
-	for i, v := range x {
-		z := a*v + d
-		y[i] = z * gate(z, slope)
-	}
-}
-
-// gatedSums gives the sums of dz and dz*x, with dz = dy[i] where a*x[i]+d > 0,
-// else slope*dy[i].
-func gatedSums(dy, x []float32, a, d, slope float32) (plain, weighted float64) {
-	x = x[:len(dy)]
-	for i, g := range dy {
-		dz := float64(g * gate(a*x[i]+d, slope))
-		plain += dz
-		weighted += dz * float64(x[i])
-	}
-	return plain, weighted
-}
-
-// gatedLine: dx[i] = k*dz + q*x[i] + r, for f = {a, d, slope, k, q, r} and dz as
-// in gatedSums.
-func gatedLine(dx, dy, x []float32, f [6]float32) {
-	dy, x = dy[:len(dx)], x[:len(dx)]
-	for i, g := range dy {
-		dz := g * gate(f[0]*x[i]+f[1], f[2])
-		dx[i] = f[3]*dz + f[4]*x[i] + f[5]
+		active.gatedLine(b.plane(b.y, i, ch), b.plane(b.dy, i, ch), b.plane(b.x, i, ch),
+			f)
 	}
 }

@@ -141,13 +141,13 @@ type planesSink struct {
 	scale           float32
 }
 
-func (p *planesSink) store(_ *engine, c []float32, ldc, m0, m, n0, n, _ int) {
+func (p *planesSink) store(e *engine, c []float32, ldc, m0, m, n0, n, _ int) {
 	for j := 0; j < n; {
 		image, pixel := (n0+j)/p.plane, (n0+j)%p.plane
 		run := min(p.plane-pixel, n-j)
 		for i := range m {
 			at := (image*p.channels+m0+i)*p.plane + pixel
-			scaleInto(p.dst[at:at+run], c[i*ldc+j:], p.scale)
+			e.path.scale(p.dst[at:at+run], c[i*ldc+j:], p.scale)
 		}
 		j += run
 	}

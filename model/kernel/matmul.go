@@ -84,11 +84,9 @@ func (r *reduction) do(item int, _ *scratch) {
 	copy(dst, r.parts[lo:])
 	for s := 1; s < r.splits; s++ {
 		part := r.parts[s*len(r.dst)+lo:][:len(dst)]
-		for i, v := range part {
-			dst[i] += v
-		}
+		active.add(dst, dst, part)
 	}
-	scaleInto(dst, dst, r.scale)
+	active.scale(dst, dst, r.scale)
 }
 
 // chunkSize is the length of vector that one thread takes at a time.

@@ -93,7 +93,7 @@ func TestTile(t *testing.T) {
 func TestTranspose(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 7))
 	onPaths(t, func(t *testing.T) {
-		for m := 1; m <= 16; m++ {
+		for m := 1; m <= active.lanes; m++ {
 			for blocks := 1; blocks <= 3; blocks++ {
 				stride := 16*blocks + r.IntN(5)
 				src := noise(r, (m-1)*stride+16*blocks)

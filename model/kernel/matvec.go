@@ -38,25 +38,8 @@ func MatVec(dst, w, x []float32, rows, cols int) {
 
 func (p *rowProduct) do(item int, _ *scratch) {
 	for i := item * p.part; i < min((item+1)*p.part, p.rows); i++ {
-		p.dst[i] = dot32(p.w[i*p.cols:][:p.cols], p.x)
+		p.dst[i] = active.dot32(p.w[i*p.cols:][:p.cols], p.x)
 	}
-}
-
-func dot32(a, b []float32) float32 {
-	var s0, s1, s2, s3 float32
-	b = b[:len(a)]
-	i := 0
-	for ; i+4 <= len(a); i += 4 {
-		x, y := a[i:i+4:i+4], b[i:i+4:i+4]
-		s0 += x[0] * y[0]
-		s1 += x[1] * y[1]
-		s2 += x[2] * y[2]
-		s3 += x[3] * y[3]
-	}
-	for ; i < len(a); i++ {
-		s0 += a[i] * b[i]
-	}
-	return (s0 + s1) + (s2 + s3)
 }
 
 // MatTVec: dst[j] = sum over i of w[i*cols+j] * x[i], summed in float32 in the
@@ -76,7 +59,7 @@ func (p *columnProduct) do(item int, _ *scratch) {
 	dst := p.dst[lo:hi]
 	clear(dst)
 	for i, x := range p.x {
-		axpy(dst, p.w[i*p.cols+lo:][:len(dst)], x)
+		active.axpy(dst, p.w[i*p.cols+lo:][:len(dst)], x)
 	}
 }
 
@@ -103,6 +86,6 @@ func SquaredDistances(dst, a, b []float32, m, n, d int) {
 func squares(dst, x []float32, d int) {
 	for i := range dst {
 		row := x[i*d : (i+1)*d]
-		dst[i] = float32(dot64(row, row))
+		dst[i] = float32(active.dot64(row, row))
 	}
 }

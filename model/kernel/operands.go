@@ -147,14 +147,6 @@ func (p *plainSink) store(e *engine, c []float32, ldc, m0, m, n0, n, split int) 
 		dst, scale = p.parts[split*e.m*p.stride:], 1
 	}
 	for i := range m {
-		scaleInto(dst[(m0+i)*p.stride+n0:][:n], c[i*ldc:], scale)
-	}
-}
-
-// scaleInto: dst[i] = scale * src[i].
-func scaleInto(dst, src []float32, scale float32) {
-	src = src[:len(dst)]
-	for i, v := range src {
-		dst[i] = scale * v
+		e.path.scale(dst[(m0+i)*p.stride+n0:][:n], c[i*ldc:], scale)
 	}
 }

@@ -21,8 +21,10 @@ type path struct {
 	//	for i < m, t < 16*blocks:
 	//		dst[t/16*step + off[t%16] + i] = src[i*stride+t]
 	//
-	// with 1 <= m <= 16. Exactly m values of each column are written.
+	// with 1 <= m <= lanes. Exactly m values of each column are written.
 	transpose func(dst []float32, off *[16]int32, step int, src []float32, stride, m, blocks int)
+
+	*loops
 }
 
 // active is the path in use; tests change it.
@@ -31,7 +33,7 @@ var active = choosePath()
 // Features names the instruction set in use: "avx512", "avx2" or "go".
 func Features() string { return active.name }
 
-var goPath = path{name: "go", rows: 4, lanes: 4, tile: tileGo, transpose: transposeGo}
+var goPath = path{name: "go", rows: 4, lanes: 4, tile: tileGo, transpose: transposeGo, loops: &goLoops}
 
 func tileGo(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
 	for i := 0; i < m; i += 2 {

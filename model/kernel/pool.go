@@ -127,6 +127,7 @@ type scratch struct {
 	off     []int32
 	columns [16]int32 // path.transpose's offsets
 	runs    []span
+	factors [6]float32
 }
 
 // grow returns a slice of n floats at a cache line's start, reusing b's memory

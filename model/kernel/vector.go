@@ -7,7 +7,7 @@ type vectorJob struct {
 	op      func(v *vectorJob, lo, hi int, s *scratch)
 	d, x, y []float32
 	w       []float32
-	f       [4]float32
+	f       [6]float32
 	sums    []float64
 	n       int
 }
@@ -70,24 +70,7 @@ func Dot(a, b []float32) float64 {
 func Norm(a []float32) float64 { return math.Sqrt(Dot(a, a)) }
 
 func dotChunk(v *vectorJob, lo, hi int, _ *scratch) {
-	v.sums[lo/chunkSize] = dot64(v.x[lo:hi], v.y[lo:hi])
-}
-
-func dot64(a, b []float32) float64 {
-	var s0, s1, s2, s3 float64
-	b = b[:len(a)]
-	i := 0
-	for ; i+4 <= len(a); i += 4 {
-		x, y := a[i:i+4:i+4], b[i:i+4:i+4]
-		s0 += float64(x[0]) * float64(y[0])
-		s1 += float64(x[1]) * float64(y[1])
-		s2 += float64(x[2]) * float64(y[2])
-		s3 += float64(x[3]) * float64(y[3])
-	}
-	for ; i < len(a); i++ {
-		s0 += float64(a[i]) * float64(b[i])
-	}
-	return (s0 + s1) + (s2 + s3)
+	v.sums[lo/chunkSize] = active.dot64(v.x[lo:hi], v.y[lo:hi])
 }
 
 // Add: dst[i] = a[i] + b[i]. dst may be a or b.
@@ -97,34 +80,27 @@ func Add(dst, a, b []float32) {
 }
 
 func addChunk(v *vectorJob, lo, hi int, _ *scratch) {
-	d, x, y := v.d[lo:hi], v.x[lo:hi], v.y[lo:hi]
-	x, y = x[:len(d)], y[:len(d)]
-	for i := range d {
-		d[i] = x[i] + y[i]
-	}
+	active.add(v.d[lo:hi], v.x[lo:hi], v.y[lo:hi])
 }
 
 // Scale: dst[i] = a * x[i]. dst may be x.
 func Scale(dst, x []float32, a float32) {
 	same(len(dst), len(x))
-	each(vectorJob{op: scaleChunk, d: dst, x: x, f: [4]float32{a}, n: len(dst)})
+	each(vectorJob{op: scaleChunk, d: dst, x: x, f: [6]float32{a}, n: len(dst)})
 }
 
-func scaleChunk(v *vectorJob, lo, hi int, _ *scratch) { scaleInto(v.d[lo:hi], v.x[lo:hi], v.f[0]) }
+func scaleChunk(v *vectorJob, lo, hi int, _ *scratch) {
+	active.scale(v.d[lo:hi], v.x[lo:hi], v.f[0])
+}
 
 // Axpy: dst[i] += a * x[i].
 func Axpy(dst, x []float32, a float32) {
 	same(len(dst), len(x))
-	each(vectorJob{op: axpyChunk, d: dst, x: x, f: [4]float32{a}, n: len(dst)})
+	each(vectorJob{op: axpyChunk, d: dst, x: x, f: [6]float32{a}, n: len(dst)})
 }
 
-func axpyChunk(v *vectorJob, lo, hi int, _ *scratch) { axpy(v.d[lo:hi], v.x[lo:hi], v.f[0]) }
-
-func axpy(d, x []float32, a float32) {
-	x = x[:len(d)]
-	for i := range d {
-		d[i] += a * x[i]
-	}
+func axpyChunk(v *vectorJob, lo, hi int, _ *scratch) {
+	active.axpy(v.d[lo:hi], v.x[lo:hi], v.f[0])
 }
 
 // AllFinite reports whether x holds neither NaN nor an infinity.
@@ -146,38 +122,22 @@ func finiteChunk(v *vectorJob, lo, hi int, _ *scratch) {
 // LeakyReLU: y[i] = x[i] where x[i] > 0, else slope*x[i]. y may be x.
 func LeakyReLU(y, x []float32, slope float32) {
 	same(len(y), len(x))
-	each(vectorJob{op: leakyChunk, d: y, x: x, f: [4]float32{slope}, n: len(y)})
+	each(vectorJob{op: leakyChunk, d: y, x: x, f: [6]float32{slope}, n: len(y)})
 }
 
 func leakyChunk(v *vectorJob, lo, hi int, _ *scratch) {
-	d, x, slope := v.d[lo:hi], v.x[lo:hi], v.f[0]
-	x = x[:len(d)]
-	for i, a := range x {
-		d[i] = a * gate(a, slope)
-	}
-}
-
-// gate is the derivative of the leaky ReLU at a.
-func gate(a, slope float32) float32 {
-	if a > 0 {
-		return 1
-	}
-	return slope
+	active.lineLeaky(v.d[lo:hi], v.x[lo:hi], 1, 0, v.f[0])
 }
 
 // LeakyReLUBackward: dx[i] = dy[i] where x[i] > 0, else slope*dy[i]. dx may be
 // dy.
 func LeakyReLUBackward(dx, dy, x []float32, slope float32) {
 	same(len(dx), len(dy), len(x))
-	each(vectorJob{op: leakyBackChunk, d: dx, x: x, y: dy, f: [4]float32{slope}, n: len(dx)})
+	each(vectorJob{op: leakyBackChunk, d: dx, x: x, y: dy, f: [6]float32{1, 0, slope, 1, 0, 0}, n: len(dx)})
 }
 
 func leakyBackChunk(v *vectorJob, lo, hi int, _ *scratch) {
-	d, x, dy, slope := v.d[lo:hi], v.x[lo:hi], v.y[lo:hi], v.f[0]
-	x, dy = x[:len(d)], dy[:len(d)]
-	for i, a := range x {
-		d[i] = dy[i] * gate(a, slope)
-	}
+	active.gatedLine(v.d[lo:hi], v.y[lo:hi], v.x[lo:hi], &v.f)
 }
 
 // Tanh: y[i] = tanh(x[i]), from float64's. y may be x.
@@ -187,10 +147,7 @@ func Tanh(y, x []float32) {
 }
 
 func tanhChunk(v *vectorJob, lo, hi int, _ *scratch) {
-	d, x := v.d[lo:hi], v.x[lo:hi]
-	for i, a := range x {
-		d[i] = float32(math.Tanh(float64(a)))
-	}
+	active.tanh(v.d[lo:hi], v.x[lo:hi])
 }
 
 // TanhBackward: dx[i] = dy[i] * (1 - y[i]*y[i]), y being Tanh's output. dx may
@@ -238,16 +195,5 @@ var adams freelist[adam]
 
 func (a *adam) do(item int, _ *scratch) {
 	lo, hi := chunk(item, len(a.p))
-	a.update(a.p[lo:hi], a.m[lo:hi], a.v[lo:hi], a.g[lo:hi])
-}
-
-func (a *adam) update(p, m, v, g []float32) {
-	m, v, g = m[:len(p)], v[:len(p)], g[:len(p)]
-	keep1, new1, keep2, new2 := a.keep1, a.new1, a.keep2, a.new2
-	for i, d := range g {
-		mi := keep1*m[i] + new1*d
-		vi := keep2*v[i] + new2*d*d
-		m[i], v[i] = mi, vi
-		p[i] -= a.step * mi / (float32(math.Sqrt(float64(vi)))/a.root + a.eps)
-	}
+	active.adam(a, a.p[lo:hi], a.m[lo:hi], a.v[lo:hi], a.g[lo:hi])
 }

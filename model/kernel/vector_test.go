@@ -61,7 +61,7 @@ func TestVectorKernels(t *testing.T) {
 					g.check(t)
 					return g.x
 				})
-				near(t, what, got, want, 3e-7)
+				near(t, what, got, want, 2e-6)
 			}
 		}
 	})

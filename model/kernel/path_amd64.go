@@ -1,0 +1,177 @@
+//go:build !noasm
+
+package kernel
+
+import "github.com/klauspost/cpuid/v2"
+
+var avx512Path = path{name: "avx512", rows: 14, lanes: 16, tile: tileAVX512, transpose: transpose512, loops: &avxLoops}
+var avx2Path = path{name: "avx2", rows: 6, lanes: 8, tile: tileAVX2, transpose: transpose256, loops: &avxLoops}
+
+// paths lists what this machine can run, the fastest first.
+func paths() []*path {
+	var all []*path
+	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512DQ, cpuid.BMI2, cpuid.AVX2, cpuid.FMA3) {
+		all = append(all, &avx512Path)
+	}
+	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
+		all = append(all, &avx2Path)
+	}
+	return append(all, &goPath)
+}
+
+func choosePath() *path { return paths()[0] }
+
+type tileFunc = func(c *float32, ldc uintptr, a, b0, b1 *float32, off *int32, k uintptr)
+
+var tiles512 = [...]tileFunc{nil, tileAVX512_1, tileAVX512_2, tileAVX512_3, tileAVX512_4, tileAVX512_5, tileAVX512_6,
+	tileAVX512_7, tileAVX512_8, tileAVX512_9, tileAVX512_10, tileAVX512_11, tileAVX512_12, tileAVX512_13, tileAVX512_14}
+
+var tiles256 = [...]tileFunc{nil, tileAVX2_1, tileAVX2_2, tileAVX2_3, tileAVX2_4, tileAVX2_5, tileAVX2_6}
+
+func tileAVX512(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
+	tiles512[m](&c[0], uintptr(4*ldc), &a[0], &b[b0], &b[b1], &off[0], uintptr(len(off)))
+}
+
+func tileAVX2(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
+	tiles256[m](&c[0], uintptr(4*ldc), &a[0], &b[b0], &b[b1], &off[0], uintptr(len(off)))
+}
+
+func transpose512(dst []float32, off *[16]int32, step int, src []float32, stride, m, blocks int) {
+	transposeAVX512(&dst[0], &off[0], uintptr(4*step), &src[0], uintptr(4*stride), uintptr(m), uintptr(blocks))
+}
+
+func transpose256(dst []float32, off *[16]int32, step int, src []float32, stride, m, blocks int) {
+	transposeAVX2(&dst[0], &off[0], uintptr(4*step), &src[0], uintptr(4*stride), uintptr(m), uintptr(blocks))
+}
+
+// The assembly does multiples of eight values, plain Go the rest.
+var avxLoops = loops{
+	scale: scaleAVX, axpy: axpyAVX, add: addAVX, dot32: dot32AVX, dot64: dot64AVX, sum64: sum64AVX,
+	deviation64: deviation64AVX, lineLeaky: lineLeakyAVX, gatedSums: gatedSumsAVX, gatedLine: gatedLineAVX,
+	adam: adamAVX, tanh: tanhAVX, pairs: pairsAVX, zip: zipAVX,
+}
+
+func scaleAVX(dst, src []float32, scale float32) {
+	n := len(dst) &^ 7
+	src = src[:len(dst)]
+	if n > 0 {
+		scaleAVX2(&dst[0], &src[0], n, scale)
+	}
+	scaleGo(dst[n:], src[n:], scale)
+}
+
+func axpyAVX(dst, x []float32, a float32) {
+	n := len(dst) &^ 7
+	x = x[:len(dst)]
+	if n > 0 {
+		axpyAVX2(&dst[0], &x[0], n, a)
+	}
+	axpyGo(dst[n:], x[n:], a)
+}
+
+func addAVX(dst, a, b []float32) {
+	n := len(dst) &^ 7
+	a, b = a[:len(dst)], b[:len(dst)]
+	if n > 0 {
+		addAVX2(&dst[0], &a[0], &b[0], n)
+	}
+	addGo(dst[n:], a[n:], b[n:])
+}
+
+func dot32AVX(a, b []float32) (sum float32) {
+	n := len(a) &^ 7
+	b = b[:len(a)]
+	if n > 0 {
+		sum = dot32AVX2(&a[0], &b[0], n)
+	}
+	return sum + dot32Go(a[n:], b[n:])
+}
+
+func dot64AVX(a, b []float32) (sum float64) {
+	n := len(a) &^ 7
+	b = b[:len(a)]
+	if n > 0 {
+		sum = dot64AVX2(&a[0], &b[0], n)
+	}
+	return sum + dot64Go(a[n:], b[n:])
+}
+
+func sum64AVX(x []float32) (sum float64) {
+	n := len(x) &^ 7
+	if n > 0 {
+		sum = sum64AVX2(&x[0], n)
+	}
+	return sum + sum64Go(x[n:])
+}
+
+func deviation64AVX(x []float32, mean float64) (sum float64) {
+	n := len(x) &^ 7
+	if n > 0 {
+		sum = deviation64AVX2(&x[0], n, mean)
+	}
+	return sum + deviation64Go(x[n:], mean)
+}
+
+func lineLeakyAVX(y, x []float32, a, d, slope float32) {
+	n := len(y) &^ 7
+	x = x[:len(y)]
+	if n > 0 {
+		lineLeakyAVX2(&y[0], &x[0], n, a, d, slope)
+	}
+	lineLeakyGo(y[n:], x[n:], a, d, slope)
+}
+
+func gatedSumsAVX(dy, x []float32, a, d, slope float32) (plain, weighted float64) {
+	n := len(dy) &^ 7
+	x = x[:len(dy)]
+	if n > 0 {
+		plain, weighted = gatedSumsAVX2(&dy[0], &x[0], n, a, d, slope)
+	}
+	p, w := gatedSumsGo(dy[n:], x[n:], a, d, slope)
+	return plain + p, weighted + w
+}
+
+func gatedLineAVX(dx, dy, x []float32, f *[6]float32) {
+	n := len(dx) &^ 7
+	dy, x = dy[:len(dx)], x[:len(dx)]
+	if n > 0 {
+		gatedLineAVX2(&dx[0], &dy[0], &x[0], n, f[0], f[1], f[2], f[3], f[4], f[5])
+	}
+	gatedLineGo(dx[n:], dy[n:], x[n:], f)
+}
+
+func adamAVX(a *adam, p, m, v, g []float32) {
+	n := len(p) &^ 7
+	m, v, g = m[:len(p)], v[:len(p)], g[:len(p)]
+	if n > 0 {
+		adamAVX2(&p[0], &m[0], &v[0], &g[0], n, a.keep1, a.new1, a.keep2, a.new2, a.step, a.root, a.eps)
+	}
+	adamGo(a, p[n:], m[n:], v[n:], g[n:])
+}
+
+func tanhAVX(y, x []float32) {
+	n := len(y) &^ 7
+	x = x[:len(y)]
+	if n > 0 {
+		tanhAVX2(&y[0], &x[0], n)
+	}
+	tanhGo(y[n:], x[n:])
+}
+
+func pairsAVX(even, odd, src []float32) {
+	n := len(even) &^ 7
+	odd, src = odd[:len(even)], src[:2*len(even)]
+	if n > 0 {
+		pairsAVX2(&even[0], &odd[0], &src[0], n)
+	}
+	pairsGo(even[n:], odd[n:], src[2*n:])
+}
+
+func zipAVX(dst, even, odd []float32, scale float32) {
+	n := len(even) &^ 7
+	odd, dst = odd[:len(even)], dst[:2*len(even)]
+	if n > 0 {
+		zipAVX2(&dst[0], &even[0], &odd[0], n, scale)
+	}
+	zipGo(dst[2*n:], even[n:], odd[n:], scale)
+}
