@@ -1,0 +1,92 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/memory"
+	"github.com/defectforge/defectforge/storage/release"
+)
+
+type names []string
+
+func (n *names) RegisterActivityWithOptions(_ any, o activity.RegisterOptions) {
+	*n = append(*n, o.Name)
+}
+
+func TestRegisterByRole(t *testing.T) {
+	for role, want := range map[Role][]string{
+		IO:       {"Ingest", "Preprocess", "CheckOverfit", "Assess", "Report", "Publish", "RecordRun"},
+		Training: {"Train", "Sample"},
+		All:      {"Ingest", "Preprocess", "CheckOverfit", "Assess", "Report", "Publish", "RecordRun", "Train", "Sample"},
+	} {
+		var got names
+		Register(&got, Activities{Store: storage.New(memory.New())}, role)
+		require.ElementsMatch(t, want, got, "role %d", role)
+	}
+}
+
+func TestTypedKnowsWhatNoRetryMends(t *testing.T) {
+	for kind, err := range map[string]error{
+		step.ErrCorrupt:           storage.ErrCorrupt,
+		step.ErrCheckpointForeign: model.ErrForeign,
+		step.ErrReleaseConflict:   release.ErrConflict,
+		step.ErrBadInput:          release.ErrMalformed,
+	} {
+		var app *temporal.ApplicationError
+		require.ErrorAs(t, typed(fmt.Errorf("read: %w", err)), &app)
+		require.Equal(t, kind, app.Type())
+		require.True(t, app.NonRetryable())
+	}
+	passing := errors.New("connection refused")
+	require.Equal(t, passing, typed(passing))
+	require.NoError(t, typed(nil))
+}
+
+// guarded runs fn as an activity behind guard.
+func guarded(t *testing.T, stop chan struct{}, fn func(context.Context, int) (int, error)) error {
+	t.Helper()
+	env := activityEnv()
+	env.SetTestTimeout(10 * time.Second)
+	if stop != nil {
+		env.SetWorkerStopChannel(stop)
+	}
+	s := step.Step[int, int]("Stage")
+	s.Register(env, guard(fn))
+	_, err := env.ExecuteActivity("Stage", 1)
+	return err
+}
+
+func TestGuardHandsOverAStageWhoseWorkerStops(t *testing.T) {
+	stop := make(chan struct{})
+	err := guarded(t, stop, func(ctx context.Context, _ int) (int, error) {
+		close(stop)
+		<-ctx.Done()
+		return 0, fmt.Errorf("read object: %w", ctx.Err())
+	})
+	var app *temporal.ApplicationError
+	require.ErrorAs(t, err, &app)
+	require.Equal(t, "HandOver", app.Type())
+	require.False(t, app.NonRetryable())
+	require.Equal(t, temporal.ApplicationErrorCategoryBenign, app.Category())
+}
+
+func TestGuardPassesOnOtherFailures(t *testing.T) {
+	require.NoError(t, guarded(t, nil, func(context.Context, int) (int, error) { return 1, nil }))
+	err := guarded(t, nil, func(context.Context, int) (int, error) { return 0, errors.New("connection refused") })
+	require.ErrorContains(t, err, "connection refused")
+	err = guarded(t, nil, func(context.Context, int) (int, error) { return 0, storage.ErrCorrupt })
+	var app *temporal.ApplicationError
+	require.ErrorAs(t, err, &app)
+	require.Equal(t, step.ErrCorrupt, app.Type())
+}

@@ -1,0 +1,323 @@
+package activities
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"image/png"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/memory"
+	"github.com/defectforge/defectforge/storage/release"
+)
+
+// boxes is a picture of black and white boxes, farther from smallSet's noise
+// than any two of its images are from each other.
+func boxes(side int) []uint8 {
+	out := make([]uint8, spec.ImageLen)
+	for i := range out {
+		x, y := i%spec.Size, i/spec.Size%spec.Size
+		if (x/side+y/side)%2 == 0 {
+			out[i] = 255
+		}
+	}
+	return out
+}
+
+func realImage(t *testing.T, s *storage.Store, tensors step.Ref, row int) []uint8 {
+	t.Helper()
+	index, err := readDocument(context.Background(), s, tensors, DecodeTensorIndex)
+	require.NoError(t, err)
+	im, err := openImages(context.Background(), s, index, t.TempDir(), SplitTraining, SplitHoldout)
+	require.NoError(t, err)
+	defer im.Close()
+	out := make([]uint8, spec.ImageLen)
+	require.NoError(t, im.Row(out, row))
+	return out
+}
+
+func candidates(t *testing.T, s *storage.Store, images ...[]uint8) step.Ref {
+	t.Helper()
+	list := CandidateList{Checkpoint: "c0ffee", Seed: 1}
+	for i, pixels := range images {
+		raw, err := picture.EncodePNG(pixels)
+		require.NoError(t, err)
+		obj, err := s.PutArtifact(context.Background(), raw, ".png")
+		require.NoError(t, err)
+		list.Images = append(list.Images, Candidate{Index: i, Image: step.Ref(obj)})
+	}
+	raw, err := list.Encode()
+	require.NoError(t, err)
+	obj, err := s.PutArtifact(context.Background(), raw, ".json")
+	require.NoError(t, err)
+	return step.Ref(obj)
+}
+
+// judged is the check of four odd candidates and two good ones against 7
+// training images and 3 held out.
+func judged(t *testing.T, s *storage.Store) (step.OverfitInput, step.OverfitResult, NeighbourList) {
+	t.Helper()
+	dataset, tensors := smallSet(t, s, 10)
+	copied, held := realImage(t, s, tensors, 2), realImage(t, s, tensors, 8)
+	held[5] ^= 0x10
+	list := candidates(t, s, copied, boxes(8), held, make([]uint8, spec.ImageLen), boxes(8), boxes(16))
+	in := step.OverfitInput{Candidates: list, Dataset: dataset, Tensors: tensors, Overfit: tiny().Overfit}
+	out, err := Checker{Store: s}.CheckOverfit(context.Background(), in)
+	require.NoError(t, err)
+	doc, err := readDocument(context.Background(), s, out.Neighbours, DecodeNeighbourList)
+	require.NoError(t, err)
+	return in, out, doc
+}
+
+func TestCheckOverfitRejectsCopiesRepeatsAndBlanks(t *testing.T) {
+	s := storage.New(memory.New())
+	_, out, doc := judged(t, s)
+	require.Equal(t, 2, out.Accepted)
+	require.Equal(t, 4, out.Rejected)
+	require.Equal(t, 1, out.Repeated)
+	require.Equal(t, 1, out.Blank)
+	require.Equal(t, 10, out.Real)
+	require.Zero(t, out.Nearest)
+	require.InDelta(t, 2.0/6, out.TailShare, 1e-12)
+	require.Len(t, doc.RealNearest, 10)
+	require.Positive(t, out.RejectAt)
+	require.GreaterOrEqual(t, out.TailAt, out.RejectAt)
+
+	var reasons []string
+	for i, c := range doc.Candidates {
+		require.Equal(t, i, c.Index)
+		require.Equal(t, c.Reason == "", c.Accepted)
+		require.Len(t, c.Nearest, 5)
+		reasons = append(reasons, c.Reason)
+	}
+	require.Contains(t, reasons[0], "copy: 0 from image-c.png")
+	require.Empty(t, reasons[1])
+	require.Contains(t, reasons[2], "from image-i.png")
+	require.Equal(t, SplitHoldout, doc.Candidates[2].Nearest[0].Split)
+	require.Contains(t, reasons[3], "blank")
+	require.Equal(t, "the same as candidate 1", reasons[4])
+	require.Empty(t, reasons[5])
+
+	sheet, err := s.Read(context.Background(), storage.Object(out.Sheet), 1<<24)
+	require.NoError(t, err)
+	img, err := png.Decode(bytes.NewReader(sheet))
+	require.NoError(t, err)
+	require.Greater(t, img.Bounds().Dx(), 6*spec.Size)
+	require.Greater(t, img.Bounds().Dy(), 6*spec.Size)
+}
+
+func TestCheckOverfitMeasuresTheFirstChannelInMinusOneToOne(t *testing.T) {
+	s := storage.New(memory.New())
+	in, _, doc := judged(t, s)
+	want := make([]float64, 10)
+	for row := range want {
+		real, sum := realImage(t, s, in.Tensors, row), 0.0
+		for i, v := range boxes(8)[:spec.Size*spec.Size] {
+			d := (float64(v)/127.5 - 1) - (float64(real[i])/127.5 - 1)
+			sum += d * d
+		}
+		want[row] = math.Sqrt(sum)
+	}
+	for k, n := range doc.Candidates[1].Nearest {
+		row := int(n.Name[len("image-")] - 'a')
+		require.InDelta(t, want[row], n.Distance, 1e-9)
+		smaller := 0
+		for _, d := range want {
+			if d < n.Distance-1e-9 {
+				smaller++
+			}
+		}
+		require.Equal(t, k, smaller)
+	}
+}
+
+func TestCheckOverfitIsFoundAgain(t *testing.T) {
+	h := &hooked{Bucket: memory.New(), before: func(string, string) error { return nil }}
+	s := storage.New(h)
+	in, out, _ := judged(t, s)
+	h.before = func(op, key string) error {
+		if op == "put" || strings.HasSuffix(key, ".png") || strings.HasSuffix(key, ".safetensors") {
+			return errors.New("not again")
+		}
+		return nil
+	}
+	again, err := Checker{Store: s}.CheckOverfit(context.Background(), in)
+	require.NoError(t, err)
+	require.Equal(t, out, again)
+	in.Overfit.RejectQuantile = 0.02
+	_, err = Checker{Store: s}.CheckOverfit(context.Background(), in)
+	require.ErrorContains(t, err, "not again")
+}
+
+func TestCheckOverfitRefusesWhatDoesNotBelongTogether(t *testing.T) {
+	s := storage.New(memory.New())
+	in, _, _ := judged(t, s)
+	other, _ := smallSet(t, s, 7)
+	lone, loneTensors := smallSet(t, s, 1)
+	for name, tt := range map[string]struct {
+		change func(*step.OverfitInput)
+		kind   string
+	}{
+		"another data set": {func(in *step.OverfitInput) { in.Dataset = other }, step.ErrBadInput},
+		"one real image":   {func(in *step.OverfitInput) { in.Dataset, in.Tensors = lone, loneTensors }, step.ErrTooFewImages},
+		"no candidates":    {func(in *step.OverfitInput) { in.Candidates = candidates(t, s) }, step.ErrBadInput},
+		"not a list":       {func(in *step.OverfitInput) { in.Candidates = in.Tensors }, step.ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := in
+			tt.change(&bad)
+			_, err := Checker{Store: s}.CheckOverfit(context.Background(), bad)
+			var app *temporal.ApplicationError
+			require.ErrorAs(t, typed(err), &app)
+			require.Equal(t, tt.kind, app.Type(), app.Message())
+		})
+	}
+}
+
+func publishInput(t *testing.T, s *storage.Store) step.PublishInput {
+	t.Helper()
+	in, out, _ := judged(t, s)
+	put := func(text, ext string) step.Ref {
+		obj, err := s.PutArtifact(context.Background(), []byte(text), ext)
+		require.NoError(t, err)
+		return step.Ref(obj)
+	}
+	return step.PublishInput{
+		Class: "scratches", Candidates: in.Candidates, Neighbours: out.Neighbours, Dataset: in.Dataset,
+		Checkpoint: step.Ref{Key: "artifacts/x", SHA256: "c0ffee", Size: 1}, Recipe: tiny(),
+		Assess: step.AssessResult{Verdict: step.Pass, Scope: scope, Rules: []step.Rule{{Name: "not copying", Outcome: step.Pass, Reason: "a | b"}}},
+		Report: step.ReportResult{ReleaseHTML: put("<html>", ".html"), ReleaseJSON: put("{}", ".json"), HTML: put("times", ".html")},
+	}
+}
+
+func TestPublishReleasesAcceptedCandidatesOnly(t *testing.T) {
+	ctx := context.Background()
+	s := storage.New(memory.New())
+	in := publishInput(t, s)
+	out, err := Publisher{Store: s}.Publish(ctx, in)
+	require.NoError(t, err)
+	require.Equal(t, 2, out.Images)
+	require.Equal(t, "releases/scratches/"+out.Release, out.Prefix)
+	require.ElementsMatch(t, []string{
+		"images/scratches-000001.png", "images/scratches-000005.png", "README.md", "manifest.json", "metadata.jsonl", "report.html", "report.json",
+	}, keys(t, s, out.Prefix+"/"))
+	report, err := release.Verify(ctx, s.Bucket(), "scratches", out.Release)
+	require.NoError(t, err)
+	require.True(t, report.OK, report.Problems)
+	require.Equal(t, out.ManifestSHA256, report.ManifestSHA256)
+
+	raw, _, err := s.ReadNamed(ctx, out.Prefix+"/metadata.jsonl", 1<<20)
+	require.NoError(t, err)
+	var lines []map[string]any
+	for sc := bufio.NewScanner(bytes.NewReader(raw)); sc.Scan(); {
+		var line map[string]any
+		require.NoError(t, json.Unmarshal(sc.Bytes(), &line))
+		lines = append(lines, line)
+	}
+	require.Len(t, lines, 2)
+	require.Equal(t, "images/scratches-000001.png", lines[0]["file_name"])
+	require.Equal(t, "scratches", lines[0]["label"])
+	require.Equal(t, 1.0, lines[0]["latent_index"])
+	require.Equal(t, "c0ffee", lines[0]["checkpoint_sha256"])
+	require.Positive(t, lines[0]["nearest_real"].(map[string]any)["distance"])
+	image, _, err := s.ReadNamed(ctx, out.Prefix+"/images/scratches-000001.png", 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, storage.Digest(image), lines[0]["sha256"])
+	page, _, err := s.ReadNamed(ctx, out.Prefix+"/report.html", 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, "<html>", string(page), "the release's edition, not the run's")
+
+	again, err := Publisher{Store: s}.Publish(ctx, in)
+	require.NoError(t, err)
+	require.Equal(t, out, again)
+}
+
+func TestPublishLeavesNothingOfWhatIsRefused(t *testing.T) {
+	s := storage.New(memory.New())
+	in := publishInput(t, s)
+	// A release must hold nothing that failed, in whatever way it got here.
+	for name, change := range map[string]func(*step.PublishInput){
+		"fail":             func(in *step.PublishInput) { in.Assess.Verdict = step.Fail },
+		"inconclusive":     func(in *step.PublishInput) { in.Assess.Verdict = step.Inconclusive },
+		"no verdict":       func(in *step.PublishInput) { in.Assess.Verdict = "" },
+		"other candidates": func(in *step.PublishInput) { in.Candidates = candidates(t, s, boxes(4), boxes(2)) },
+		"swapped": func(in *step.PublishInput) {
+			in.Candidates = candidates(t, s, boxes(1), boxes(2), boxes(3), boxes(4), boxes(5), boxes(6))
+		},
+		"other checkpoint":  func(in *step.PublishInput) { in.Checkpoint.SHA256 = "beef" },
+		"unsuitable class":  func(in *step.PublishInput) { in.Class = "../escape" },
+		"nothing to accept": func(in *step.PublishInput) { in.Candidates, in.Neighbours = allRejected(t, s) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := in
+			change(&bad)
+			_, err := Publisher{Store: s}.Publish(context.Background(), bad)
+			var app *temporal.ApplicationError
+			require.ErrorAs(t, typed(err), &app)
+			require.Equal(t, step.ErrBadInput, app.Type(), app.Message())
+			require.Empty(t, keys(t, s, "releases/"))
+		})
+	}
+}
+
+func allRejected(t *testing.T, s *storage.Store) (list, checks step.Ref) {
+	t.Helper()
+	list = candidates(t, s, boxes(9))
+	doc, err := readDocument(context.Background(), s, list, DecodeCandidateList)
+	require.NoError(t, err)
+	raw, err := NeighbourList{Candidates: []CandidateCheck{{Index: 0, SHA256: doc.Images[0].Image.SHA256, Reason: "copy"}}}.Encode()
+	require.NoError(t, err)
+	obj, err := s.PutArtifact(context.Background(), raw, ".json")
+	require.NoError(t, err)
+	return list, step.Ref(obj)
+}
+
+func TestRecordRun(t *testing.T) {
+	ctx := context.Background()
+	s := storage.New(memory.New())
+	html, err := s.PutArtifact(ctx, []byte("<html>"), ".html")
+	require.NoError(t, err)
+	twin, err := s.PutArtifact(ctx, []byte("{}"), ".json")
+	require.NoError(t, err)
+	for _, name := range []string{"step-000000002.safetensors", "step-000000002.curves.json", "leg-000000004.safetensors"} {
+		_, err := s.PutNamed(ctx, runCheckpoints+name, []byte("x"))
+		require.NoError(t, err)
+	}
+	in := step.RecordRunInput{
+		Outcome: step.Outcome{Run: testRun, Class: "scratches", Recipe: tiny(), Times: []step.StageTime{{Stage: "Train", Seconds: 2}}},
+		Report:  step.ReportResult{HTML: step.Ref(html), JSON: step.Ref(twin)}, Verdict: step.Fail,
+	}
+	out, err := Recorder{Store: s}.RecordRun(ctx, in)
+	require.NoError(t, err)
+	require.Equal(t, "runs/augment-scratches/run-1/run.json", out.Record.Key)
+	require.Equal(t, "runs/augment-scratches/run-1/report.html", out.Report.Key)
+	require.Equal(t, []string{"checkpoints/leg-000000004.safetensors", "report.html", "report.json", "run.json"}, keys(t, s, "runs/augment-scratches/run-1/"))
+	raw, err := s.Read(ctx, storage.Object(out.Record), 1<<20)
+	require.NoError(t, err)
+	var record runRecord
+	require.NoError(t, json.Unmarshal(raw, &record))
+	require.Equal(t, formatRun, record.Format)
+	require.Equal(t, in, record.RecordRunInput)
+
+	again, err := Recorder{Store: s}.RecordRun(ctx, in)
+	require.NoError(t, err)
+	require.Equal(t, out, again)
+
+	in.Publish.Release = "r1"
+	_, err = Recorder{Store: s}.RecordRun(ctx, in)
+	require.ErrorContains(t, err, "only what passed is published")
+	in.Outcome.Run = step.Run{}
+	_, err = Recorder{Store: s}.RecordRun(ctx, in)
+	require.ErrorContains(t, err, "needs a workflow and a run identifier")
+}
