@@ -253,7 +253,8 @@ func validAttributes(attributes map[string]string) error {
 // system, none of them outside of it.
 func validPaths(files []File) error {
 	bad := func(p, why string) error { return fmt.Errorf("file %q: %w: %s", p, ErrMalformed, why) }
-	folded := make(map[string]bool, len(files)) // paths and folders; true for folders
+	// Lower-case paths and folders; true for folders.
+	folded := map[string]bool{ManifestName: false}
 	for i, f := range files {
 		if err := validPath(f.Path); err != nil {
 			return err
