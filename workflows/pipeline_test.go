@@ -1,0 +1,150 @@
+package workflows
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"image/png"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/memory"
+	"github.com/defectforge/defectforge/storage/release"
+)
+
+// tinyInput is a run that takes seconds, on n drawn images in the bucket.
+func tinyInput(t *testing.T, b storage.Bucket, n int) AugmentInput {
+	t.Helper()
+	for i := range n {
+		var raw bytes.Buffer
+		// Dark, so that what hardly trained networks draw is no copy of it.
+		metal := picture.BrushedMetal(1, i)
+		for p := range metal.Pix {
+			metal.Pix[p] /= 4
+		}
+		require.NoError(t, png.Encode(&raw, metal))
+		_, err := storage.New(b).PutNamed(context.Background(), fmt.Sprintf("sources/scratches/%03d.png", i), raw.Bytes())
+		require.NoError(t, err)
+	}
+	_, err := storage.New(b).PutNamed(context.Background(), "sources/scratches/notes.txt", []byte("taken on Monday"))
+	require.NoError(t, err)
+	r := spec.Quick()
+	r.Name = "tiny"
+	r.Ingest.MinImages = 6
+	r.Model = spec.Model{Latent: 4, GeneratorDepth: 1, DiscriminatorDepth: 1, InitialWeights: spec.InitDCGAN}
+	r.Train.Epochs, r.Train.LegEpochs, r.Train.KeepCheckpoints = 3, 1, 1
+	r.Sample = spec.Sample{Count: 12, StatisticsBatches: 1}
+	return AugmentInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "sources/scratches/"}, Recipe: r}
+}
+
+func actual(b storage.Bucket) activities.Activities {
+	return activities.Activities{
+		Store:   storage.New(b),
+		Sources: func(context.Context, string) (storage.Bucket, error) { return b, nil },
+	}
+}
+
+// pipeline runs the workflow on the actual stages, in the test environment.
+func pipeline(t *testing.T, b storage.Bucket, in AugmentInput) (AugmentResult, error) {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(5 * time.Minute)
+	Register(env)
+	activities.Register(env, actual(b), activities.All)
+	env.ExecuteWorkflow(AugmentName, in)
+	require.True(t, env.IsWorkflowCompleted())
+	if err := env.GetWorkflowError(); err != nil {
+		return AugmentResult{}, err
+	}
+	var out AugmentResult
+	require.NoError(t, env.GetWorkflowResult(&out))
+	return out, nil
+}
+
+func under(t *testing.T, b storage.Bucket, prefix string) (keys []string) {
+	t.Helper()
+	for info, err := range b.List(context.Background(), prefix) {
+		require.NoError(t, err)
+		keys = append(keys, strings.TrimPrefix(info.Key, prefix))
+	}
+	return keys
+}
+
+// TestPipeline runs everything but the network and the server: images in, a
+// verified release out, and the same release from a second run that finds all
+// stages done.
+func TestPipeline(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains; skipped in short mode")
+	}
+	b := memory.New()
+	in := tinyInput(t, b, 110)
+	first, err := pipeline(t, b, in)
+	require.NoError(t, err)
+	require.Equal(t, step.Pass, first.Verdict, first.Reasons)
+	require.Equal(t, 111, first.ImagesIn)
+	require.Equal(t, 1, first.ImagesQuarantined)
+	require.Greater(t, first.ImagesPublished, 8)
+	report, err := release.Verify(context.Background(), b, "scratches", first.Release)
+	require.NoError(t, err)
+	require.True(t, report.OK, report.Problems)
+	require.Equal(t, first.ManifestSHA256, report.ManifestSHA256)
+
+	run := under(t, b, "runs/")
+	require.Contains(t, strings.Join(run, " "), "run.json")
+	require.NotContains(t, strings.Join(run, " "), "checkpoints/step-")
+	raw, err := storage.New(b).Read(context.Background(), storage.Object(first.Record), 1<<20)
+	require.NoError(t, err)
+	var record struct {
+		Verdict string `json:"verdict"`
+		Outcome step.Outcome
+	}
+	require.NoError(t, json.Unmarshal(raw, &record))
+	require.Equal(t, step.Pass, record.Verdict)
+	require.Equal(t, 3, record.Outcome.Train.Epoch)
+
+	// Legs of another length are another history, not another result, and an
+	// unchanged training is not done again.
+	in.Recipe.Train.LegEpochs = 2
+	second, err := pipeline(t, b, in)
+	require.NoError(t, err)
+	raw, err = storage.New(b).Read(context.Background(), storage.Object(second.Record), 1<<20)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(raw, &record))
+	require.Zero(t, record.Outcome.Train.ImagesPerSecond, "nothing was left to train")
+	in.Recipe.Train.LegEpochs = 1
+	third, err := pipeline(t, b, in)
+	require.NoError(t, err)
+	require.Equal(t, first.ManifestSHA256, third.ManifestSHA256)
+	require.Equal(t, first.Release, third.Release)
+}
+
+func TestPipelineLeavesNothingOfASetThatIsTooSmallToJudge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains; skipped in short mode")
+	}
+	b := memory.New()
+	out, err := pipeline(t, b, tinyInput(t, b, 20))
+	require.NoError(t, err)
+	require.Equal(t, step.Inconclusive, out.Verdict)
+	require.Contains(t, strings.Join(out.Reasons, " "), "20 real images")
+	require.Empty(t, out.Release)
+	require.Empty(t, under(t, b, "releases/"))
+	require.NotEmpty(t, out.Report.Key)
+	_, err = storage.New(b).Read(context.Background(), storage.Object(out.Report), 1<<28)
+	require.NoError(t, err)
+}
