@@ -47,6 +47,8 @@ var convShapes = []Conv{
 	{N: 1, C: 3, H: 9, W: 9, O: 2, K: 1, Stride: 2, Pad: 0},
 	{N: 1, C: 2, H: 16, W: 48, O: 3, K: 4, Stride: 1, Pad: 3},
 	{N: 1, C: 2, H: 12, W: 12, O: 3, K: 4, Stride: 4, Pad: 1},
+	{N: 1, C: 2, H: 12, W: 13, O: 3, K: 4, Stride: 2, Pad: 2},
+	{N: 1, C: 2, H: 13, W: 12, O: 3, K: 5, Stride: 2, Pad: 3},
 	{N: 2, C: 30, H: 6, W: 34, O: 33, K: 4, Stride: 2, Pad: 1},
 	{N: 2, C: 280, H: 4, W: 4, O: 290, K: 4, Stride: 2, Pad: 1},
 	{N: 2, C: 3, H: 128, W: 128, O: 16, K: 4, Stride: 2, Pad: 1},

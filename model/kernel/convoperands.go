@@ -41,7 +41,7 @@ func (r *cellsRight) panel(e *engine, s *scratch, g, n0, n, u0, units int) ([]fl
 		j += run
 	}
 	s.b = grow(s.b, len(off)*2*lanes)
-	packSpans(s.b, 2*lanes, r.src, off, s.runs)
+	packSpans(e.path, s, s.b, r.src, off, s.runs)
 	return s.b, 0, lanes, s.packed(len(off), lanes)
 }
 
@@ -73,7 +73,7 @@ func (r *patchesRight) panel(e *engine, s *scratch, _, n0, n, u0, units int) ([]
 		s.off[t] = offset(image*c.C*p.plane + c.Stride*(pixel/ow*p.pitch+pixel%ow))
 	}
 	s.b = grow(s.b, units*width)
-	packSpans(s.b, width, r.src, s.off, s.runs)
+	packSpans(e.path, s, s.b, r.src, s.off, s.runs)
 	return s.b, 0, e.path.lanes, s.packed(units, e.path.lanes)
 }
 
@@ -161,25 +161,39 @@ type phasesSink struct {
 	scale         float32
 }
 
-func (p *phasesSink) store(_ *engine, block []float32, ldc, m0, m, n0, n, _ int) {
+func (p *phasesSink) store(e *engine, block []float32, ldc, m0, m, n0, n, _ int) {
 	c := p.c
-	for g := range c.Stride * c.Stride {
-		r, s := g/c.Stride, g%c.Stride
+	for r := range c.Stride {
 		h0 := c.Stride*firstCell(r, c.Pad, c.Stride) + r - c.Pad
-		w0 := c.Stride*firstCell(s, c.Pad, c.Stride) + s - c.Pad
 		for j := 0; j < n; {
 			column := n0 + j
 			image, pixel := column/(p.height*p.width), column%(p.height*p.width)
 			run := min(p.width-pixel%p.width, n-j)
-			h, w := h0+c.Stride*(pixel/p.width), w0+c.Stride*(pixel%p.width)
-			if h < c.H {
-				for i := range m {
-					row := p.dst[((image*c.C+m0+i)*c.H+h)*c.W:][:c.W]
-					spread(row, block[(g*m+i)*ldc+j:][:run], w, c.Stride, p.scale)
-				}
+			h, w := h0+c.Stride*(pixel/p.width), c.Stride*(pixel%p.width)
+			for i := 0; i < m && h < c.H; i++ {
+				at := ((image*c.C+m0+i)*c.H + h) * c.W
+				p.row(e, p.dst[at+w:at+c.W], block[(r*c.Stride*m+i)*ldc+j:], m*ldc, run)
 			}
 			j += run
 		}
+	}
+}
+
+// row puts a row's phases together: run values of each, group s at src[s*step].
+func (p *phasesSink) row(e *engine, dst, src []float32, step, run int) {
+	c, done := p.c, 0
+	if c.Stride == 2 {
+		// One phase has the even columns, the other the odd ones.
+		even, odd := src, src[step:]
+		if c.Pad%2 == 1 {
+			even, odd = odd, even
+		}
+		done = min(run, len(dst)/2)
+		e.path.zip(dst[:2*done], even[:done], odd[:done], p.scale)
+	}
+	for s := range c.Stride {
+		first := c.Stride*firstCell(s, c.Pad, c.Stride) + s - c.Pad
+		spread(dst, src[s*step+done:s*step+run], first+c.Stride*done, c.Stride, p.scale)
 	}
 }
 

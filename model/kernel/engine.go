@@ -160,26 +160,29 @@ type span struct {
 //
 //	for t < len(off), each span r, j < r.n:
 //		dst[t*width+r.at+j] = src[r.src+off[t]+j]
-func packSpans(dst []float32, width int, src []float32, off []int32, runs []span) {
+func packSpans(p *path, s *scratch, dst, src []float32, off []int32, runs []span) {
+	width := 2 * p.lanes
+	if n := runs[0].n; (n == 4 || n == 8 && width >= 8) && evenSpans(runs) {
+		for j := range s.base[:width/n] {
+			s.base[j] = runs[min(j, len(runs)-1)].src
+		}
+		p.gather(dst, src, &s.base, n, off)
+		return
+	}
 	for _, r := range runs {
 		from := src[r.src:]
-		switch r.n {
-		case 16:
-			for t, o := range off {
-				*(*[16]float32)(dst[t*width+r.at:]) = *(*[16]float32)(from[o:])
-			}
-		case 8:
-			for t, o := range off {
-				*(*[8]float32)(dst[t*width+r.at:]) = *(*[8]float32)(from[o:])
-			}
-		case 4:
-			for t, o := range off {
-				*(*[4]float32)(dst[t*width+r.at:]) = *(*[4]float32)(from[o:])
-			}
-		default:
-			for t, o := range off {
-				copy(dst[t*width+r.at:][:r.n], from[o:])
-			}
+		for t, o := range off {
+			copy(dst[t*width+r.at:][:r.n], from[o:])
 		}
 	}
+}
+
+// evenSpans reports whether all spans are of one length.
+func evenSpans(runs []span) bool {
+	for _, r := range runs {
+		if r.n != runs[0].n {
+			return false
+		}
+	}
+	return true
 }

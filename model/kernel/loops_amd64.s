@@ -2077,6 +2077,144 @@ DATA transposeMask<>+56(SB)/4, $+0
 DATA transposeMask<>+60(SB)/4, $+0
 GLOBL transposeMask<>(SB), RODATA|NOPTR, $64
 
+// func gather8x4(dst *float32, src *float32, base *int, off *int32, k int)
+// Requires: AVX
+TEXT ·gather8x4(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ base+16(FP), DX
+	MOVQ off+24(FP), BX
+	MOVQ k+32(FP), SI
+	MOVQ (DX), DI
+	LEAQ (CX)(DI*4), DI
+	MOVQ 8(DX), R8
+	LEAQ (CX)(R8*4), R8
+	MOVQ 16(DX), R9
+	LEAQ (CX)(R9*4), R9
+	MOVQ 24(DX), R10
+	LEAQ (CX)(R10*4), R10
+	MOVQ 32(DX), R11
+	LEAQ (CX)(R11*4), R11
+	MOVQ 40(DX), R12
+	LEAQ (CX)(R12*4), R12
+	MOVQ 48(DX), R13
+	LEAQ (CX)(R13*4), R13
+	MOVQ 56(DX), DX
+	LEAQ (CX)(DX*4), DX
+
+loop:
+	MOVLQSX     (BX), CX
+	VMOVUPS     (DI)(CX*4), X0
+	VINSERTF128 $0x01, (R8)(CX*4), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     (R9)(CX*4), X1
+	VINSERTF128 $0x01, (R10)(CX*4), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     (R11)(CX*4), X2
+	VINSERTF128 $0x01, (R12)(CX*4), Y2, Y2
+	VMOVUPS     Y2, 64(AX)
+	VMOVUPS     (R13)(CX*4), X3
+	VINSERTF128 $0x01, (DX)(CX*4), Y3, Y3
+	VMOVUPS     Y3, 96(AX)
+	ADDQ        $0x80, AX
+	ADDQ        $0x04, BX
+	DECQ        SI
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func gather4x8(dst *float32, src *float32, base *int, off *int32, k int)
+// Requires: AVX
+TEXT ·gather4x8(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ base+16(FP), DX
+	MOVQ off+24(FP), BX
+	MOVQ k+32(FP), SI
+	MOVQ (DX), DI
+	LEAQ (CX)(DI*4), DI
+	MOVQ 8(DX), R8
+	LEAQ (CX)(R8*4), R8
+	MOVQ 16(DX), R9
+	LEAQ (CX)(R9*4), R9
+	MOVQ 24(DX), DX
+	LEAQ (CX)(DX*4), DX
+
+loop:
+	MOVLQSX (BX), CX
+	VMOVUPS (DI)(CX*4), Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS (R8)(CX*4), Y0
+	VMOVUPS Y0, 32(AX)
+	VMOVUPS (R9)(CX*4), Y0
+	VMOVUPS Y0, 64(AX)
+	VMOVUPS (DX)(CX*4), Y0
+	VMOVUPS Y0, 96(AX)
+	ADDQ    $0x80, AX
+	ADDQ    $0x04, BX
+	DECQ    SI
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func gather4x4(dst *float32, src *float32, base *int, off *int32, k int)
+// Requires: AVX
+TEXT ·gather4x4(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ base+16(FP), DX
+	MOVQ off+24(FP), BX
+	MOVQ k+32(FP), SI
+	MOVQ (DX), DI
+	LEAQ (CX)(DI*4), DI
+	MOVQ 8(DX), R8
+	LEAQ (CX)(R8*4), R8
+	MOVQ 16(DX), R9
+	LEAQ (CX)(R9*4), R9
+	MOVQ 24(DX), DX
+	LEAQ (CX)(DX*4), DX
+
+loop:
+	MOVLQSX     (BX), CX
+	VMOVUPS     (DI)(CX*4), X0
+	VINSERTF128 $0x01, (R8)(CX*4), Y0, Y0
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     (R9)(CX*4), X1
+	VINSERTF128 $0x01, (DX)(CX*4), Y1, Y1
+	VMOVUPS     Y1, 32(AX)
+	ADDQ        $0x40, AX
+	ADDQ        $0x04, BX
+	DECQ        SI
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func gather2x8(dst *float32, src *float32, base *int, off *int32, k int)
+// Requires: AVX
+TEXT ·gather2x8(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ base+16(FP), DX
+	MOVQ off+24(FP), BX
+	MOVQ k+32(FP), SI
+	MOVQ (DX), DI
+	LEAQ (CX)(DI*4), DI
+	MOVQ 8(DX), DX
+	LEAQ (CX)(DX*4), DX
+
+loop:
+	MOVLQSX (BX), CX
+	VMOVUPS (DI)(CX*4), Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS (DX)(CX*4), Y0
+	VMOVUPS Y0, 32(AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x04, BX
+	DECQ    SI
+	JNZ     loop
+	VZEROUPPER
+	RET
+
 // func scaleAVX2(dst *float32, src *float32, n int, scale float32)
 // Requires: AVX, AVX2, SSE
 TEXT ·scaleAVX2(SB), NOSPLIT, $0-28

@@ -20,16 +20,38 @@ func (p *padding) do(item int, _ *scratch) {
 	for r := range p.step {
 		for i := range p.rows {
 			h := p.step*i + r - p.top
-			for s := range p.step {
-				row := dst[(r*p.step+s)*p.phase+i*p.pitch:][:p.pitch]
-				if h < 0 || h >= p.height {
-					clear(row)
-					continue
+			to := dst[r*p.step*p.phase+i*p.pitch:]
+			if h < 0 || h >= p.height {
+				for s := range p.step {
+					clear(to[s*p.phase:][:p.pitch])
 				}
-				everyNth(row, src[h*p.width:][:p.width], s-p.top, p.step)
+				continue
 			}
+			p.row(to, src[h*p.width:][:p.width])
 		}
 	}
+}
+
+// row splits a source row among the phases, which lie p.phase apart in dst.
+func (p *padding) row(dst, src []float32) {
+	if p.step != 2 {
+		for s := range p.step {
+			everyNth(dst[s*p.phase:][:p.pitch], src, s-p.top, p.step)
+		}
+		return
+	}
+	// The phase that begins with the source's first value has its even ones.
+	even, odd := dst[:p.pitch], dst[p.phase:][:p.pitch]
+	if p.top%2 == 1 {
+		even, odd = odd, even
+	}
+	e, o := p.top/2, (p.top+1)/2 // zeros before them
+	n := max(min(len(src)/2, p.pitch-e, p.pitch-o), 0)
+	clear(even[:e])
+	clear(odd[:o])
+	active.pairs(even[e:e+n], odd[o:o+n], src[:2*n])
+	everyNth(even[e+n:], src, 2*n, 2)
+	everyNth(odd[o+n:], src, 2*n+1, 2)
 }
 
 // everyNth: dst[j] = src[first+step*j], zero outside src.

@@ -24,6 +24,12 @@ type path struct {
 	// with 1 <= m <= lanes. Exactly m values of each column are written.
 	transpose func(dst []float32, off *[16]int32, step int, src []float32, stride, m, blocks int)
 
+	// gather packs a panel from runs of 4 or 8 values:
+	//
+	//	for t < len(off), j < 2*lanes/run, i < run:
+	//		dst[t*2*lanes+j*run+i] = src[base[j]+off[t]+i]
+	gather func(dst, src []float32, base *[8]int, run int, off []int32)
+
 	*loops
 }
 
@@ -33,7 +39,7 @@ var active = choosePath()
 // Features names the instruction set in use: "avx512", "avx2" or "go".
 func Features() string { return active.name }
 
-var goPath = path{name: "go", rows: 4, lanes: 4, tile: tileGo, transpose: transposeGo, loops: &goLoops}
+var goPath = path{name: "go", rows: 4, lanes: 4, tile: tileGo, transpose: transposeGo, gather: gatherGo, loops: &goLoops}
 
 func tileGo(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
 	for i := 0; i < m; i += 2 {
@@ -98,6 +104,18 @@ func transposeGo(dst []float32, off *[16]int32, step int, src []float32, stride,
 			row := src[i*stride+16*k:][:16]
 			for t, v := range row {
 				dst[k*step+int(off[t])+i] = v
+			}
+		}
+	}
+}
+
+func gatherGo(dst, src []float32, base *[8]int, run int, off []int32) {
+	for j := 0; j < 8; j += run {
+		from := src[base[j/run]:]
+		for t, o := range off {
+			*(*[4]float32)(dst[8*t+j:]) = *(*[4]float32)(from[o:])
+			if run == 8 {
+				*(*[4]float32)(dst[8*t+4:]) = *(*[4]float32)(from[o+4:])
 			}
 		}
 	}

@@ -4,8 +4,8 @@ package kernel
 
 import "github.com/klauspost/cpuid/v2"
 
-var avx512Path = path{name: "avx512", rows: 14, lanes: 16, tile: tileAVX512, transpose: transpose512, loops: &avxLoops}
-var avx2Path = path{name: "avx2", rows: 6, lanes: 8, tile: tileAVX2, transpose: transpose256, loops: &avxLoops}
+var avx512Path = path{name: "avx512", rows: 14, lanes: 16, tile: tileAVX512, transpose: transpose512, gather: gather512, loops: &avxLoops}
+var avx2Path = path{name: "avx2", rows: 6, lanes: 8, tile: tileAVX2, transpose: transpose256, gather: gather256, loops: &avxLoops}
 
 // paths lists what this machine can run, the fastest first.
 func paths() []*path {
@@ -42,6 +42,22 @@ func transpose512(dst []float32, off *[16]int32, step int, src []float32, stride
 
 func transpose256(dst []float32, off *[16]int32, step int, src []float32, stride, m, blocks int) {
 	transposeAVX2(&dst[0], &off[0], uintptr(4*step), &src[0], uintptr(4*stride), uintptr(m), uintptr(blocks))
+}
+
+func gather512(dst, src []float32, base *[8]int, run int, off []int32) {
+	if run == 4 {
+		gather8x4(&dst[0], &src[0], &base[0], &off[0], len(off))
+	} else {
+		gather4x8(&dst[0], &src[0], &base[0], &off[0], len(off))
+	}
+}
+
+func gather256(dst, src []float32, base *[8]int, run int, off []int32) {
+	if run == 4 {
+		gather4x4(&dst[0], &src[0], &base[0], &off[0], len(off))
+	} else {
+		gather2x8(&dst[0], &src[0], &base[0], &off[0], len(off))
+	}
 }
 
 // The assembly does multiples of eight values, plain Go the rest.

@@ -127,6 +127,7 @@ type scratch struct {
 	off     []int32
 	columns [16]int32 // path.transpose's offsets
 	runs    []span
+	base    [8]int // path.gather's bases
 	factors [6]float32
 }
 

@@ -114,6 +114,26 @@ func transposeAVX512(dst *float32, off *int32, step uintptr, src *float32, strid
 //go:noescape
 func transposeAVX2(dst *float32, off *int32, step uintptr, src *float32, stride uintptr, m uintptr, blocks uintptr)
 
+// gather8x4 copies, for t < k and j < 8, 4 floats from src+base[j]+off[t] to dst+32*t+4*j.
+//
+//go:noescape
+func gather8x4(dst *float32, src *float32, base *int, off *int32, k int)
+
+// gather4x8 copies, for t < k and j < 4, 8 floats from src+base[j]+off[t] to dst+32*t+8*j.
+//
+//go:noescape
+func gather4x8(dst *float32, src *float32, base *int, off *int32, k int)
+
+// gather4x4 copies, for t < k and j < 4, 4 floats from src+base[j]+off[t] to dst+16*t+4*j.
+//
+//go:noescape
+func gather4x4(dst *float32, src *float32, base *int, off *int32, k int)
+
+// gather2x8 copies, for t < k and j < 2, 8 floats from src+base[j]+off[t] to dst+16*t+8*j.
+//
+//go:noescape
+func gather2x8(dst *float32, src *float32, base *int, off *int32, k int)
+
 // scaleAVX2 is scaleInto.
 //
 //go:noescape

@@ -17,6 +17,10 @@ func main() {
 	}
 	transpose512()
 	transpose256()
+	for _, lanes := range []int{avx512.lanes, avx2.lanes} {
+		gather(2*lanes/4, 4)
+		gather(2*lanes/8, 8)
+	}
 	vectors()
 	Generate()
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -183,4 +185,47 @@ func loadMask(mask reg.VecVirtual, m reg.Register) {
 	MOVQ(U32(8), at)
 	SUBQ(m, at)
 	VMOVUPS(Mem{Base: base, Index: at, Scale: 4}, mask)
+}
+
+// gather writes the packing of panels from runs of 4 or 8 floats: each row of a
+// panel is bases runs, read at the same offset from as many bases.
+func gather(bases, run int) {
+	TEXT(fmt.Sprintf("gather%dx%d", bases, run), NOSPLIT, "func(dst, src *float32, base *int, off *int32, k int)")
+	Doc(fmt.Sprintf("gather%dx%d copies, for t < k and j < %d, %d floats from src+base[j]+off[t] to dst+%d*t+%d*j.",
+		bases, run, bases, run, bases*run, run))
+	Pragma("noescape")
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64())
+	table := Load(Param("base"), GP64())
+	off := Load(Param("off"), GP64())
+	k := Load(Param("k"), GP64())
+	from := make([]reg.GPVirtual, bases)
+	for j := range from {
+		from[j] = GP64()
+		MOVQ(Mem{Base: table, Disp: 8 * j}, from[j])
+		LEAQ(Mem{Base: src, Index: from[j], Scale: 4}, from[j])
+	}
+	at := src // no longer needed
+
+	Label("loop")
+	MOVLQSX(Mem{Base: off}, at)
+	for j := 0; j < bases; {
+		v := YMM()
+		to := Mem{Base: dst, Disp: 4 * run * j}
+		if run == 8 {
+			VMOVUPS(Mem{Base: from[j], Index: at, Scale: 4}, v)
+			j++
+		} else {
+			VMOVUPS(Mem{Base: from[j], Index: at, Scale: 4}, v.AsX())
+			VINSERTF128(Imm(1), Mem{Base: from[j+1], Index: at, Scale: 4}, v, v)
+			j += 2
+		}
+		VMOVUPS(v, to)
+	}
+	ADDQ(Imm(uint64(4*bases*run)), dst)
+	ADDQ(Imm(4), off)
+	DECQ(k)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
 }
