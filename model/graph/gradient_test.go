@@ -1,0 +1,298 @@
+package graph
+
+import (
+	"math"
+	"math/rand"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// probe is the scalar sum of c*y, which makes any operation's result a cost.
+type probe struct {
+	frame
+	c     []float32
+	value *gorgonia.F32
+	grad  *tensor.Dense
+}
+
+func newProbe(rng *rand.Rand, shape tensor.Shape) *probe {
+	p := &probe{frame: frame{name: "probe", dims: []int{shape.Dims()}}, value: gorgonia.NewF32(0)}
+	p.c = make([]float32, shape.TotalSize())
+	for i := range p.c {
+		p.c[i] = float32(rng.NormFloat64())
+	}
+	p.grad = dense(p.c, shape...)
+	return p
+}
+
+func (p *probe) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	sum := 0.0
+	for i, y := range data(in[0]) {
+		sum += float64(p.c[i]) * float64(y)
+	}
+	*p.value = gorgonia.F32(sum)
+	return p.value, nil
+}
+
+func (p *probe) DiffWRT(int) []bool { return []bool{true} }
+
+func (p *probe) SymDiff(_ gorgonia.Nodes, _, dy *gorgonia.Node) (gorgonia.Nodes, error) {
+	dx, err := gorgonia.ApplyOp(&sideResult{frame{name: "probe.dx", dims: []int{0}, out: p.grad}}, dy)
+	return gorgonia.Nodes{dx}, err
+}
+
+// gradientCase is an operation on a few values, and the same in float64.
+type gradientCase struct {
+	name      string
+	op        gorgonia.Op
+	inputs    []*Tensor
+	reference func(in [][]float64) []float64
+}
+
+func random(rng *rand.Rand, name string, shape ...int) *Tensor {
+	t := newTensor(name, shape...)
+	for i := range t.Data {
+		t.Data[i] = float32(rng.NormFloat64())
+	}
+	return t
+}
+
+// convolve is y(n,o,i,j) = sum over c,a,b of x(n,c,i*s-p+a,j*s-p+b) w(o,c,a,b).
+// visit is called with the three positions of every product.
+func convolve(l *layer, n int, visit func(y, x, w int)) {
+	g := l.geometry(n)
+	oh, ow := (g.H+2*g.Pad-4)/g.Stride+1, (g.W+2*g.Pad-4)/g.Stride+1
+	for i := range n * g.O * oh * ow * g.C * 16 {
+		b, a, c := i%4, i/4%4, i/16%g.C
+		y := i / 16 / g.C
+		col, row, o, img := y%ow, y/ow%oh, y/ow/oh%g.O, y/ow/oh/g.O
+		r, s := row*g.Stride-g.Pad+a, col*g.Stride-g.Pad+b
+		if r >= 0 && r < g.H && s >= 0 && s < g.W {
+			visit(y, ((img*g.C+c)*g.H+r)*g.W+s, (o*g.C+c)*16+a*4+b)
+		}
+	}
+}
+
+func convCase(rng *rand.Rand, name string, l *layer) gradientCase {
+	const n = 2
+	l.name, l.slope = name, linear
+	net := &Net{name: "test", layers: []*layer{l}}
+	shape := []int{l.out, l.in, 4, 4}
+	if l.transposed {
+		shape = []int{l.in, l.out, 4, 4}
+	}
+	l.weight = random(rng, "weight", shape...)
+	if l.spectral != nil {
+		l.spectral = newSpectral("spectral", l.weight)
+		copy(l.spectral.u.Data, random(rng, "u", shape[0]).Data)
+	}
+	op := newConv(pass{net: net, n: n, ws: NewWorkspace(), learns: true}, l, true)
+	return gradientCase{name, op, []*Tensor{random(rng, "x", n, l.in, l.inSide, l.inSide), l.weight},
+		func(in [][]float64) []float64 {
+			x, w, f := in[0], in[1], 1.0
+			if s := l.spectral; s != nil { // u and v are constants of the gradient
+				sigma := 0.0
+				for i, v := range w {
+					sigma += float64(s.u.Data[i/s.cols]) * v * float64(s.v.Data[i%s.cols])
+				}
+				f = 1 / sigma
+			}
+			y := make([]float64, n*l.out*l.outSide*l.outSide)
+			convolve(l, n, func(yi, xi, wi int) {
+				if l.transposed {
+					yi, xi = xi, yi
+				}
+				y[yi] += f * x[xi] * w[wi]
+			})
+			return y
+		}}
+}
+
+func normCase(rng *rand.Rand, name string, slope float32) gradientCase {
+	const n, c, side = 3, 2, 4
+	l := &layer{name: name, in: c, out: c, inSide: side, outSide: side, slope: slope, norm: newNorm("norm", c)}
+	op := newBatchNorm(pass{net: &Net{name: "test"}, n: n, ws: NewWorkspace(), learns: true}, l)
+	inputs := []*Tensor{random(rng, "x", n, c, side, side), random(rng, "scale", c), random(rng, "shift", c)}
+	return gradientCase{name, op, inputs, func(in [][]float64) []float64 {
+		x, y := in[0], make([]float64, len(in[0]))
+		for ch := range c {
+			mean, variance := 0.0, 0.0
+			each := func(f func(i int)) {
+				for i := range x {
+					if i/(side*side)%c == ch {
+						f(i)
+					}
+				}
+			}
+			each(func(i int) { mean += x[i] / (n * side * side) })
+			each(func(i int) { variance += (x[i] - mean) * (x[i] - mean) / (n * side * side) })
+			each(func(i int) {
+				y[i] = (x[i]-mean)/math.Sqrt(variance+1e-5)*in[1][ch] + in[2][ch]
+				if y[i] < 0 {
+					y[i] *= float64(slope)
+				}
+			})
+		}
+		return y
+	}}
+}
+
+func activationCase(rng *rand.Rand, name string, slope float32, tanh bool) gradientCase {
+	l := &layer{name: name, out: 3, outSide: 5, slope: slope, tanh: tanh}
+	op := newActivation(pass{net: &Net{name: "test"}, n: 2, ws: NewWorkspace()}, l)
+	return gradientCase{name, op, []*Tensor{random(rng, "x", 2, 3, 5, 5)}, func(in [][]float64) []float64 {
+		y := make([]float64, len(in[0]))
+		for i, x := range in[0] {
+			switch {
+			case tanh:
+				y[i] = math.Tanh(x)
+			case x < 0:
+				y[i] = float64(slope) * x
+			default:
+				y[i] = x
+			}
+		}
+		return y
+	}}
+}
+
+func gradientCases() []gradientCase {
+	rng := rand.New(rand.NewSource(1))
+	return []gradientCase{
+		convCase(rng, "convolution", &layer{in: 3, out: 2, inSide: 8, outSide: 4, stride: 2, pad: 1}),
+		convCase(rng, "convolution to one value", &layer{in: 3, out: 1, inSide: 4, outSide: 1, stride: 1}),
+		convCase(rng, "convolution with spectral norm", &layer{
+			in: 3, out: 5, inSide: 6, outSide: 3, stride: 2, pad: 1, spectral: &spectral{}}),
+		convCase(rng, "transposed convolution", &layer{
+			transposed: true, in: 4, out: 2, inSide: 3, outSide: 6, stride: 2, pad: 1}),
+		convCase(rng, "transposed convolution of latents", &layer{
+			transposed: true, in: 5, out: 3, inSide: 1, outSide: 4, stride: 1}),
+		normCase(rng, "batch norm and ReLU", 0),
+		normCase(rng, "batch norm and leaky ReLU", leakySlope),
+		normCase(rng, "batch norm alone", linear),
+		activationCase(rng, "leaky ReLU", leakySlope, false),
+		activationCase(rng, "tanh", 0, true),
+	}
+}
+
+// gradients runs c's operation and a probe, and returns the result and the
+// gradients by all inputs.
+func gradients(t *testing.T, c gradientCase, cost *probe) ([]float32, [][]float32) {
+	p := newProgram()
+	var in gorgonia.Nodes
+	for _, x := range c.inputs {
+		node := p.input(x.Name, x.Shape...)
+		require.NoError(t, gorgonia.Let(node, dense(x.Data, x.Shape...)))
+		in = append(in, node)
+	}
+	y, err := gorgonia.ApplyOp(c.op, in...)
+	require.NoError(t, err)
+	loss, err := gorgonia.ApplyOp(cost, y)
+	require.NoError(t, err)
+	grads, err := gorgonia.Grad(loss, in...)
+	require.NoError(t, err)
+	require.NoError(t, p.compile())
+	defer p.close()
+	require.NoError(t, p.run())
+	var out [][]float32
+	for _, g := range grads {
+		out = append(out, data(g.Value()))
+	}
+	return data(y.Value()), out
+}
+
+func widen(x []float32) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = float64(v)
+	}
+	return out
+}
+
+// requireClose fails where |got-want| > tolerance*|want|, in the Euclidean norm.
+func requireClose(t *testing.T, want []float64, got []float32, tolerance float64, what string) {
+	require.Len(t, got, len(want), what)
+	diff, norm := 0.0, 0.0
+	for i := range want {
+		diff += (want[i] - float64(got[i])) * (want[i] - float64(got[i]))
+		norm += want[i] * want[i]
+	}
+	require.Positive(t, norm, what)
+	require.LessOrEqual(t, math.Sqrt(diff/norm), tolerance, what)
+}
+
+func TestGradientsAgainstFiniteDifferences(t *testing.T) {
+	for _, c := range gradientCases() {
+		t.Run(c.name, func(t *testing.T) {
+			shape, err := c.op.InferShape()
+			require.NoError(t, err)
+			cost := newProbe(rand.New(rand.NewSource(2)), shape)
+			y, grads := gradients(t, c, cost)
+
+			in := make([][]float64, len(c.inputs))
+			for i, x := range c.inputs {
+				in[i] = widen(x.Data)
+			}
+			requireClose(t, c.reference(in), y, 1e-6, "result")
+			value := func() float64 {
+				sum := 0.0
+				for i, v := range c.reference(in) {
+					sum += float64(cost.c[i]) * v
+				}
+				return sum
+			}
+			for i, x := range c.inputs {
+				const h = 1e-6
+				want := make([]float64, len(x.Data))
+				for k := range want {
+					at := in[i][k]
+					in[i][k] = at + h
+					up := value()
+					in[i][k] = at - h
+					want[k] = (up - value()) / (2 * h)
+					in[i][k] = at
+				}
+				requireClose(t, want, grads[i], 2e-6, "gradient by "+x.Name)
+			}
+		})
+	}
+}
+
+func TestCrossEntropyAndItsGradient(t *testing.T) {
+	logits := newTensor("logits", 6, 1, 1, 1)
+	copy(logits.Data, []float32{-40, -3, -0.1, 0.2, 5, 60})
+	for _, label := range []float64{0, 1} {
+		p := newProgram()
+		x, y := p.input("logits", 6, 1, 1, 1), gorgonia.NewScalar(p.graph, tensor.Float32, gorgonia.WithName("label"))
+		require.NoError(t, gorgonia.Let(x, dense(logits.Data, 6, 1, 1, 1)))
+		require.NoError(t, gorgonia.Let(y, gorgonia.NewF32(float32(label))))
+		op := newCrossEntropy(NewWorkspace())
+		loss, err := gorgonia.ApplyOp(op, x, y)
+		require.NoError(t, err)
+		grads, err := gorgonia.Grad(loss, x)
+		require.NoError(t, err)
+		require.NoError(t, p.compile())
+		require.NoError(t, p.run())
+
+		wantLoss, wantMean, want := 0.0, 0.0, make([]float64, 6)
+		for i, v := range widen(logits.Data) {
+			s := 1 / (1 + math.Exp(-v))
+			// log(1+e^v) in two forms, each exact on its side.
+			soft := math.Log1p(math.Exp(v))
+			if v > 0 {
+				soft = v + math.Log1p(math.Exp(-v))
+			}
+			wantLoss += (soft - v*label) / 6
+			wantMean += s / 6
+			want[i] = (s - label) / 6
+		}
+		require.InEpsilon(t, wantLoss, op.loss, 1e-12)
+		require.InEpsilon(t, wantMean, op.mean, 1e-12)
+		require.InEpsilon(t, wantLoss, float64(*loss.Value().(*gorgonia.F32)), 1e-6)
+		requireClose(t, want, data(grads[0].Value()), 1e-6, "gradient")
+		p.close()
+	}
+}

@@ -1,0 +1,194 @@
+package graph
+
+import (
+	"math"
+	"math/rand"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// networks are the smallest ones, with random weights.
+func networks() (d, g *Net) {
+	d, g = NewDiscriminator(1), NewGenerator(3, 1)
+	rng := rand.New(rand.NewSource(3))
+	for _, n := range []*Net{d, g} {
+		for _, t := range n.Params() {
+			for i := range t.Data {
+				t.Data[i] = float32(0.3 * rng.NormFloat64())
+				if len(t.Shape) == 1 {
+					t.Data[i]++
+				}
+			}
+		}
+		for _, l := range n.layers {
+			if l.spectral != nil {
+				for i := range l.spectral.u.Data {
+					l.spectral.u.Data[i] = float32(rng.NormFloat64())
+				}
+			}
+		}
+	}
+	return d, g
+}
+
+func values(rng *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return x
+}
+
+func TestStateNamesAreThoseOfThePyTorchModule(t *testing.T) {
+	d, g := NewDiscriminator(2), NewGenerator(100, 2)
+	names := func(n *Net) (out []string) {
+		for _, t := range append(n.Params(), n.Buffers()...) {
+			out = append(out, t.Name)
+		}
+		for _, c := range n.Counters() {
+			out = append(out, c.Name)
+		}
+		return out
+	}
+	require.Len(t, names(d), 1+5*3+4*5)
+	require.Subset(t, names(d), []string{
+		"layer1.0.weight_orig", "layer1.0.weight_u", "layer5.0.weight_v", "layer2.1.running_mean",
+		"layer5.1.num_batches_tracked", "output_layer.0.weight"})
+	require.Len(t, names(g), 1+5*6)
+	require.Subset(t, names(g), []string{"layer1.0.weight", "layer5.1.bias", "output_layer.0.weight"})
+	require.Equal(t, []int{100, 32, 4, 4}, g.layers[0].weight.Shape)
+	require.Equal(t, []int{32, 16, 4, 4}, d.layers[4].weight.Shape)
+}
+
+// What one step does to the state beside the weights: three power iterations
+// and three batches for the discriminator, one batch for the generator.
+func TestForwardPassesMoveTheState(t *testing.T) {
+	d, g := networks()
+	trainer, err := NewTrainer(NewWorkspace(), d, g, 3)
+	require.NoError(t, err)
+	defer trainer.Close()
+	rng := rand.New(rand.NewSource(4))
+	u := append([]float32{}, d.layers[1].spectral.u.Data...)
+	_, _, err = trainer.Judge(values(rng, 3*spec.ImageLen), 1)
+	require.NoError(t, err)
+	require.NotEqual(t, u, d.layers[1].spectral.u.Data)
+	fake, err := trainer.Generate(values(rng, 9))
+	require.NoError(t, err)
+	_, _, err = trainer.Judge(fake, 0)
+	require.NoError(t, err)
+	u = append([]float32{}, d.layers[1].spectral.u.Data...)
+	_, _, err = trainer.Fool(1)
+	require.NoError(t, err)
+	require.NotEqual(t, u, d.layers[1].spectral.u.Data, "the generator's phase iterates too")
+	for _, c := range d.Counters() {
+		require.EqualValues(t, 3, c.Value[0], c.Name)
+	}
+	for _, c := range g.Counters() {
+		require.EqualValues(t, 1, c.Value[0], c.Name)
+	}
+}
+
+// The generator's gradient through the discriminator, against differences of
+// the loss itself. The batch statistics and vectors are put back each time.
+func TestFoolDifferentiatesThroughBothNetworks(t *testing.T) {
+	d, g := networks()
+	trainer, err := NewTrainer(NewWorkspace(), d, g, 3)
+	require.NoError(t, err)
+	defer trainer.Close()
+	z := values(rand.New(rand.NewSource(5)), 9)
+	for range 30 { // u and v settle, so that sigma's move with them is of second order
+		_, err := trainer.Generate(z)
+		require.NoError(t, err)
+		_, _, err = trainer.Fool(1)
+		require.NoError(t, err)
+	}
+	loss := func() float64 {
+		_, err := trainer.Generate(z)
+		require.NoError(t, err)
+		o, _, err := trainer.Fool(1)
+		require.NoError(t, err)
+		return o.Loss
+	}
+	loss()
+	grads := make([][]float32, len(g.Params()))
+	for i, v := range trainer.fool.values {
+		grads[i] = append([]float32{}, v...)
+	}
+	for i, p := range g.Params() {
+		// Along the gradient's own direction the loss changes the most.
+		norm := 0.0
+		for _, v := range grads[i] {
+			norm += float64(v) * float64(v)
+		}
+		norm = math.Sqrt(norm)
+		const h = 5e-4
+		move := func(by float64) {
+			for k, v := range grads[i] {
+				p.Data[k] += float32(by * float64(v) / norm)
+			}
+		}
+		move(h)
+		up := loss()
+		move(-2 * h)
+		down := loss()
+		move(h)
+		require.InEpsilon(t, norm, (up-down)/(2*h), 0.05, p.Name)
+	}
+}
+
+func TestGeneratedImagesAreTakenOverNotMadeAgain(t *testing.T) {
+	d, g := networks()
+	trainer, err := NewTrainer(NewWorkspace(), d, g, 3)
+	require.NoError(t, err)
+	defer trainer.Close()
+	image, err := trainer.Generate(values(rand.New(rand.NewSource(6)), 9))
+	require.NoError(t, err)
+	before := append([]float32{}, image...)
+	clear(g.layers[5].weight.Data) // were the forward pass run again, the images would be grey
+	_, _, err = trainer.Fool(1)
+	require.NoError(t, err)
+	require.Equal(t, before, data(trainer.generation.images.Value()))
+	image, err = trainer.Generate(values(rand.New(rand.NewSource(6)), 9))
+	require.NoError(t, err)
+	require.NotEqual(t, before, image, "Generate does run it")
+}
+
+func TestBatchSizesShareParametersAndMemory(t *testing.T) {
+	d, g := networks()
+	ws := NewWorkspace()
+	large, err := NewTrainer(ws, d, g, 5)
+	require.NoError(t, err)
+	defer large.Close()
+	arrays := len(ws.arrays)
+	small, err := NewTrainer(ws, d, g, 3)
+	require.NoError(t, err)
+	defer small.Close()
+	require.Len(t, ws.arrays, arrays, "the smaller batch takes no memory of its own")
+	images := values(rand.New(rand.NewSource(7)), 5*spec.ImageLen)
+	first, _, err := small.Judge(images[:3*spec.ImageLen], 1)
+	require.NoError(t, err)
+	_, _, err = large.Judge(images, 1)
+	require.NoError(t, err)
+	d.layers[5].weight.Data[0] += 10
+	second, _, err := small.Judge(images[:3*spec.ImageLen], 1)
+	require.NoError(t, err)
+	require.NotEqual(t, first.Loss, second.Loss)
+}
+
+func TestStatisticsFollowPyTorch(t *testing.T) {
+	n := newNorm("x", 1)
+	n.observe([]float32{2}, []float32{3}, 4)
+	require.InDelta(t, 0.2, n.runningMean.Data[0], 1e-7)
+	require.InDelta(t, 0.9+0.1*4, n.runningVar.Data[0], 1e-6, "the unbiased variance: 3*4/3")
+	net := &Net{layers: []*layer{{norm: n}}}
+	net.ForgetStatistics()
+	for _, m := range []float32{1, 2, 6} {
+		n.observe([]float32{m}, []float32{m}, 2)
+	}
+	require.InDelta(t, 3, n.runningMean.Data[0], 1e-6, "a plain average")
+	require.InDelta(t, 6, n.runningVar.Data[0], 1e-6)
+	require.EqualValues(t, 3, n.batches[0])
+}
