@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	"gonum.org/v1/gonum/dsp/fourier"
 )
 
 // ThumbSize is the side of the thumbnails that Overlaps compares: grey, 64x64,
@@ -37,7 +36,7 @@ type Pair struct{ A, B int }
 // shifted against the other by up to about two thirds of the picture: crops of
 // one photograph. Brightness may differ, scale and orientation may not. Pairs
 // are ordered by A, then B. It compares every thumbnail with every other, at
-// about 0.1 ms a pair; progress, if not nil, is told the number of images done.
+// about 30 microseconds a pair; progress, if not nil, is told the number of images done.
 func Overlaps(ctx context.Context, thumbs [][]uint8, progress func(done, total int)) ([]Pair, error) {
 	for i, t := range thumbs {
 		if len(t) != thumbLen {
@@ -88,28 +87,31 @@ func each(ctx context.Context, n int, do func(i int)) error {
 // correlations are real, so one is carried as the imaginary part.
 func overlapsOf(i int, spectra [][]complex64, detail [][]float32) []Pair {
 	var pairs []Pair
-	t := newTransform()
-	product := make([]complex128, thumbLen)
+	var t transform
 	for j := i + 1; j < len(spectra); j += 2 {
 		second := min(j+1, len(spectra)-1)
+		first, other := spectra[j], spectra[second]
 		for k, f := range spectra[i] {
-			a, b := f*conj(spectra[j][k]), f*conj(spectra[second][k])
-			product[k] = complex(float64(real(a))-float64(imag(b)), float64(imag(a))+float64(real(b)))
+			// The conjugate of the product: a forward transform then does
+			// what an inverse one should.
+			a, b := conj(f)*first[k], conj(f)*other[k]
+			t.data[k] = complex(real(a)+imag(b), imag(a)-real(b))
 		}
-		t.inverse(product)
+		t.run()
 		at, at2 := 0, 0
-		for k, v := range product {
-			if real(v) > real(product[at]) {
-				at = k
+		peak, peak2 := float32(0), float32(0)
+		for k, v := range t.data {
+			if real(v) > peak {
+				at, peak = k, real(v)
 			}
-			if imag(v) > imag(product[at2]) {
-				at2 = k
+			if -imag(v) > peak2 {
+				at2, peak2 = k, -imag(v)
 			}
 		}
-		if real(product[at]) >= minPeak && agree(detail[i], detail[j], at) {
+		if peak >= minPeak*thumbLen && agree(detail[i], detail[j], at) {
 			pairs = append(pairs, Pair{i, j})
 		}
-		if second > j && imag(product[at2]) >= minPeak && agree(detail[i], detail[second], at2) {
+		if second > j && peak2 >= minPeak*thumbLen && agree(detail[i], detail[second], at2) {
 			pairs = append(pairs, Pair{i, second})
 		}
 	}
@@ -169,7 +171,7 @@ func correlation(a, b []float32, dx, dy int) float64 {
 }
 
 // spectrum is the thumbnail's Fourier transform with every magnitude made one,
-// transposed. A window lets the picture fade at its border, which would
+// as transform leaves it. A window lets the picture fade at its border, which would
 // correlate by itself.
 func spectrum(thumb []uint8) []complex64 {
 	mean := 0.0
@@ -180,15 +182,16 @@ func spectrum(thumb []uint8) []complex64 {
 	for i := range window {
 		window[i] = math.Sqrt(0.5 - 0.5*math.Cos(2*math.Pi*float64(i+1)/(ThumbSize+1)))
 	}
-	data := make([]complex128, thumbLen)
+	var t transform
 	for i, v := range thumb {
-		data[i] = complex((float64(v)-mean)*window[i/ThumbSize]*window[i%ThumbSize], 0)
+		t.data[i] = complex(float32((float64(v)-mean)*window[i/ThumbSize]*window[i%ThumbSize]), 0)
 	}
-	newTransform().forward(data)
+	t.run()
 	out := make([]complex64, thumbLen)
-	for i, v := range data {
+	for i, v := range t.data {
 		const floor = 1e-3 // keeps empty frequencies at nothing
-		out[i] = complex64(v / complex(math.Hypot(real(v), imag(v))+floor, 0))
+		size := math.Hypot(float64(real(v)), float64(imag(v))) + floor
+		out[i] = complex(float32(float64(real(v))/size), float32(float64(imag(v))/size))
 	}
 	return out
 }
@@ -210,48 +213,6 @@ func highPass(thumb []uint8) []float32 {
 		}
 	}
 	return out
-}
-
-// transform is a two-dimensional Fourier transform: rows, transposition, rows.
-type transform struct {
-	fft   *fourier.CmplxFFT
-	other []complex128
-}
-
-func newTransform() transform {
-	return transform{fourier.NewCmplxFFT(ThumbSize), make([]complex128, thumbLen)}
-}
-
-// forward leaves the result transposed; inverse takes it so.
-func (t transform) forward(data []complex128) {
-	t.rows(data, t.fft.Coefficients)
-	t.transpose(data)
-	t.rows(data, t.fft.Coefficients)
-}
-
-func (t transform) inverse(data []complex128) {
-	t.rows(data, t.fft.Sequence)
-	t.transpose(data)
-	t.rows(data, t.fft.Sequence)
-	for i := range data {
-		data[i] /= thumbLen
-	}
-}
-
-func (t transform) rows(data []complex128, line func(dst, src []complex128) []complex128) {
-	for y := range ThumbSize {
-		row := data[y*ThumbSize : (y+1)*ThumbSize]
-		line(row, row)
-	}
-}
-
-func (t transform) transpose(data []complex128) {
-	for y := range ThumbSize {
-		for x := range ThumbSize {
-			t.other[x*ThumbSize+y] = data[y*ThumbSize+x]
-		}
-	}
-	copy(data, t.other)
 }
 
 func abs(v int) int { return max(v, -v) }

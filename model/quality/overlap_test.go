@@ -2,6 +2,8 @@ package quality
 
 import (
 	"fmt"
+	"math"
+	"math/cmplx"
 	"math/rand/v2"
 	"testing"
 
@@ -74,6 +76,27 @@ func TestOverlapsOddAndEven(t *testing.T) {
 		got, err := Overlaps(t.Context(), thumbs, nil)
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprint(want), fmt.Sprint(got))
+	}
+}
+
+func TestTransformAgainstDefinition(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var in [thumbLen]complex128
+	var tr transform
+	for i := range in {
+		in[i] = complex(r.NormFloat64(), r.NormFloat64())
+		tr.data[i] = complex64(in[i])
+	}
+	tr.run()
+	for _, at := range [][2]int{{0, 0}, {1, 0}, {0, 1}, {5, 63}, {32, 17}, {63, 62}, {48, 16}} {
+		fy, fx := at[0], at[1]
+		sum := complex128(0)
+		for y := range ThumbSize {
+			for x := range ThumbSize {
+				sum += in[y*ThumbSize+x] * cmplx.Rect(1, -2*math.Pi*float64(fy*y+fx*x)/ThumbSize)
+			}
+		}
+		require.InDelta(t, 0, cmplx.Abs(sum-complex128(tr.data[fx*ThumbSize+fy])), 1e-3, "frequency %v", at)
 	}
 }
 
