@@ -26,15 +26,15 @@ type Config struct {
 	Bucket   string
 	// AccessKey and SecretKey are looked up in the environment, the files of
 	// the usual tools and the machine's role, in this order, if both are empty.
-	AccessKey string
-	SecretKey string
+	AccessKey string `json:"-"`
+	SecretKey string `json:"-"`
 	// SessionToken goes with temporary keys.
-	SessionToken string
-	Secure       bool // TLS
-	CreateBucket bool // create Bucket where it is missing
+	SessionToken string `json:"-"`
+	Secure       bool   // TLS
+	CreateBucket bool   // create Bucket where it is missing
 	// SyncURL, if set, is posted to where Bucket.Sync is called; the store
 	// answers 2xx once everything acknowledged is on disk.
-	SyncURL string
+	SyncURL string `json:"-"`
 }
 
 // String hides the secrets.

@@ -23,6 +23,10 @@ import (
 // and overloaded stores spoil.
 const putRetries = 6
 
+// lookFirst is the size in bytes above which a condition is looked into before
+// the body is sent, to spare sending it in vain.
+const lookFirst = 1 << 20
+
 // Put implements storage.Bucket. The object goes in one request, however large
 // (S3 itself allows 5 GiB): only that is atomic together with a condition. The
 // request is signed over the body's SHA-256, so that the store refuses bytes
@@ -33,6 +37,11 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	if err != nil {
 		return storage.Info{}, b.client.fail(ctx, op, err)
 	}
+	if size > lookFirst {
+		if decided, info, err := b.decided(ctx, op, key, size, digest, cond); decided {
+			return info, err
+		}
+	}
 	for attempt := 0; ; attempt++ {
 		uploaded, err := b.client.core.PutObject(ctx, b.name, key, src, size, "", digest, putOptions(key, digest, cond))
 		if err == nil {
@@ -41,6 +50,11 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 		err = b.client.fail(ctx, op, err)
 		if refused(err, cond) {
 			return b.settle(ctx, op, key, size, digest)
+		}
+		if unanswered(err) {
+			if decided, info, err := b.decided(ctx, op, key, size, digest, cond); decided {
+				return info, err
+			}
 		}
 		if attempt == putRetries || !repeatable(err, attempt) || !pause(ctx, attempt) {
 			return storage.Info{}, err
@@ -73,6 +87,28 @@ func refused(err error, cond storage.Condition) bool {
 	}
 	var e *Error
 	return cond.IfETag != "" && errors.As(err, &e) && e.Code != "NoSuchBucket" && errors.Is(err, storage.ErrNotFound)
+}
+
+// unanswered reports whether the store gave no answer, though there was time.
+func unanswered(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == 0 && e.kind == nil
+}
+
+// decided reports whether cond is known not to hold, and what a write comes to
+// then. Stores that refuse a write before they have read it may close the
+// connection while the client still sends, so that it never sees the refusal.
+func (b *Bucket) decided(ctx context.Context, op, key string, size int64, digest string, cond storage.Condition) (bool, storage.Info, error) {
+	if cond == (storage.Condition{}) {
+		return false, storage.Info{}, nil
+	}
+	present, err := b.Stat(ctx, key)
+	holds := err != nil && cond.IfETag == "" || err == nil && !cond.IfAbsent && present.ETag == cond.IfETag
+	if holds || err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return false, storage.Info{}, nil
+	}
+	info, err := b.settle(ctx, op, key, size, digest)
+	return true, info, err
 }
 
 // repeatable reports whether another attempt may fare better.
