@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
@@ -185,4 +186,20 @@ func checkEvaluation(t *testing.T, f fixture, g *GAN) {
 	d := distance(image, want)
 	t.Logf("evaluation images: distance %.2g", d)
 	require.LessOrEqual(t, d, 1e-3)
+}
+
+func float32Bytes(x []float32) []byte {
+	var b []byte
+	for _, v := range x {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return b
+}
+
+func bytesFloat32(b []byte) []float32 {
+	x := make([]float32, len(b)/4)
+	for i := range x {
+		x[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return x
 }
