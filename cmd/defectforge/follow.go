@@ -134,15 +134,16 @@ func queryStatus(ctx context.Context, c client.Client, id, runID string) (workfl
 	return s, nil
 }
 
-// remedies say what to do about each permanent failure.
+// remedies say what to do about permanent failures whose own words do not.
 var remedies = map[string]string{
-	step.ErrTooFewImages:      "add images, or lower ingest.min_images with --set; the quarantine's reasons are in the error above and in the run's history",
 	step.ErrDiverged:          "choose another --seed, or lower train.generator_rate and train.discriminator_rate with --set",
-	step.ErrBadInput:          "correct the value named above",
 	step.ErrCorrupt:           "the store returned other bytes than were written: check its disk, then run the same command again",
-	step.ErrReleaseConflict:   "a release of that name holds other content; `defectforge releases verify` tells what differs",
+	step.ErrReleaseConflict:   "`defectforge releases verify` tells what differs",
 	step.ErrCheckpointForeign: "a checkpoint of another recipe is in the way; choose another --seed",
 }
+
+// spoken are failures that say by themselves what to do.
+var spoken = map[string]bool{step.ErrTooFewImages: true, step.ErrBadInput: true}
 
 // explain words how a run failed, with what to do.
 func explain(err error) error {
@@ -153,6 +154,9 @@ func explain(err error) error {
 	case errors.As(err, &stopped):
 		return &statusError{exitFailed, errors.New("the run was terminated; run the same command again to start it anew")}
 	case errors.As(err, &app):
+		if spoken[app.Type()] {
+			return errors.New(app.Message())
+		}
 		if remedy, ok := remedies[app.Type()]; ok {
 			return fmt.Errorf("%s; %s", app.Message(), remedy)
 		}

@@ -79,14 +79,21 @@ func (p *program) logToFile() error {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(p.cfg.Log.Level))
 	p.logFile = f
-	p.log = slog.New(slog.NewMultiHandler(
-		p.stderrHandler(level),
-		slog.NewJSONHandler(f, &slog.HandlerOptions{Level: min(level, slog.LevelInfo)}),
-	))
+	file := slog.NewJSONHandler(f, &slog.HandlerOptions{Level: min(level, slog.LevelInfo)})
+	p.log = slog.New(slog.NewMultiHandler(p.stderrHandler(level), file))
+	if level > slog.LevelInfo {
+		p.sdkLog = slog.New(file)
+	}
 	return nil
 }
 
-// temporalLogger is the SDK's view of the log.
+// temporalLogger is the SDK's view of the log. Where there is a file, failed
+// attempts are only told there unless more is asked for: standard error shows
+// them in fewer words.
 func (p *program) temporalLogger() sdklog.Logger {
-	return sdklog.NewStructuredLogger(p.log.With("component", "temporal"))
+	log := p.log
+	if p.sdkLog != nil {
+		log = p.sdkLog
+	}
+	return sdklog.NewStructuredLogger(log.With("component", "temporal"))
 }

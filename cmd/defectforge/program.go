@@ -24,6 +24,7 @@ type program struct {
 	emitted  bool // the one JSON object is out
 	cfg      config.Loaded
 	log      *slog.Logger
+	sdkLog   *slog.Logger // the SDK's, where it is not log
 	logFile  io.Closer
 }
 

@@ -22,6 +22,7 @@ var stageWords = map[string]string{
 	string(step.Report):       "report",
 	string(step.Publish):      "publish",
 	string(step.RecordRun):    "record the run",
+	"Done":                    "done",
 }
 
 func stageName(stage string) string {
@@ -68,11 +69,15 @@ func (v *lineView) update(s snapshot) {
 	if s.attempt > 0 {
 		v.attempts[s.stage] = s.attempt
 	}
-	if s.status.Epoch > v.epoch && v.train != nil {
+	if s.status.Epoch > v.epoch {
 		v.epoch = s.status.Epoch
 		v.last = v.now()
+		words := ""
+		if v.train != nil && v.train.Epoch >= s.status.Epoch {
+			words = ", " + trainWords(*v.train)
+		}
 		if v.every > 0 {
-			v.line(string(step.Train), "epoch %d of %d done, %s", s.status.Epoch, s.status.Epochs, trainWords(*v.train))
+			v.line(string(step.Train), "epoch %d of %d done%s", s.status.Epoch, s.status.Epochs, words)
 		}
 	}
 	v.finished(s.status)

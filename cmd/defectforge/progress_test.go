@@ -51,7 +51,7 @@ func TestLinesInAPipe(t *testing.T) {
 	})
 	got := lines()
 	assert.Len(t, got, 1, "a leg has ended, training has not")
-	assert.Contains(t, got[0], "epoch 5 of 10 done")
+	assert.Contains(t, got[0], "epoch 5 of 10 done, loss")
 
 	at(18, func(s *snapshot) { s.attempt, s.failure, s.status.Epoch = 2, "worker stops", 5 })
 	assert.Equal(t, []string{"train            attempt 2, after: worker stops"}, lines())
@@ -60,7 +60,7 @@ func TestLinesInAPipe(t *testing.T) {
 
 	v.update(snapshot{status: workflows.Status{Stage: "Done", Epoch: 10, Epochs: 10, StagesDone: append(done, step.StageTime{Stage: "Train", Seconds: 30}, step.StageTime{Stage: "Sample", Seconds: 2})}})
 	got = lines()
-	assert.Contains(t, got[0], "epoch 10 of 10 done")
+	assert.Equal(t, "train            epoch 10 of 10 done", got[0], "the last losses seen are of epoch 5")
 	assert.Equal(t, []string{"train            30s", "sample           2s"}, got[1:])
 }
 
@@ -90,10 +90,12 @@ func TestTimeWords(t *testing.T) {
 
 func TestFailuresSayWhatToDo(t *testing.T) {
 	for kind := range remedies {
-		err := explain(temporal.NewNonRetryableApplicationError("Ingest: 5 usable images", kind, nil))
-		assert.Contains(t, err.Error(), "Ingest: 5 usable images; ")
+		err := explain(temporal.NewNonRetryableApplicationError("Train: broken", kind, nil))
+		assert.Contains(t, err.Error(), "Train: broken; ")
 		assert.Equal(t, exitFailed, statusOf(err))
 	}
+	few := explain(temporal.NewNonRetryableApplicationError("Ingest: 5 images; add more", step.ErrTooFewImages, nil))
+	assert.EqualError(t, few, "Ingest: 5 images; add more")
 	assert.Contains(t, explain(temporal.NewCanceledError()).Error(), "cancelled; run the same command again")
 	assert.Contains(t, explain(temporal.NewNonRetryableApplicationError("Sample: x", "Other", nil)).Error(), "run the same command again")
 	plain := errors.New("plain")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,27 @@ Ctrl-C ends it; runs under way go on with the next start.`,
 	}
 }
 
+// passing is how long a stack may take to go that another command started for
+// itself alone, such as `runs list`.
+const passing = 5 * time.Second
+
+// openOwn opens a session with a stack of this process, if that becomes
+// possible soon.
+func (p *program) openOwn(ctx context.Context) (*session, error) {
+	for deadline := time.Now().Add(passing); ; {
+		s, err := p.open(ctx)
+		if err != nil || s.stack.mine() || time.Now().After(deadline) {
+			return s, err
+		}
+		s.close(p)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
 func (p *program) up(ctx context.Context) error {
 	place, err := p.cfg.Place()
 	if err != nil {
@@ -44,7 +66,7 @@ func (p *program) up(ctx context.Context) error {
 	if !place.Embedded {
 		return usageError("TEMPORAL_ADDRESS: is set (%s), and `up` runs a stack of its own; unset it, or use `defectforge worker`", place.Client.HostPort)
 	}
-	s, err := p.open(ctx)
+	s, err := p.openOwn(ctx)
 	if err != nil {
 		return err
 	}
