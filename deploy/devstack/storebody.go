@@ -25,6 +25,10 @@ const (
 // the end, so that a truncated object is published: here a short body is an
 // error. And it refuses signed trailers in the form "name:value\n\r\n", which
 // is AWS's own and minio-go's: here the "\n" is taken out.
+//
+// It also reads to the end what a refused upload still has to say, which the
+// gateway does for 256 KiB only: closing the connection on a client that is
+// sending shows it a reset, which it retries, and not the answer.
 func guardBody(c fiber.Ctx) error {
 	if c.Method() != http.MethodPut {
 		return c.Next()
@@ -34,7 +38,8 @@ func guardBody(c fiber.Ctx) error {
 	if body == nil || length == 0 {
 		return c.Next()
 	}
-	var guarded io.Reader = &sizedBody{r: body, left: int64(length)}
+	sized := &sizedBody{r: body, left: int64(length)}
+	var guarded io.Reader = sized
 	if strings.HasPrefix(c.Get("X-Amz-Content-Sha256"), "STREAMING-") {
 		decoded, err := strconv.ParseInt(c.Get("X-Amz-Decoded-Content-Length"), 10, 64)
 		if err != nil {
@@ -43,24 +48,33 @@ func guardBody(c fiber.Ctx) error {
 		guarded = newChunkedBody(guarded, decoded)
 	}
 	utils.ContextKeyBodyReader.Set(c, guarded)
-	return c.Next()
+	err := c.Next()
+	// A handler that asked for the body as a whole has given the stream back.
+	if length > 0 && c.Request().BodyStream() == body {
+		_, _ = io.Copy(io.Discard, sized)
+	}
+	return err
 }
 
 // errIncomplete is what the gateway's error handling turns into a 400.
 func errIncomplete() error { return s3err.GetAPIError(s3err.ErrIncompleteBody) }
 
 // sizedBody passes on exactly left bytes, or as many as come where left is
-// negative, and ends in errIncomplete where there are fewer.
+// negative, and ends in errIncomplete where there are fewer. It never reads on
+// after an end or an error: fasthttp would wait for more.
 type sizedBody struct {
 	r    io.Reader
 	left int64
+	err  error
 }
 
 func (b *sizedBody) Read(p []byte) (int, error) {
-	if b.left == 0 {
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.left == 0:
 		return 0, io.EOF
-	}
-	if b.left > 0 && int64(len(p)) > b.left {
+	case b.left > 0 && int64(len(p)) > b.left:
 		p = p[:b.left]
 	}
 	n, err := b.r.Read(p)
@@ -69,11 +83,12 @@ func (b *sizedBody) Read(p []byte) (int, error) {
 	}
 	switch {
 	case b.left == 0, err == nil:
-		return n, nil
 	case b.left < 0 && errors.Is(err, io.EOF):
-		return n, io.EOF
+		b.err = io.EOF
+	default:
+		b.err = errIncomplete()
 	}
-	return n, errIncomplete()
+	return n, b.err
 }
 
 // chunkedBody passes on an aws-chunked body, checks its framing and total, and
