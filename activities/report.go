@@ -120,6 +120,7 @@ func (r Reporter) intake(ctx context.Context, in step.IngestResult) (*report.Int
 		Found: in.Found, Usable: in.Usable, Quarantined: in.Quarantined,
 		Duplicates: in.Duplicates, NearDuplicates: in.NearDuplicates,
 		Groups: in.Groups, Training: in.Training, Holdout: in.Holdout,
+		Grouping:      grouping(doc.Grouping),
 		Quarantine:    make([]report.Quarantine, len(doc.Quarantine)),
 		DuplicateList: make([]report.Duplicate, len(doc.Duplicates)),
 	}
@@ -130,6 +131,17 @@ func (r Reporter) intake(ctx context.Context, in step.IngestResult) (*report.Int
 		out.DuplicateList[i] = report.Duplicate(d)
 	}
 	return out, nil
+}
+
+// grouping says in words how groups of similar images were found.
+func grouping(kind string) string {
+	switch kind {
+	case GroupedByOverlap:
+		return "perceptual hash and by overlap of what they show"
+	case GroupedByHash:
+		return "perceptual hash alone, the set being too large to compare every pair"
+	}
+	return kind
 }
 
 func (r Reporter) training(ctx context.Context, t step.TrainResult) (*report.Training, error) {
@@ -213,7 +225,7 @@ func addChecks(data *report.Data, c step.OverfitResult, doc NeighbourList) error
 		}
 	}
 	data.Distance = &report.Distances{
-		Real: c.Real, Accepted: c.Accepted, Rejected: c.Rejected, RejectAt: c.RejectAt,
+		Real: c.Real, Accepted: c.Accepted, Rejected: c.Rejected, Repeated: c.Repeated, Blank: c.Blank, RejectAt: c.RejectAt,
 		TailAt: c.TailAt, TailShare: c.TailShare, Nearest: c.Nearest, RealNearest: doc.RealNearest,
 	}
 	return nil

@@ -49,7 +49,7 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 		Times: []step.StageTime{{Stage: "Ingest", Seconds: 1.5}},
 	}
 	raw, err := Dataset{
-		Class: "scratches", Quarantine: []Quarantined{{"a.txt", "not an image"}},
+		Class: "scratches", Grouping: GroupedByOverlap, Quarantine: []Quarantined{{"a.txt", "not an image"}},
 		Duplicates: []Duplicate{{"b.png", "c.png", DuplicateNear}},
 	}.Encode()
 	o.Ingest = step.IngestResult{Dataset: put(t, s, raw, err), Found: 62, Usable: 60, Quarantined: 1, NearDuplicates: 1, Groups: 40, Training: 48, Holdout: 12}
@@ -81,7 +81,7 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 	raw, err = neighbours.Encode()
 	o.Check = step.OverfitResult{
 		Neighbours: put(t, s, raw, err), Sheet: reportPicture(t, s, 64, 9), Accepted: count - count/10, Rejected: count / 10,
-		RejectAt: 6, TailAt: 8, TailShare: 0.1, Nearest: 5.5, Real: 60,
+		RejectAt: 6, TailAt: 8, TailShare: 0.1, Nearest: 5.5, Real: 60, Repeated: 1, Blank: 1,
 	}
 	o.Assess = step.AssessResult{
 		Verdict: step.Pass, Scope: "copying only",
@@ -117,6 +117,8 @@ func TestReportGathersTheStages(t *testing.T) {
 	d := twin(t, s, got.JSON)
 	require.Empty(t, d.Missing)
 	require.Equal(t, 62, d.Intake.Found)
+	require.Contains(t, d.Intake.Grouping, "overlap")
+	require.Equal(t, []int{2, 1, 1}, []int{d.Distance.Rejected, d.Distance.Repeated, d.Distance.Blank})
 	require.Equal(t, []report.Quarantine{{Name: "a.txt", Reason: "not an image"}}, d.Intake.Quarantine)
 	require.Equal(t, []report.Duplicate{{Name: "b.png", Of: "c.png", Kind: DuplicateNear}}, d.Intake.DuplicateList)
 	require.Len(t, d.Samples.Images, 20)

@@ -128,7 +128,7 @@ PYTHON
   for version in $versions; do
     conform $version -summary "$tmp"/*.yaml deploy/kubernetes/secret.example.yaml || die "manifests against Kubernetes $version"
     # The check must be able to fail.
-    sed 's/readinessProbe:/readynessProbe:/' "$tmp/base.yaml" >"$tmp/bad"
+    sed 's/startupProbe:/startProbe:/' "$tmp/base.yaml" >"$tmp/bad"
     if conform $version - <"$tmp/bad" >/dev/null 2>&1; then
       die "a misspelt field went unnoticed by the schemas of $version"
     fi

@@ -57,6 +57,7 @@ type Intake struct {
 	Groups         int          `json:"groups"`
 	Training       int          `json:"training"`
 	Holdout        int          `json:"holdout"`
+	Grouping       string       `json:"grouping"` // how similar images were found, in words
 	Quarantine     []Quarantine `json:"quarantine"`
 	DuplicateList  []Duplicate  `json:"duplicate_list"`
 }
@@ -104,6 +105,8 @@ type Distances struct {
 	Real        int       `json:"real"` // real images compared with
 	Accepted    int       `json:"accepted"`
 	Rejected    int       `json:"rejected"`
+	Repeated    int       `json:"repeated"` // rejected for being equal to an earlier candidate
+	Blank       int       `json:"blank"`    // rejected for having a single colour
 	RejectAt    float64   `json:"reject_at"`
 	TailAt      float64   `json:"tail_at"`
 	TailShare   float64   `json:"tail_share"`

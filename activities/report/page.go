@@ -266,6 +266,8 @@ func (v *view) chart() error {
 		v.Facts["distance"] = []fact{
 			{"distance-accepted", "accepted", float64(d.Accepted)},
 			{"distance-rejected", "rejected", float64(d.Rejected)},
+			{"distance-repeated", "of these equal to another", float64(d.Repeated)},
+			{"distance-blank", "of these blank", float64(d.Blank)},
 			{"distance-real", "real images compared with", float64(d.Real)},
 			{"distance-nearest", "smallest distance", d.Nearest},
 			{"distance-reject-at", "rejected below", d.RejectAt},

@@ -113,6 +113,7 @@ func TestPageTellsWhatTheTwinTells(t *testing.T) {
 		"intake-near-duplicates": float64(twin.Intake.NearDuplicates), "intake-groups": float64(twin.Intake.Groups),
 		"intake-training": float64(twin.Intake.Training), "intake-holdout": float64(twin.Intake.Holdout),
 		"distance-accepted": float64(twin.Distance.Accepted), "distance-rejected": float64(twin.Distance.Rejected),
+		"distance-repeated": float64(twin.Distance.Repeated), "distance-blank": float64(twin.Distance.Blank),
 		"distance-real": float64(twin.Distance.Real), "distance-nearest": twin.Distance.Nearest,
 		"distance-reject-at": twin.Distance.RejectAt, "distance-tail-at": twin.Distance.TailAt,
 		"distance-tail-share": twin.Distance.TailShare,
@@ -193,7 +194,7 @@ func TestNamesCannotInjectMarkup(t *testing.T) {
 	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>{{.}}</style><!--`
 	d, pics := complete(t, 12)
 	plain, _ := render(t, d, pics)
-	d.Class, d.Decision.Scope = hostile, hostile
+	d.Class, d.Decision.Scope, d.Intake.Grouping = hostile, hostile, hostile
 	d.Decision.Rules[0].Name, d.Decision.Rules[0].Reason, d.Decision.Rules[0].Outcome = hostile, hostile, hostile
 	d.Intake.Quarantine[0] = Quarantine{hostile, hostile}
 	d.Intake.DuplicateList[0] = Duplicate{hostile, hostile, hostile}

@@ -43,7 +43,7 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 		},
 	}
 	d.Intake = &Intake{
-		Found: 305, Usable: 298, Quarantined: 2, Duplicates: 1, NearDuplicates: 4, Groups: 171, Training: 239, Holdout: 59,
+		Found: 305, Usable: 298, Quarantined: 2, Duplicates: 1, NearDuplicates: 4, Groups: 171, Training: 239, Holdout: 59, Grouping: "likeness",
 		Quarantine:    []Quarantine{{"notes.txt", "not an image"}, {"cut.jpg", "unexpected end"}},
 		DuplicateList: []Duplicate{{"b.jpg", "a.jpg", "exact"}},
 	}
@@ -60,7 +60,7 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 		pics.Candidates[i] = picture(t, 16, 16, i)
 	}
 	d.Distance = &Distances{
-		Real: 298, Accepted: 108, Rejected: 12, RejectAt: 9.123456, TailAt: 11.5, TailShare: 0.0416666, Nearest: 5.428571,
+		Real: 298, Accepted: 108, Rejected: 12, Repeated: 2, Blank: 1, RejectAt: 9.123456, TailAt: 11.5, TailShare: 0.0416666, Nearest: 5.428571,
 		RealNearest: []float64{9, 12.5, 17, 18, 18.5, 21, 30},
 	}
 	d.Training = &Training{
