@@ -82,3 +82,52 @@ func table(what string, net []Conv, calls [3]float64, fewer float64) (total floa
 	}
 	return total
 }
+
+// TestVectorTable prints what the other kernels of the recipes take, like
+// TestLayerTable.
+func TestVectorTable(t *testing.T) {
+	only := os.Getenv("DEFECTFORGE_LAYERS")
+	if only == "" {
+		t.Skip("DEFECTFORGE_LAYERS is not set: no table wanted")
+	}
+	depth, other := 16, 16
+	if only == "classic" {
+		depth, other = 128, 64
+	}
+	conv := network(depth, false, 12)
+	gen := network(other, true, 12)
+	row := func(what string, values int, calls float64, f func()) {
+		d := least(f)
+		fmt.Printf("%-28s %8.3f ms a call, %8.3f ms a step, %6.2f values/ns\n",
+			what, d.Seconds()*1e3, calls*d.Seconds()*1e3, float64(values)/float64(d.Nanoseconds()))
+	}
+	var weights int
+	for i, c := range conv[:5] {
+		n, hw := c.N*c.O*c.OutH()*c.OutW(), c.OutH()*c.OutW()
+		x, y, dy := benchData(n), benchData(n), benchData(n)
+		p := make([][]float32, 6)
+		for k := range p {
+			p[k] = benchData(c.O)
+		}
+		row(fmt.Sprintf("D%d leaky", i+1), n, 3, func() { LeakyReLU(y, x, 0.2) })
+		row(fmt.Sprintf("D%d leaky backward", i+1), n, 3, func() { LeakyReLUBackward(y, dy, x, 0.2) })
+		row(fmt.Sprintf("D%d batch norm", i+1), n, 3, func() { BatchNormForward(y, p[0], p[1], x, p[2], p[3], c.N, c.O, hw, 1e-5, 0.2) })
+		row(fmt.Sprintf("D%d batch norm backward", i+1), n, 3, func() {
+			BatchNormBackward(y, p[4], p[5], dy, x, p[0], p[1], p[2], p[3], c.N, c.O, hw, 1e-5, 0.2)
+		})
+		k := c.O * c.C * c.K * c.K
+		w, v, u := benchData(k), benchData(k/c.O), benchData(c.O)
+		row(fmt.Sprintf("D%d spectral norm", i+1), k, 3, func() { MatTVec(v, w, u, c.O, k/c.O); MatVec(u, w, v, c.O, k/c.O) })
+		weights += k
+	}
+	for _, c := range gen {
+		weights += c.O * c.C * c.K * c.K
+	}
+	w, m, v, g := benchData(weights), benchData(weights), make([]float32, weights), benchData(weights)
+	row("Adam, both nets", weights, 1, func() { Adam(w, m, v, g, 1e-4, 0.5, 0.999, 10, 1e-8) })
+	row("Dot of the weights", weights, 1, func() { Dot(w, g) })
+	row("Axpy of the weights", weights, 1, func() { Axpy(m, g, 0.1) })
+	img := benchData(12 * 3 * 128 * 128)
+	row("tanh", len(img), 1, func() { Tanh(img, img) })
+	row("tanh backward", len(img), 1, func() { TanhBackward(img, img, img) })
+}
