@@ -122,8 +122,9 @@ func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *
 }
 
 // split holds out whole groups, in the order of the SHA-256 of their names,
-// as long as the held-out images are no more than the share of all. So it
-// depends on the images' content alone, not on what they are called.
+// as long as the held-out images are no more than the share of all, which is
+// at most a half. So it depends on the images' content alone, not on what they
+// are called.
 func split(images []DatasetImage, share float64) {
 	sizes := map[string]int{}
 	for i := range images {
@@ -140,7 +141,7 @@ func split(images []DatasetImage, share float64) {
 	left := int(share * float64(len(images)))
 	held := map[string]bool{}
 	for _, group := range order {
-		if sizes[group] <= left && len(held) < len(order)-1 {
+		if sizes[group] <= left {
 			held[group] = true
 			left -= sizes[group]
 		}

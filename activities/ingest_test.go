@@ -85,6 +85,7 @@ func TestIngest(t *testing.T) {
 	s.put("p/nothing.png", nil)
 	s.put("p/cut.png", metalPNG(t, 11)[:900])
 	s.put("p/folder/", nil)
+	s.put("p/", []byte("the prefix itself"))
 	s.put("p", []byte("outside"))
 	s.put("pp/outside.png", metalPNG(t, 12))
 	var huge bytes.Buffer

@@ -48,7 +48,8 @@ func TestOverlaps(t *testing.T) {
 		crop(b, 40, 84, 0),   // to the left and down
 		crop(a, 120, 120, 0), // next to nothing of the first
 		flat, flat,           // nothing to be seen is no overlap
-		crop(a, 110, 130, 10), // of the one before
+		crop(a, 110, 130, 10), // of the one before these
+		crop(b, 66, 34, 0),    // upwards
 	}
 	calls := 0
 	got, err := Overlaps(t.Context(), thumbs, func(done, total int) {
@@ -58,7 +59,7 @@ func TestOverlaps(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, len(thumbs), calls)
-	require.Equal(t, []Pair{{0, 2}, {0, 3}, {1, 4}, {2, 3}, {5, 8}}, got)
+	require.Equal(t, []Pair{{0, 2}, {0, 3}, {1, 4}, {1, 9}, {2, 3}, {5, 8}}, got)
 	_, err = Overlaps(t.Context(), [][]uint8{{1}}, nil)
 	require.ErrorContains(t, err, "thumbnail 0")
 }
