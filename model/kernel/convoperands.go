@@ -67,10 +67,15 @@ func (r *patchesRight) panel(e *engine, s *scratch, _, n0, n, u0, units int) ([]
 	}
 	s.off = growInts(s.off, units)
 	oh, ow := c.OutH(), c.OutW()
-	for t := range s.off {
-		pixel := (u0 + t) % (oh * ow)
-		image := (u0 + t) / (oh * ow)
-		s.off[t] = offset(image*c.C*p.plane + c.Stride*(pixel/ow*p.pitch+pixel%ow))
+	for t := 0; t < units; {
+		pixel, image := (u0+t)%(oh*ow), (u0+t)/(oh*ow)
+		at := offset(image*c.C*p.plane + c.Stride*(pixel/ow*p.pitch+pixel%ow))
+		row := s.off[t:min(t+ow-pixel%ow, units)]
+		for i := range row {
+			row[i] = at
+			at += int32(c.Stride)
+		}
+		t += len(row)
 	}
 	s.b = grow(s.b, units*width)
 	packSpans(e.path, s, s.b, r.src, s.off, s.runs)
@@ -190,6 +195,9 @@ func (p *phasesSink) row(e *engine, dst, src []float32, step, run int) {
 		}
 		done = min(run, len(dst)/2)
 		e.path.zip(dst[:2*done], even[:done], odd[:done], p.scale)
+		if done == run {
+			return
+		}
 	}
 	for s := range c.Stride {
 		first := c.Stride*firstCell(s, c.Pad, c.Stride) + s - c.Pad
