@@ -3,9 +3,11 @@ package release_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
@@ -129,8 +131,41 @@ func TestSameContentRace(t *testing.T) {
 	}
 }
 
+// TestPointerRace lets another publisher move the pointer between this one's
+// look at it and its write, for a class's first release and for a later one.
+func TestPointerRace(t *testing.T) {
+	for _, before := range []int{0, 1} {
+		b := memory.New()
+		for i := range before {
+			mustPublish(t, b, draft(fmt.Sprint("before ", i)))
+		}
+		var rival release.Published
+		var once sync.Once
+		raced := storagetest.NewFaulty(b, func(c storagetest.Call) storagetest.Fault {
+			if c.Method == "Put" && c.Key == "releases/scratches/latest.json" {
+				once.Do(func() { rival = mustPublish(t, b, draft("rival")) })
+			}
+			return storagetest.None
+		})
+		p, err := release.Publish(t.Context(), raced, draft("mine"))
+		if err != nil || rival.Sequence != before+1 || p.Sequence != before+2 || !p.Latest {
+			t.Errorf("after %d releases the rival is %+v, this one %+v (%v)", before, rival, p, err)
+		}
+		latest, err := release.ReadLatest(t.Context(), b, "scratches")
+		if err != nil || latest.Release != p.Release || len(latest.Earlier) != before+1 || latest.Earlier[before] != rival.Release {
+			t.Errorf("pointer %+v (%v)", latest, err)
+		}
+	}
+}
+
 func TestDrill(t *testing.T) {
-	Drill(t, func(*testing.T) storage.Bucket { return memory.New() }, "scratches")
+	Drill(t, func(*testing.T) storage.Bucket {
+		// As slow as a network, so that publishers meet.
+		return storagetest.NewFaulty(memory.New(), func(storagetest.Call) storagetest.Fault {
+			time.Sleep(rand.N(time.Millisecond))
+			return storagetest.None
+		})
+	}, "scratches")
 }
 
 // TestDamage flips each bit and cuts at each byte of a manifest and of a

@@ -267,7 +267,7 @@ func validPaths(files []File) error {
 			return bad(f.Path, "another path differs in nothing but case, or goes through it")
 		}
 		folded[low] = false
-		for dir := path.Dir(low); dir != "."; dir = path.Dir(dir) {
+		for dir := path.Dir(low); dir != "." && dir != "/"; dir = path.Dir(dir) {
 			if isDir, taken := folded[dir]; taken && !isDir {
 				return bad(f.Path, "a folder on its way is a file")
 			}
