@@ -105,6 +105,7 @@ type Stack struct {
 
 	store   *storeProcess
 	failed  chan error
+	dir     *dataDir
 	closers []closer // in the order of starting
 	once    sync.Once
 	stopErr error
@@ -143,7 +144,7 @@ func (s *Stack) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.onStop("data folder", func(context.Context) error { return dir.close() })
+	s.dir = dir
 	ports, err := dir.ports(ctx, cfg)
 	if err != nil {
 		return err
@@ -164,7 +165,7 @@ func (s *Stack) start(ctx context.Context, cfg Config) error {
 	}
 	s.store = store
 	s.onStop("store", store.stop)
-	temporal, err := startTemporal(ctx, dir, ports.Temporal, cfg, s.fail)
+	temporal, err := startTemporal(ctx, dir, ports, cfg, s.fail)
 	if temporal != nil {
 		s.onStop("temporal server", temporal.stop)
 	}
@@ -198,14 +199,20 @@ func (s *Stack) fail(err error) {
 func (s *Stack) Failed() <-chan error { return s.failed }
 
 // Stop takes the stack down in the reverse order of starting; workers must have
-// stopped before. Where ctx ends early, the rest is cut off: nothing is lost,
-// as all parts survive being killed. Later calls return the first one's error.
+// stopped before. Where ctx ends early, what is left is cut off, which loses
+// nothing, as all parts survive being killed; the folder then stays locked
+// until this process ends. Later calls return the first one's error.
 func (s *Stack) Stop(ctx context.Context) error {
 	s.once.Do(func() {
 		var errs []error
 		for i := len(s.closers) - 1; i >= 0; i-- {
 			if err := s.closers[i].close(ctx); err != nil {
 				errs = append(errs, fmt.Errorf("stop %s: %w", s.closers[i].name, err))
+			}
+		}
+		if len(errs) == 0 && s.dir != nil {
+			if err := s.dir.close(); err != nil {
+				errs = append(errs, fmt.Errorf("release data folder: %w", err))
 			}
 		}
 		s.stopErr = errors.Join(errs...)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/server/common/log/tag"
@@ -89,15 +90,8 @@ func TestStalePorts(t *testing.T) {
 	l, err := net.Listen("tcp", address(first.Store))
 	require.NoError(t, err)
 	dir.unclean = true
-	released := make(chan struct{})
-	go func() {
-		<-released
-		_ = l.Close()
-	}()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go close(released)
-	again, err := dir.ports(ctx, Config{})
+	time.AfterFunc(200*time.Millisecond, func() { _ = l.Close() })
+	again, err := dir.ports(t.Context(), Config{})
 	require.NoError(t, err)
 	require.Equal(t, first, again)
 }
@@ -189,4 +183,24 @@ func TestAttributeTypes(t *testing.T) {
 func TestNoDataDir(t *testing.T) {
 	_, err := Start(t.Context(), Config{})
 	require.ErrorContains(t, err, "data_dir")
+}
+
+// TestTemporalThatCannotStart has the frontend's port taken after it was found
+// free, which the library answers with a panic, an exit or an error.
+func TestTemporalThatCannotStart(t *testing.T) {
+	dir, err := openDataDir(t.TempDir())
+	require.NoError(t, err)
+	p, err := dir.ports(t.Context(), Config{})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", address(p.Temporal))
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	failed := make(chan error, 1)
+	server, err := startTemporal(t.Context(), dir, p, Config{Namespace: "default"}, func(err error) { failed <- err })
+	require.ErrorContains(t, err, "address already in use")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := server.stop(ctx); err != nil {
+		t.Logf("stop after a failed start: %v", err)
+	}
 }

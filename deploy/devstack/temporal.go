@@ -29,14 +29,19 @@ const (
 const startPatience = 60 * time.Second
 
 type temporalServer struct {
+	log   *logFile
+	built chan built // what became of the start, once
+}
+
+type built struct {
 	server temporal.Server
-	log    *logFile
+	err    error
 }
 
 // startTemporal brings up the four services and returns when the frontend
 // serves the namespace. fail hears when the server gives up later. On an error
 // the server returned, if any, still needs a stop.
-func startTemporal(ctx context.Context, dir *dataDir, port int, cfg Config, fail func(error)) (*temporalServer, error) {
+func startTemporal(ctx context.Context, dir *dataDir, p ports, cfg Config, fail func(error)) (*temporalServer, error) {
 	attributes, err := attributeTypes(cfg.SearchAttributes)
 	if err != nil {
 		return nil, err
@@ -52,7 +57,7 @@ func startTemporal(ctx context.Context, dir *dataDir, port int, cfg Config, fail
 	if err != nil {
 		return nil, err
 	}
-	t := &temporalServer{log: file}
+	t := &temporalServer{log: file, built: make(chan built, 1)}
 	fatal := make(chan error, 1)
 	logger := serverLogger(file, func(err error) {
 		fail(err)
@@ -61,12 +66,12 @@ func startTemporal(ctx context.Context, dir *dataDir, port int, cfg Config, fail
 		default:
 		}
 	})
-	if err := t.run(ctx, db, port, logger, fatal); err != nil {
+	if err := t.run(ctx, db, p, logger, fatal); err != nil {
 		return t, fmt.Errorf("start Temporal server (see %s): %w", file.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	if err := waitNamespace(ctx, port, cfg.Namespace, attributes, fatal); err != nil {
+	if err := waitNamespace(ctx, p.Temporal, cfg.Namespace, attributes, fatal); err != nil {
 		return t, fmt.Errorf("wait for Temporal server (see %s): %w", file.name, err)
 	}
 	return t, nil
@@ -74,41 +79,37 @@ func startTemporal(ctx context.Context, dir *dataDir, port int, cfg Config, fail
 
 // run builds and starts the server in a goroutine of its own: the library
 // panics on some failures and calls Fatal, which ends the goroutine, on others.
-func (t *temporalServer) run(ctx context.Context, db *config.SQL, port int, logger log.Logger, fatal <-chan error) error {
-	conf, hosts, err := serverConfig(db, port)
+func (t *temporalServer) run(ctx context.Context, db *config.SQL, p ports, logger log.Logger, fatal <-chan error) error {
+	conf, hosts, err := serverConfig(db, p)
 	if err != nil {
+		t.built <- built{err: err}
 		return err
 	}
-	type started struct {
-		server temporal.Server
-		err    error
-	}
-	done := make(chan started, 1)
 	go func() {
-		var s started
+		var b built
 		defer func() {
 			if r := recover(); r != nil {
-				s.err = fmt.Errorf("%v", r)
-			} else if s.server == nil && s.err == nil {
-				s.err = errors.New("the server ended while starting")
+				b.err = fmt.Errorf("%v", r)
+			} else if b.server == nil && b.err == nil {
+				b.err = errors.New("the server ended while starting")
 			}
-			done <- s
+			t.built <- b
 		}()
-		s.server, s.err = temporal.NewServer(
+		b.server, b.err = temporal.NewServer(
 			temporal.WithConfig(conf),
 			temporal.ForServices(temporal.DefaultServices),
 			temporal.WithStaticHosts(hosts),
 			temporal.WithLogger(logger),
 			temporal.WithDynamicConfigClient(dynamicSettings()),
 		)
-		if s.err == nil {
-			s.err = s.server.Start()
+		if b.err == nil {
+			b.err = b.server.Start()
 		}
 	}()
 	select {
-	case s := <-done:
-		t.server = s.server
-		return s.err
+	case b := <-t.built:
+		t.built <- b // for stop
+		return b.err
 	case err := <-fatal:
 		return err
 	case <-ctx.Done():
@@ -116,13 +117,11 @@ func (t *temporalServer) run(ctx context.Context, db *config.SQL, port int, logg
 	}
 }
 
-// stop ends the services. The library has no way to hurry it: where ctx ends
-// first it is left alone, which loses nothing, as every commit is on the disk.
+// stop ends the services, a start under way included. The library has no way
+// to hurry it: where ctx ends first it is left alone, which loses nothing, as
+// every commit is on the disk.
 func (t *temporalServer) stop(ctx context.Context) error {
 	defer func() { _ = t.log.Close() }()
-	if t.server == nil {
-		return nil
-	}
 	done := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -130,7 +129,11 @@ func (t *temporalServer) stop(ctx context.Context) error {
 				done <- fmt.Errorf("%v", r)
 			}
 		}()
-		done <- t.server.Stop()
+		if b := <-t.built; b.server != nil {
+			done <- b.server.Stop()
+			return
+		}
+		done <- nil
 	}()
 	select {
 	case err := <-done:
@@ -140,7 +143,7 @@ func (t *temporalServer) stop(ctx context.Context) error {
 	}
 }
 
-func serverConfig(db *config.SQL, port int) (*config.Config, map[primitives.ServiceName]static.Hosts, error) {
+func serverConfig(db *config.SQL, p ports) (*config.Config, map[primitives.ServiceName]static.Hosts, error) {
 	conf := &config.Config{
 		Persistence: config.Persistence{
 			DefaultStore:     databaseStore,
@@ -154,11 +157,11 @@ func serverConfig(db *config.SQL, port int) (*config.Config, map[primitives.Serv
 			CurrentClusterName:       clusterName,
 			// The cluster's id stays empty: the server draws a UUID and keeps it.
 			ClusterInformation: map[string]cluster.ClusterInformation{
-				clusterName: {Enabled: true, InitialFailoverVersion: 1, RPCAddress: address(port)},
+				clusterName: {Enabled: true, InitialFailoverVersion: 1, RPCAddress: address(p.Temporal)},
 			},
 		},
 		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
-		PublicClient:        config.PublicClient{HostPort: address(port)},
+		PublicClient:        config.PublicClient{HostPort: address(p.Temporal)},
 		Archival: config.Archival{
 			History:    config.HistoryArchival{State: "disabled"},
 			Visibility: config.VisibilityArchival{State: "disabled"},
@@ -171,18 +174,18 @@ func serverConfig(db *config.SQL, port int) (*config.Config, map[primitives.Serv
 	}
 	conf.Global.Membership = config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: host}
 	hosts := map[primitives.ServiceName]static.Hosts{}
-	used := map[int]bool{port: true}
+	used := map[int]bool{p.Temporal: true, p.UI: true, p.Store: true} // not all bound yet
 	for _, name := range temporal.DefaultServices {
-		p := port
+		port := p.Temporal
 		if name != string(primitives.FrontendService) {
 			var err error
-			if p, err = freePort(used); err != nil {
+			if port, err = freePort(used); err != nil {
 				return nil, nil, err
 			}
 		}
-		used[p] = true
-		conf.Services[name] = config.Service{RPC: config.RPC{GRPCPort: p, BindOnIP: host}}
-		hosts[primitives.ServiceName(name)] = static.SingleLocalHost(address(p))
+		used[port] = true
+		conf.Services[name] = config.Service{RPC: config.RPC{GRPCPort: port, BindOnIP: host}}
+		hosts[primitives.ServiceName(name)] = static.SingleLocalHost(address(port))
 	}
 	return conf, hosts, nil
 }
