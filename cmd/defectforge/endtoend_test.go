@@ -37,7 +37,7 @@ model:
   generator_depth: 2
   discriminator_depth: 3
 train:
-  epochs: 40
+  epochs: 64
   leg_epochs: 8
   generator_rate: 1e-6
 sample:

@@ -31,11 +31,13 @@ type view interface {
 }
 
 const (
-	pollEvery = time.Second
+	pollEvery = 500 * time.Millisecond
+	// lookPatience bounds one description of a run.
+	lookPatience = 3 * time.Second
 	// queryPatience bounds the wait for a worker's answer: none may be there.
 	queryPatience = 2 * time.Second
 	// lostAfter failed polls in a row the server counts as gone.
-	lostAfter = 5
+	lostAfter = 10
 )
 
 // errServerGone: the Temporal server does not answer any more.
@@ -95,7 +97,7 @@ func follow(ctx context.Context, c client.Client, id, runID string, v view, fail
 // worker that does not answer just leaves the status empty.
 func look(ctx context.Context, c client.Client, id string) (snapshot, error) {
 	var s snapshot
-	call, cancel := context.WithTimeout(ctx, 3*pollEvery)
+	call, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	d, err := c.DescribeWorkflowExecution(call, id, "")
 	if err != nil {

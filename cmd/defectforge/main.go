@@ -50,6 +50,9 @@ func interrupts(cancel context.CancelCauseFunc) {
 
 var errInterrupted = errors.New("interrupted")
 
+// stoppedByUser is how a command ends that was interrupted.
+var stoppedByUser = &statusError{exitInterrupted, fmt.Errorf("%w; run the same command again to go on", errInterrupted)}
+
 // execute runs one command line and returns its exit status. Nothing but the
 // command's output goes to stdout.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -61,7 +64,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil && context.Cause(ctx) == errInterrupted {
-		err = &statusError{exitInterrupted, fmt.Errorf("%w; run the same command again to go on", errInterrupted)}
+		err = stoppedByUser
 	}
 	p.report(err)
 	return statusOf(err)

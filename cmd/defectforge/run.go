@@ -184,8 +184,11 @@ func (p *program) runOnce(ctx context.Context, j job, detach bool) error {
 	}
 	defer stop()
 	result, err := follow(ctx, s.temp, run.WorkflowID, handle.GetRunID(), p.newView(), failed)
-	if errors.Is(err, errServerGone) && (s.stack == nil || s.stack.mine()) {
-		return fmt.Errorf("%w; run the same command again to go on", err)
+	if errors.Is(err, errServerGone) {
+		if s.stack != nil && !s.stack.mine() {
+			return err // the caller takes over
+		}
+		err = fmt.Errorf("%s; run the same command again to go on", err)
 	}
 	return p.conclude(ctx, s, run, result, err)
 }
@@ -289,8 +292,8 @@ func (p *program) conclude(ctx context.Context, s *session, run step.Run, result
 		out.Report, err = p.fetchReport(ctx, s.store, run, result.Report)
 	}
 	if err != nil {
-		if context.Cause(ctx) != errInterrupted {
-			err = explain(err)
+		if err = explain(err); context.Cause(ctx) == errInterrupted {
+			err = stoppedByUser
 		}
 		out.Error = err.Error()
 		if p.json {
