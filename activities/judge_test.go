@@ -142,6 +142,14 @@ func TestCheckOverfitMeasuresTheFirstChannelInMinusOneToOne(t *testing.T) {
 	}
 }
 
+func TestCheckOverfitRejectsAnExactCopyWhateverTheThreshold(t *testing.T) {
+	o := &comparison{pixels: boxes(8)}
+	require.Contains(t, o.reason(0, Neighbour{Name: "a.png"}, false, 0), "copy: 0 from a.png")
+	require.Empty(t, o.reason(0, Neighbour{Name: "a.png", Distance: 0.1}, false, 0))
+	o.list.RejectAt = math.NaN()
+	require.NotEmpty(t, o.reason(0, Neighbour{Name: "a.png", Distance: 9}, false, 0), "without a threshold nothing is accepted")
+}
+
 func TestCheckOverfitIsFoundAgain(t *testing.T) {
 	h := &hooked{Bucket: memory.New(), before: func(string, string) error { return nil }}
 	s := storage.New(h)

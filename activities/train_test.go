@@ -446,6 +446,11 @@ func TestTrainFindsAFinishedTraining(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 4, got.Epoch, "longer trainings go on where shorter ones ended")
 
+	longer.ToEpoch = 6
+	got, _, err = attempt(t, Trainer{Store: s}, longer, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, 6, got.Epoch, "a state before the leg's end does not end the leg")
+
 	shorter := in
 	shorter.Recipe.Train.Epochs = 3
 	got, _, err = attempt(t, Trainer{Store: s}, shorter, nil, nil)

@@ -24,8 +24,9 @@ import (
 	"github.com/defectforge/defectforge/storage/release"
 )
 
-// tinyInput is a run that takes seconds, on n drawn images in the bucket.
-func tinyInput(t *testing.T, b storage.Bucket, n int) AugmentInput {
+// tinyInput is a run that takes seconds, on n drawn images and a text file in
+// a folder of the bucket.
+func tinyInput(t *testing.T, b storage.Bucket, folder string, n int) AugmentInput {
 	t.Helper()
 	for i := range n {
 		var raw bytes.Buffer
@@ -35,10 +36,10 @@ func tinyInput(t *testing.T, b storage.Bucket, n int) AugmentInput {
 			metal.Pix[p] /= 4
 		}
 		require.NoError(t, png.Encode(&raw, metal))
-		_, err := storage.New(b).PutNamed(context.Background(), fmt.Sprintf("sources/scratches/%03d.png", i), raw.Bytes())
+		_, err := storage.New(b).PutNamed(context.Background(), fmt.Sprintf("sources/%s/%03d.png", folder, i), raw.Bytes())
 		require.NoError(t, err)
 	}
-	_, err := storage.New(b).PutNamed(context.Background(), "sources/scratches/notes.txt", []byte("taken on Monday"))
+	_, err := storage.New(b).PutNamed(context.Background(), "sources/"+folder+"/notes.txt", []byte("taken on Monday"))
 	require.NoError(t, err)
 	r := spec.Quick()
 	r.Name = "tiny"
@@ -46,7 +47,7 @@ func tinyInput(t *testing.T, b storage.Bucket, n int) AugmentInput {
 	r.Model = spec.Model{Latent: 4, GeneratorDepth: 1, DiscriminatorDepth: 1, InitialWeights: spec.InitDCGAN}
 	r.Train.Epochs, r.Train.LegEpochs, r.Train.KeepCheckpoints = 3, 1, 1
 	r.Sample = spec.Sample{Count: 12, StatisticsBatches: 1}
-	return AugmentInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "sources/scratches/"}, Recipe: r}
+	return AugmentInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "sources/" + folder + "/"}, Recipe: r}
 }
 
 func actual(b storage.Bucket) activities.Activities {
@@ -92,7 +93,7 @@ func TestPipeline(t *testing.T) {
 		t.Skip("trains; skipped in short mode")
 	}
 	b := memory.New()
-	in := tinyInput(t, b, 110)
+	in := tinyInput(t, b, "many", 110)
 	first, err := pipeline(t, b, in)
 	require.NoError(t, err)
 	require.Equal(t, step.Pass, first.Verdict, first.Reasons)
@@ -138,7 +139,7 @@ func TestPipelineLeavesNothingOfASetThatIsTooSmallToJudge(t *testing.T) {
 		t.Skip("trains; skipped in short mode")
 	}
 	b := memory.New()
-	out, err := pipeline(t, b, tinyInput(t, b, 20))
+	out, err := pipeline(t, b, tinyInput(t, b, "few", 20))
 	require.NoError(t, err)
 	require.Equal(t, step.Inconclusive, out.Verdict)
 	require.Contains(t, strings.Join(out.Reasons, " "), "20 real images")

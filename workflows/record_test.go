@@ -1,0 +1,84 @@
+//go:build record
+
+package workflows
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/temporalproto"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+
+	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/deploy/devstack"
+	"github.com/defectforge/defectforge/storage/memory"
+)
+
+// TestMain lets the embedded stack start its store from this binary.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == devstack.StoreCommand {
+		os.Exit(devstack.StoreMain(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// TestRecord runs the workflow on an actual server and writes its histories to
+// testdata/histories. It is no test of its own: see the README there.
+func TestRecord(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	stack, err := devstack.Start(ctx, devstack.Config{DataDir: t.TempDir(), SearchAttributes: SearchAttributes()})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, stack.Stop(context.Background())) }()
+	c, err := client.Dial(client.Options{
+		HostPort: stack.TemporalAddress, Namespace: stack.Namespace, Identity: "recorder",
+		Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	require.NoError(t, err)
+	defer c.Close()
+	b := memory.New()
+	for queue, role := range map[string]activities.Role{step.Queue: activities.IO, step.TrainingQueue: activities.Training} {
+		w := worker.New(c, queue, worker.Options{})
+		activities.Register(w, actual(b), role)
+		if role == activities.IO {
+			Register(w)
+		}
+		require.NoError(t, w.Start())
+		defer w.Stop()
+	}
+	for name, in := range map[string]AugmentInput{
+		"augment-v1-published":    tinyInput(t, b, "many", 110),
+		"augment-v1-not-approved": tinyInput(t, b, "few", 20),
+		"augment-v1-failed":       tinyInput(t, b, "none", 0),
+	} {
+		record(ctx, t, c, name, in)
+	}
+}
+
+func record(ctx context.Context, t *testing.T, c client.Client, name string, in AugmentInput) {
+	t.Helper()
+	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: name, TaskQueue: step.Queue}, AugmentName, in)
+	require.NoError(t, err)
+	t.Logf("%s: %v", name, run.Get(ctx, nil))
+	var history historypb.History
+	for events := c.GetWorkflowHistory(ctx, name, run.GetRunID(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
+		event, err := events.Next()
+		require.NoError(t, err)
+		history.Events = append(history.Events, event)
+	}
+	raw, err := temporalproto.CustomJSONMarshalOptions{Indent: " "}.Marshal(&history)
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(histories, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(histories, name+".json"), raw, 0o644))
+}

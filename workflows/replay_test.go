@@ -1,0 +1,93 @@
+package workflows
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+
+	"github.com/defectforge/defectforge/activities/step"
+)
+
+// histories holds a recorded run of every shape that a released workflow had.
+const histories = "testdata/histories"
+
+func recorded(t *testing.T, name string) *historypb.History {
+	t.Helper()
+	f, err := os.Open(filepath.Join(histories, name))
+	require.NoError(t, err)
+	defer f.Close()
+	h, err := client.HistoryFromJSON(f, client.HistoryJSONOptions{})
+	require.NoError(t, err)
+	return h
+}
+
+// TestReplay proves that runs begun by earlier versions go on with this one.
+func TestReplay(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(histories, "*.json"))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(files), 3)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			r := worker.NewWorkflowReplayer()
+			Register(r)
+			require.NoError(t, r.ReplayWorkflowHistoryFromJSONFile(nil, file))
+		})
+	}
+}
+
+// TestReplaySeesAChange replays a workflow of another shape and expects to be
+// told, so that TestReplay is known to be able to fail.
+func TestReplaySeesAChange(t *testing.T) {
+	r := worker.NewWorkflowReplayer()
+	changed := func(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
+		ctx = workflow.WithActivityOptions(ctx, short("out of turn"))
+		_, err := step.Publish.Run(ctx, step.PublishInput{})
+		return AugmentResult{}, err
+	}
+	r.RegisterWorkflowWithOptions(changed, workflow.RegisterOptions{Name: AugmentName})
+	err := r.ReplayWorkflowHistoryFromJSONFile(nil, filepath.Join(histories, "augment-v1-published.json"))
+	require.ErrorContains(t, err, "TMPRL1100")
+}
+
+// TestHistoryReadsAsProgress looks at a recorded run the way a person does who
+// opens it in the web UI, and at what it carries.
+func TestHistoryReadsAsProgress(t *testing.T) {
+	var stages, summaries []string
+	var last enumspb.EventType
+	for _, e := range recorded(t, "augment-v1-published.json").Events {
+		last = e.EventType
+		require.Less(t, e.Size(), 64<<10, "event %d", e.EventId)
+		a := e.GetActivityTaskScheduledEventAttributes()
+		if a == nil {
+			continue
+		}
+		stages = append(stages, a.ActivityType.Name)
+		var words string
+		require.NoError(t, json.Unmarshal(e.UserMetadata.GetSummary().GetData(), &words))
+		summaries = append(summaries, words)
+	}
+	require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last)
+	require.Equal(t, "Ingest Preprocess Train Train Train Sample CheckOverfit Assess Report Publish RecordRun", strings.Join(stages, " "))
+	require.Equal(t, []string{"epochs 1-1 of 3", "epochs 2-2 of 3", "epochs 3-3 of 3"}, summaries[2:5])
+	require.Equal(t, "12 candidates", summaries[5])
+}
+
+// TestFailedHistoryTellsWhy checks the failure's type, which decides the exit
+// status of who waits for it.
+func TestFailedHistoryTellsWhy(t *testing.T) {
+	events := recorded(t, "augment-v1-failed.json").Events
+	failure := events[len(events)-1].GetWorkflowExecutionFailedEventAttributes().GetFailure()
+	require.Equal(t, step.ErrTooFewImages, failure.GetApplicationFailureInfo().GetType())
+	require.True(t, failure.GetApplicationFailureInfo().GetNonRetryable())
+	require.Contains(t, failure.GetMessage(), "Ingest: ")
+}
