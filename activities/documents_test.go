@@ -73,3 +73,24 @@ func TestDocumentsRefuse(t *testing.T) {
 	_, err = Curves{LossG: []float32{float32(math.NaN())}}.Encode()
 	require.Error(t, err)
 }
+
+// FuzzDecodeDataset: whatever is accepted survives a round trip.
+func FuzzDecodeDataset(f *testing.F) {
+	good, err := Dataset{Class: "c", Images: []DatasetImage{{Name: "a"}}}.Encode()
+	require.NoError(f, err)
+	f.Add(good)
+	f.Add([]byte(`{"format":"defectforge.dataset/1","images":null}`))
+	f.Add([]byte(`{"format":"defectforge.dataset/2"}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		doc, err := DecodeDataset(raw)
+		if err != nil {
+			require.ErrorIs(t, err, ErrFormat)
+			return
+		}
+		again, err := doc.Encode()
+		require.NoError(t, err)
+		back, err := DecodeDataset(again)
+		require.NoError(t, err)
+		require.Equal(t, doc, back)
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -338,11 +339,22 @@ func (e endless) Get(context.Context, string) (io.ReadCloser, storage.Info, erro
 func TestIngestStreamsLongListings(t *testing.T) {
 	s := newShelf(t)
 	g := Ingester{Store: s.store, Sources: func(context.Context, string) (storage.Bucket, error) { return endless{n: 100_000}, nil }}
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	most := uint64(0)
+	g.Progress = func(done, _ int) {
+		if done%10_000 == 0 {
+			runtime.ReadMemStats(&now)
+			most = max(most, now.HeapAlloc)
+		}
+	}
 	in := s.input()
 	in.Ingest.MinImages = 0
 	out, err := g.Ingest(t.Context(), in)
 	require.NoError(t, err)
 	require.Equal(t, 100_000, out.Quarantined)
+	require.Less(t, most, before.HeapAlloc+100<<20, "bytes on the heap, at most")
 }
 
 func TestSets(t *testing.T) {
