@@ -33,7 +33,7 @@ func check(ctx context.Context) error {
 		{"vet", "./..."},
 		{"vet", "-tags", "nodevstack,noasm", "./..."},
 		{"run", staticcheck, "./..."},
-		{"run", workflowcheck, "./workflows/..."},
+		{"run", workflowcheck, "-config", "workflows/workflowcheck.yaml", "./workflows/..."},
 	} {
 		if err := run(ctx, ".", "go", args...); err != nil {
 			return err
