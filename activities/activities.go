@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -43,8 +44,12 @@ type Activities struct {
 // Register makes the stages of a role known to a worker.
 func Register(r step.Registry, a Activities, role Role) {
 	if role&IO != 0 {
-		step.Ingest.Register(r, guard(Ingester{Store: a.Store, Sources: a.Sources}.Ingest))
-		step.Preprocess.Register(r, guard(Preprocessor{Store: a.Store, Sources: a.Sources}.Preprocess))
+		step.Ingest.Register(r, guard(func(ctx context.Context, in step.IngestInput) (step.IngestResult, error) {
+			return Ingester{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.Ingest(ctx, in)
+		}))
+		step.Preprocess.Register(r, guard(func(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
+			return Preprocessor{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.Preprocess(ctx, in)
+		}))
 		step.CheckOverfit.Register(r, guard(Checker{Store: a.Store, Scratch: a.Scratch}.CheckOverfit))
 		step.Assess.Register(r, guard(Assess))
 		step.Report.Register(r, guard(Reporter{Store: a.Store}.Report))
@@ -84,9 +89,15 @@ func stopping(ctx context.Context) bool {
 // from passing ones.
 func guard[In, Out any](fn func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
 	return classify(func(ctx context.Context, in In) (Out, error) {
-		ctx, cancel := context.WithCancelCause(ctx)
+		var counted atomic.Pointer[step.Progress]
+		ctx, cancel := context.WithCancelCause(context.WithValue(ctx, counterKey{}, &counted))
 		defer cancel(nil)
-		stop := beat(ctx, func() []any { return nil })
+		stop := beat(ctx, func() []any {
+			if p := counted.Load(); p != nil {
+				return []any{*p}
+			}
+			return nil
+		})
 		defer stop()
 		go func() {
 			select {
@@ -103,11 +114,24 @@ func guard[In, Out any](fn func(context.Context, In) (Out, error)) func(context.
 	})
 }
 
+// counterKey is the context key of a guarded stage's progress.
+type counterKey struct{}
+
+// counter is where a guarded stage tells how far it is; its heartbeats say so.
+// Outside of guard nobody listens. It may be called from several goroutines.
+func counter(ctx context.Context) func(done, total int) {
+	counted, ok := ctx.Value(counterKey{}).(*atomic.Pointer[step.Progress])
+	if !ok {
+		return func(int, int) {}
+	}
+	return func(done, total int) { counted.Store(&step.Progress{Done: done, Total: total}) }
+}
+
 // beat records heartbeats with what details gives, often enough for the
 // activity's heartbeat timeout, until the returned function is called.
 func beat(ctx context.Context, details func() []any) (stop func()) {
 	every := activity.GetInfo(ctx).HeartbeatTimeout / 4
-	every = min(cmp.Or(every, 5*time.Second), 5*time.Second)
+	every = min(cmp.Or(every, 2*time.Second), 2*time.Second)
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)

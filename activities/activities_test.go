@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/defectforge/defectforge/activities/step"
@@ -79,6 +81,29 @@ func TestGuardHandsOverAStageWhoseWorkerStops(t *testing.T) {
 	require.Equal(t, "HandOver", app.Type())
 	require.False(t, app.NonRetryable())
 	require.Equal(t, temporal.ApplicationErrorCategoryBenign, app.Category())
+}
+
+func TestGuardTellsHowFarAStageIs(t *testing.T) {
+	env := activityEnv()
+	var last atomic.Pointer[step.Progress]
+	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, v converter.EncodedValues) {
+		var p step.Progress
+		if v.HasValues() && v.Get(&p) == nil {
+			last.Store(&p)
+		}
+	})
+	s := step.Step[int, int]("Stage")
+	s.Register(env, guard(func(ctx context.Context, _ int) (int, error) {
+		counter(ctx)(3, 7)
+		for deadline := time.Now().Add(20 * time.Second); last.Load() == nil && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		return 1, nil
+	}))
+	_, err := env.ExecuteActivity("Stage", 1)
+	require.NoError(t, err)
+	require.Equal(t, &step.Progress{Done: 3, Total: 7}, last.Load())
+	counter(context.Background())(1, 2) // nobody listens
 }
 
 func TestGuardPassesOnOtherFailures(t *testing.T) {

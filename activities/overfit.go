@@ -153,11 +153,11 @@ func (o *comparison) fetch(ctx context.Context) error {
 // compare measures all distances and decides about each candidate.
 func (o *comparison) compare(ctx context.Context) error {
 	source := quality.Source{Shards: len(o.real.shards), Load: func(_ context.Context, i int) ([]uint8, error) { return o.real.Planes(i) }}
-	between, err := quality.LeaveOneOut(ctx, source, nil)
+	between, err := quality.LeaveOneOut(ctx, source, counter(ctx))
 	if err != nil {
 		return err
 	}
-	if o.rows, err = quality.Nearest(ctx, quality.FirstChannels(o.pixels), source, max(o.in.Overfit.Neighbours, 1), nil); err != nil {
+	if o.rows, err = quality.Nearest(ctx, quality.FirstChannels(o.pixels), source, max(o.in.Overfit.Neighbours, 1), counter(ctx)); err != nil {
 		return err
 	}
 	o.list = NeighbourList{

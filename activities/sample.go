@@ -46,6 +46,7 @@ func (s Sampler) Sample(ctx context.Context, in step.SampleInput) (step.SampleRe
 	}
 	defer sampler.Close()
 	list := CandidateList{Checkpoint: in.Checkpoint.SHA256, Seed: in.Recipe.Seed, Images: make([]Candidate, in.Recipe.Sample.Count)}
+	count := counter(ctx)
 	for first := 0; first < len(list.Images); first += sampleChunk {
 		if err := ctx.Err(); err != nil {
 			return step.SampleResult{}, err
@@ -58,6 +59,7 @@ func (s Sampler) Sample(ctx context.Context, in step.SampleInput) (step.SampleRe
 		if err := s.put(ctx, chunk, first, pixels); err != nil {
 			return step.SampleResult{}, err
 		}
+		count(first+len(chunk), len(list.Images))
 	}
 	raw, err := list.Encode()
 	if err != nil {

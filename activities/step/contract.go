@@ -119,6 +119,13 @@ type TrainResult struct {
 	ImagesPerSecond float64 `json:"images_per_second"`
 }
 
+// Progress is the heartbeat of the stages that count things. Total is 0 while
+// it is unknown.
+type Progress struct {
+	Done  int `json:"done"`
+	Total int `json:"total"`
+}
+
 // TrainProgress is the heartbeat of a training leg, and what a retry resumes
 // from.
 type TrainProgress struct {
