@@ -45,7 +45,14 @@ type conv struct {
 	planes  planesSink
 	phases  phasesSink
 	pad     padding
-	off     []int32 // offsets of the summed index, or of the taps
+
+	winogradL winogradLeft
+	tilesR    tilesRight
+	winogradS winogradSink
+	adjointR  adjointTiles
+	adjointS  adjointSink
+
+	off []int32 // offsets of the summed index, or of the taps
 }
 
 var convs freelist[conv]
@@ -72,6 +79,10 @@ func (c Conv) Forward(y, x, w []float32, scale float32) {
 	c.check(x, w, y)
 	if c.full() {
 		scaledMatMul(y, x, w, c.N, c.O, c.C*c.K*c.K, false, true, scale)
+		return
+	}
+	if c.winograd() {
+		c.forwardWinograd(y, x, w, scale)
 		return
 	}
 	oh, ow, kk := c.OutH(), c.OutW(), c.K*c.K
@@ -102,6 +113,10 @@ func (c Conv) BackwardInput(dx, dy, w []float32, scale float32) {
 	c.check(dx, w, dy)
 	if c.full() {
 		scaledMatMul(dx, dy, w, c.N, c.C*c.K*c.K, c.O, false, false, scale)
+		return
+	}
+	if c.winograd() {
+		c.backwardInputWinograd(dx, dy, w, scale)
 		return
 	}
 	q := newConv(c, engine{m: c.C, units: c.O, groups: c.Stride * c.Stride})

@@ -51,7 +51,22 @@ var convShapes = []Conv{
 	{N: 1, C: 2, H: 13, W: 12, O: 3, K: 5, Stride: 2, Pad: 3},
 	{N: 2, C: 30, H: 6, W: 34, O: 33, K: 4, Stride: 2, Pad: 1},
 	{N: 2, C: 280, H: 4, W: 4, O: 290, K: 4, Stride: 2, Pad: 1},
+	{N: 33, C: 17, H: 8, W: 8, O: 15, K: 4, Stride: 2, Pad: 1},
+	{N: 2, C: 6, H: 16, W: 64, O: 5, K: 4, Stride: 2, Pad: 1},
 	{N: 2, C: 3, H: 128, W: 128, O: 16, K: 4, Stride: 2, Pad: 1},
+}
+
+// onWays runs f on every path, and where Winograd's way can be taken, on that as
+// well.
+func onWays(t *testing.T, c Conv, f func(t *testing.T)) {
+	t.Helper()
+	onPaths(t, f)
+	least, channels := winogradLeast, winogradChannels
+	defer func() { winogradLeast, winogradChannels = least, channels }()
+	winogradLeast, winogradChannels = 0, 1
+	if c.winograd() {
+		onPaths(t, f)
+	}
 }
 
 func convData(c Conv) (x, w, dy []float32) {
@@ -67,7 +82,7 @@ func TestConvForward(t *testing.T) {
 		x, w, dy := convData(c)
 		want := make([]float64, len(dy))
 		taps(c, func(i, k, o int) { want[o] += scale * float64(x[i]) * float64(w[k]) })
-		onPaths(t, func(t *testing.T) {
+		onWays(t, c, func(t *testing.T) {
 			got := onThreads(t, name(c), func() []float32 {
 				g := guard(len(dy))
 				c.Forward(g.x, x, w, scale)
@@ -85,7 +100,7 @@ func TestConvBackwardInput(t *testing.T) {
 		x, w, dy := convData(c)
 		want := make([]float64, len(x))
 		taps(c, func(i, k, o int) { want[i] += scale * float64(dy[o]) * float64(w[k]) })
-		onPaths(t, func(t *testing.T) {
+		onWays(t, c, func(t *testing.T) {
 			got := onThreads(t, name(c), func() []float32 {
 				g := guard(len(x))
 				c.BackwardInput(g.x, dy, w, scale)
@@ -103,7 +118,7 @@ func TestConvBackwardWeights(t *testing.T) {
 		x, w, dy := convData(c)
 		want := make([]float64, len(w))
 		taps(c, func(i, k, o int) { want[k] += scale * float64(dy[o]) * float64(x[i]) })
-		onPaths(t, func(t *testing.T) {
+		onWays(t, c, func(t *testing.T) {
 			got := onThreads(t, name(c), func() []float32 {
 				g := guard(len(w))
 				c.BackwardWeights(g.x, x, dy, scale)
@@ -136,21 +151,29 @@ func TestConvRefusesWrongShapes(t *testing.T) {
 }
 
 func TestWarmCallsAllocateNothing(t *testing.T) {
-	c := Conv{N: 4, C: 20, H: 16, W: 16, O: 30, K: 4, Stride: 2, Pad: 1}
-	x, w, y := convData(c)
-	v := make([]float32, len(w))
-	step := func() {
-		c.Forward(y, x, w, 1)
-		c.BackwardInput(x, y, w, 1)
-		c.BackwardWeights(v, x, y, 1)
-		Scale(x, x, 0.01)
-		Adam(w, v, v, w, 1e-4, 0.5, 0.999, 1, 1e-8)
-		Dot(x, x)
-	}
-	for range 20 {
-		step()
-	}
-	if n := testing.AllocsPerRun(20, step); n > 0 {
-		t.Errorf("a warm call allocates %g objects", n)
+	for _, c := range []Conv{
+		{N: 4, C: 20, H: 16, W: 16, O: 30, K: 4, Stride: 2, Pad: 1},
+		{N: 2, C: 64, H: 64, W: 64, O: 64, K: 4, Stride: 2, Pad: 1}, // by Winograd's way
+		{N: 4, C: 20, H: 4, W: 4, O: 30, K: 4, Stride: 1, Pad: 0},
+	} {
+		x, w, y := convData(c)
+		v := make([]float32, len(w))
+		p := make([]float32, 6*c.C)
+		step := func() {
+			c.Forward(y, x, w, 1)
+			c.BackwardInput(x, y, w, 1)
+			c.BackwardWeights(v, x, y, 1)
+			Scale(x, x, 0.01)
+			Adam(w, v, v, w, 1e-4, 0.5, 0.999, 1, 1e-8)
+			Dot(x, x)
+			BatchNormForward(x, p[:c.C], p[c.C:][:c.C], x, p[2*c.C:][:c.C], p[3*c.C:][:c.C], c.N, c.C, c.H*c.W, 1e-5, 0.2)
+			MatTVec(p[:c.C], w[:c.C], p[c.C:][:1], 1, c.C)
+		}
+		for range 10 {
+			step()
+		}
+		if n := testing.AllocsPerRun(10, step); n > 0 {
+			t.Errorf("%+v: a warm step allocates %g objects", c, n)
+		}
 	}
 }

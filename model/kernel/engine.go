@@ -16,13 +16,15 @@ type right interface {
 }
 
 // sink takes a finished block of the product: group g's value (i, j) is
-// c[(g*m+i)*ldc+j], for rows m0.. and columns n0...
+// c[(g*m+i)*ldc+j], for rows m0.. and columns n0... part is the split, or the
+// part of the groups, g counting from its first.
 type sink interface {
-	store(e *engine, c []float32, ldc, m0, m, n0, n, split int)
+	store(e *engine, c []float32, ldc, m0, m, n0, n, part int)
 }
 
-// maxGroups bounds the phases of a transposed convolution: strides up to 4.
-const maxGroups = 16
+// maxGroups bounds the phases of a transposed convolution, 16 for a stride of 4,
+// and Winograd's points, 9 for each of four phases.
+const maxGroups = 36
 
 // engine multiplies a left by a right operand block by block. A block is a
 // set of rows by a set of columns, over all of the summed index or one of its
@@ -37,6 +39,10 @@ type engine struct {
 
 	mb, nb, ub int // rows, columns and units of a block
 	splits     int // parts of the summed index, each a block of its own
+	parts      int // parts of the groups, each a block of its own; 0 is 1
+	slack      int // floats behind each group of the packed left operand
+
+	packed []float32 // all of the left operand, where it is packed beforehand
 
 	a   left
 	b   right
@@ -46,12 +52,14 @@ type engine struct {
 // Blocks are sized for a second-level cache of half a megabyte and more: the
 // packed left operand and the block of results take at most a quarter each.
 const (
-	blockDepth = 256       // values of the summed index at a time
-	blockArea  = 64 << 10  // floats of a block of results
-	blockLeft  = 64 << 10  // floats of the packed left operand
-	blockTasks = 16        // as many blocks as this, where the shape allows
-	splitDepth = 4 * 1024  // a split sums at least this many values
-	splitSize  = 256 << 10 // results of more floats than this are not split
+	blockDepth = 256      // values of the summed index at a time
+	blockArea  = 64 << 10 // floats of a block of results
+	blockLeft  = 64 << 10 // floats of the packed left operand
+	blockTasks = 16       // as many blocks as this, where the shape allows
+	splitDepth = 4 * 1024 // a split sums at least this many values
+	groupDepth = 128      // values of the summed index at a time, with many groups
+
+	splitSize = 256 << 10 // results of more floats than this are not split
 )
 
 // plan chooses the partition. It depends on the shape and the path only.
@@ -82,6 +90,16 @@ func (e *engine) plan(canSplit bool) {
 	}
 }
 
+// planGroups is plan for many groups: shallow blocks, so that there is room for
+// enough rows to use a panel of the right operand several times.
+func (e *engine) planGroups(rows, columns int) {
+	width := 2 * e.path.lanes
+	e.splits = 1
+	e.ub = min(groupDepth/e.factor[0], e.units)
+	e.mb = even(e.m, rows)
+	e.nb = even((e.n+width-1)/width, max(columns/width, 1)) * width
+}
+
 func clamp(x, lo, hi int) int { return min(max(x, lo), hi) }
 
 // even divides n into as few parts of at most size as will do and returns the
@@ -92,7 +110,7 @@ func even(n, size int) int {
 }
 
 func (e *engine) blocks() int {
-	return e.splits * ((e.m + e.mb - 1) / e.mb) * ((e.n + e.nb - 1) / e.nb)
+	return max(e.parts, 1) * e.splits * ((e.m + e.mb - 1) / e.mb) * ((e.n + e.nb - 1) / e.nb)
 }
 
 // tiles is the number of row tiles that m rows are cut into; tile t begins at
@@ -109,43 +127,109 @@ func (e *engine) do(item int, s *scratch) {
 	mBlocks, nBlocks := (e.m+e.mb-1)/e.mb, (e.n+e.nb-1)/e.nb
 	ni := item % nBlocks
 	mi := item / nBlocks % mBlocks
-	split := item / nBlocks / mBlocks
+	split, part := item/nBlocks/mBlocks, 0
+	groups := e.groups
+	if e.parts > 1 {
+		split, part = 0, split
+		groups /= e.parts
+	}
 	m0, n0 := mi*e.mb, ni*e.nb
 	m, n := min(e.mb, e.m-m0), min(e.nb, e.n-n0)
 	width := 2 * e.path.lanes
 	ldc := (n + width - 1) / width * width
-	s.c = grow(s.c, e.groups*m*ldc)
+	s.c = grow(s.c, groups*m*ldc)
 	clear(s.c)
 	end := (split + 1) * e.units / e.splits
 	for u := split * e.units / e.splits; u < end; u += e.ub {
-		e.block(s, ldc, m0, m, n0, n, u, min(e.ub, end-u))
+		e.block(s, part*groups, (part+1)*groups, ldc, m0, m, n0, n, u, min(e.ub, end-u))
 	}
-	e.out.store(e, s.c, ldc, m0, m, n0, n, split)
+	e.out.store(e, s.c, ldc, m0, m, n0, n, split+part)
 }
 
-// block adds the product over some units to the block of results in s.c.
-func (e *engine) block(s *scratch, ldc, m0, m, n0, n, u, units int) {
+// block adds groups g0 to g1's product over some units to the results in s.c.
+func (e *engine) block(s *scratch, g0, g1, ldc, m0, m, n0, n, u, units int) {
 	sum := 0
 	var at [maxGroups]int
 	for g, f := range e.factor[:e.groups] {
-		at[g] = sum * units * m
+		at[g] = sum*units*m + g*e.slack
 		sum += f
 	}
-	s.a = grow(s.a, sum*units*m)
-	e.a.pack(e, s, s.a, m0, m, u, units)
+	left := e.left(s, sum, m0, m, u, units)
 	width, tiles := 2*e.path.lanes, e.tiles(m)
 	for j := 0; j < n; j += width {
-		for g, f := range e.factor[:e.groups] {
-			k := f * units
+		for g := g0; g < g1; g++ {
+			k := e.factor[g] * units
 			if k == 0 {
 				continue
 			}
 			b, b0, b1, off := e.b.panel(e, s, g, n0+j, min(width, n-j), u, units)
 			for t := range tiles {
 				r0, r1 := t*m/tiles, (t+1)*m/tiles
-				e.path.tile(s.c[(g*m+r0)*ldc+j:], ldc, s.a[at[g]+r0*k:], r1-r0, b, b0, b1, off[:k])
+				e.path.tile(s.c[((g-g0)*m+r0)*ldc+j:], ldc, left[at[g]+r0*k:], r1-r0, b, b0, b1, off[:k])
 			}
 		}
+	}
+}
+
+// left gives the packed left operand for a block.
+func (e *engine) left(s *scratch, sum, m0, m, u, units int) []float32 {
+	if e.packed != nil {
+		return e.packed[e.packedAt(sum, m0, m, u):]
+	}
+	s.a = grow(s.a, sum*units*m+e.groups*e.slack)
+	e.a.pack(e, s, s.a, m0, m, u, units)
+	return s.a
+}
+
+// packedAt is the place of a block in e.packed: all units of a block of rows lie
+// together.
+func (e *engine) packedAt(sum, m0, m, u int) int {
+	slack := e.groups * e.slack
+	blocks := (e.units + e.ub - 1) / e.ub
+	return sum*(m0*e.units+m*u) + slack*(m0/e.mb*blocks+u/e.ub)
+}
+
+// prepacking packs the whole left operand, a block at a time.
+type prepacking struct{ e *engine }
+
+var prepackings freelist[prepacking]
+
+func (p *prepacking) do(item int, s *scratch) {
+	e := p.e
+	blocks := (e.units + e.ub - 1) / e.ub
+	m0, u := item/blocks*e.mb, item%blocks*e.ub
+	m := min(e.mb, e.m-m0)
+	e.a.pack(e, s, e.packed[e.packedAt(e.depth(), m0, m, u):], m0, m, u, min(e.ub, e.units-u))
+}
+
+// depth is the length of the summed index per unit, over all groups.
+func (e *engine) depth() (sum int) {
+	for _, f := range e.factor[:e.groups] {
+		sum += f
+	}
+	return sum
+}
+
+// prepack packs the left operand once, where many blocks of columns, or parts of
+// the groups, would do so again and again.
+func (e *engine) prepack() {
+	if e.splits > 1 || e.parts <= 1 && (e.n+e.nb-1)/e.nb < 4 {
+		return
+	}
+	blocks := (e.m + e.mb - 1) / e.mb * ((e.units + e.ub - 1) / e.ub)
+	e.packed = tensors.get(e.depth()*e.m*e.units + blocks*e.groups*e.slack)
+	p := prepackings.get()
+	p.e = e
+	parallel(p, blocks)
+	p.e = nil
+	prepackings.put(p)
+}
+
+// unpack gives the memory of prepack back.
+func (e *engine) unpack() {
+	if e.packed != nil {
+		tensors.put(e.packed)
+		e.packed = nil
 	}
 }
 

@@ -19,12 +19,18 @@ type loops struct {
 	tanh        func(y, x []float32)
 	pairs       func(even, odd, src []float32)
 	zip         func(dst, even, odd []float32, scale float32)
+
+	winogradInput   func(dst []float32, point int, src []float32, row, mid, n int)
+	winogradAdjoint func(dst []float32, point int, src []float32, row, mid, n int)
+	winogradWeights func(dst []float32, point, step int, taps []float32, h int)
+	winogradOutput  func(dst []float32, row int, src []float32, point, n int, scale float32)
 }
 
 var goLoops = loops{
 	scale: scaleGo, axpy: axpyGo, add: addGo, dot32: dot32Go, dot64: dot64Go, sum64: sum64Go,
 	deviation64: deviation64Go, lineLeaky: lineLeakyGo, gatedSums: gatedSumsGo, gatedLine: gatedLineGo,
 	adam: adamGo, tanh: tanhGo, pairs: pairsGo, zip: zipGo,
+	winogradInput: winogradInputGo, winogradAdjoint: winogradAdjointGo, winogradWeights: winogradWeightsGo, winogradOutput: winogradOutputGo,
 }
 
 // scaleGo: dst[i] = scale * src[i].

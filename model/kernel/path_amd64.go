@@ -65,6 +65,7 @@ var avxLoops = loops{
 	scale: scaleAVX, axpy: axpyAVX, add: addAVX, dot32: dot32AVX, dot64: dot64AVX, sum64: sum64AVX,
 	deviation64: deviation64AVX, lineLeaky: lineLeakyAVX, gatedSums: gatedSumsAVX, gatedLine: gatedLineAVX,
 	adam: adamAVX, tanh: tanhAVX, pairs: pairsAVX, zip: zipAVX,
+	winogradInput: winogradInputAVX, winogradAdjoint: winogradAdjointAVX, winogradWeights: winogradWeightsAVX, winogradOutput: winogradOutputAVX,
 }
 
 func scaleAVX(dst, src []float32, scale float32) {
@@ -190,4 +191,39 @@ func zipAVX(dst, even, odd []float32, scale float32) {
 		zipAVX2(&dst[0], &even[0], &odd[0], n, scale)
 	}
 	zipGo(dst[2*n:], even[n:], odd[n:], scale)
+}
+
+func winogradInputAVX(dst []float32, point int, src []float32, row, mid, n int) {
+	if n >= 8 {
+		winogradInputAVX2(&dst[0], uintptr(4*point), &src[0], uintptr(4*row), uintptr(4*mid), n&^7)
+	}
+	if done := n &^ 7; done < n {
+		winogradInputGo(dst[done:], point, src[done:], row, mid, n-done)
+	}
+}
+
+func winogradAdjointAVX(dst []float32, point int, src []float32, row, mid, n int) {
+	if n >= 8 {
+		winogradAdjointAVX2(&dst[0], uintptr(4*point), &src[0], uintptr(4*row), uintptr(4*mid), n&^7)
+	}
+	if done := n &^ 7; done < n {
+		winogradAdjointGo(dst[done:], point, src[done:], row, mid, n-done)
+	}
+}
+
+func winogradWeightsAVX(dst []float32, point, step int, taps []float32, h int) {
+	if h > 8 {
+		winogradWeights16AVX2(&dst[0], uintptr(4*point), uintptr(4*step), &taps[0])
+	} else {
+		winogradWeights8AVX2(&dst[0], uintptr(4*point), uintptr(4*step), &taps[0])
+	}
+}
+
+func winogradOutputAVX(dst []float32, row int, src []float32, point, n int, scale float32) {
+	if n >= 8 {
+		winogradOutputAVX2(&dst[0], uintptr(4*row), &src[0], uintptr(4*point), n&^7, scale)
+	}
+	if done := n &^ 7; done < n {
+		winogradOutputGo(dst[2*done:], row, src[done:], point, n-done, scale)
+	}
 }

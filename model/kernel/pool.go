@@ -129,6 +129,8 @@ type scratch struct {
 	runs    []span
 	base    [8]int // path.gather's bases
 	factors [6]float32
+	taps    []float32
+	rows    []float32
 }
 
 // grow returns a slice of n floats at a cache line's start, reusing b's memory

@@ -203,3 +203,28 @@ func pairsAVX2(even *float32, odd *float32, src *float32, n int)
 //
 //go:noescape
 func zipAVX2(dst *float32, even *float32, odd *float32, n int, scale float32)
+
+// winogradInputAVX2 is winogradInput; distances are in bytes.
+//
+//go:noescape
+func winogradInputAVX2(dst *float32, point uintptr, src *float32, row uintptr, mid uintptr, n int)
+
+// winogradAdjointAVX2 is winogradAdjoint; distances are in bytes.
+//
+//go:noescape
+func winogradAdjointAVX2(dst *float32, point uintptr, src *float32, row uintptr, mid uintptr, n int)
+
+// winogradWeights8AVX2 is winogradWeights; distances are in bytes.
+//
+//go:noescape
+func winogradWeights8AVX2(dst *float32, point uintptr, step uintptr, taps *float32)
+
+// winogradWeights16AVX2 is winogradWeights; distances are in bytes.
+//
+//go:noescape
+func winogradWeights16AVX2(dst *float32, point uintptr, step uintptr, taps *float32)
+
+// winogradOutputAVX2 is winogradOutput; distances are in bytes.
+//
+//go:noescape
+func winogradOutputAVX2(dst *float32, row uintptr, src *float32, point uintptr, n int, scale float32)

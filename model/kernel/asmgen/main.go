@@ -22,5 +22,6 @@ func main() {
 		gather(2*lanes/8, 8)
 	}
 	vectors()
+	winograd()
 	Generate()
 }

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// differences is Winograd's input transform of three: x0-x1, x1, x2-x1.
+func differences(x [3]reg.VecVirtual) [3]reg.VecVirtual {
+	a, c := YMM(), YMM()
+	VSUBPS(x[1], x[0], a)
+	VSUBPS(x[1], x[2], c)
+	return [3]reg.VecVirtual{a, x[1], c}
+}
+
+// neighbours is the output transform: m0+m1, m1+m2.
+func neighbours(m [3]reg.VecVirtual) [2]reg.VecVirtual {
+	a, b := YMM(), YMM()
+	VADDPS(m[1], m[0], a)
+	VADDPS(m[2], m[1], b)
+	return [2]reg.VecVirtual{a, b}
+}
+
+// three gives pointers to rows 0, 3 and 6 of nine that lie step apart.
+func three(base, step reg.Register) [3]reg.Register {
+	triple, p1, p2 := GP64(), GP64(), GP64()
+	LEAQ(Mem{Base: step, Index: step, Scale: 2}, triple)
+	LEAQ(Mem{Base: base, Index: triple, Scale: 1}, p1)
+	LEAQ(Mem{Base: base, Index: triple, Scale: 2}, p2)
+	return [3]reg.Register{base, p1, p2}
+}
+
+func winograd() {
+	winogradInput()
+	winogradAdjoint()
+	winogradWeights(1)
+	winogradWeights(2)
+	winogradOutput()
+}
+
+func winogradInput() {
+	l := begin("winogradInputAVX2", "is winogradInput; distances are in bytes.",
+		"func(dst *float32, point uintptr, src *float32, row, mid uintptr, n int)", "dst", "src")
+	point := Load(Param("point"), GP64())
+	row := Load(Param("row"), GP64())
+	mid := Load(Param("mid"), GP64())
+	l.run(func(int) {
+		src := l.ptr["src"]
+		middle := GP64()
+		LEAQ(Mem{Base: src, Index: mid, Scale: 1}, middle)
+		var rows [3][3]reg.VecVirtual // [column][row]
+		for r := range 3 {
+			for c, at := range []Mem{{Base: src}, {Base: middle}, {Base: src, Disp: 4}} {
+				rows[c][r] = YMM()
+				if r > 0 {
+					at.Index, at.Scale = row, uint8(r)
+				}
+				VMOVUPS(at, rows[c][r])
+			}
+		}
+		for c := range rows {
+			rows[c] = differences(rows[c])
+		}
+		to := three(l.ptr["dst"], point)
+		for u := range 3 {
+			for v, x := range differences([3]reg.VecVirtual{rows[0][u], rows[1][u], rows[2][u]}) {
+				at := Mem{Base: to[u]}
+				if v > 0 {
+					at.Index, at.Scale = point, uint8(v)
+				}
+				VMOVUPS(x, at)
+			}
+		}
+	})
+	end()
+}
+
+// five is the adjoint's input transform of four: x0-x1, x1, x2-x1, x2, x3-x2.
+func five(x [4]reg.VecVirtual) [5]reg.VecVirtual {
+	var d [3]reg.VecVirtual
+	for i, from := range [3]int{0, 2, 3} {
+		d[i] = YMM()
+		VSUBPS(x[max(1, from-1)], x[from], d[i])
+	}
+	return [5]reg.VecVirtual{d[0], x[1], d[1], x[2], d[2]}
+}
+
+func winogradAdjoint() {
+	l := begin("winogradAdjointAVX2", "is winogradAdjoint; distances are in bytes.",
+		"func(dst *float32, point uintptr, src *float32, row, mid uintptr, n int)", "dst", "src")
+	point := Load(Param("point"), GP64())
+	row := Load(Param("row"), GP64())
+	mid := Load(Param("mid"), GP64())
+	five5, triple, middle, to := GP64(), GP64(), GP64(), GP64()
+	LEAQ(Mem{Base: point, Index: point, Scale: 4}, five5)
+	LEAQ(Mem{Base: row, Index: row, Scale: 2}, triple)
+	l.run(func(int) {
+		src := l.ptr["src"]
+		LEAQ(Mem{Base: src, Index: mid, Scale: 1}, middle)
+		columns := [4]Mem{{Base: src}, {Base: middle}, {Base: src, Disp: 4}, {Base: middle, Disp: 4}}
+		for v, pair := range [5][2]int{{0, 1}, {1, 1}, {2, 1}, {2, 2}, {3, 2}} {
+			var x [4]reg.VecVirtual
+			for r := range x {
+				x[r] = YMM()
+				a, b := columns[pair[0]], columns[pair[1]]
+				switch r {
+				case 1, 2:
+					a.Index, a.Scale = row, uint8(r)
+				case 3:
+					a.Index, a.Scale = triple, 1
+				}
+				b.Index, b.Scale = a.Index, a.Scale
+				VMOVUPS(a, x[r])
+				if pair[0] != pair[1] {
+					VSUBPS(b, x[r], x[r])
+				}
+			}
+			MOVQ(l.ptr["dst"], to)
+			if v > 0 {
+				LEAQ(Mem{Base: to, Index: point, Scale: uint8(min(v, 2))}, to)
+			}
+			if v > 2 {
+				LEAQ(Mem{Base: to, Index: point, Scale: uint8(v - 2)}, to)
+			}
+			for _, y := range five(x) {
+				VMOVUPS(y, Mem{Base: to})
+				ADDQ(five5, to)
+			}
+		}
+	})
+	end()
+}
+
+// winogradWeights does eight lanes, or sixteen in two halves.
+func winogradWeights(halves int) {
+	name := fmt.Sprintf("winogradWeights%dAVX2", 8*halves)
+	TEXT(name, NOSPLIT, "func(dst *float32, point, step uintptr, taps *float32)")
+	Doc(name + " is winogradWeights; distances are in bytes.")
+	Pragma("noescape")
+	dst := Load(Param("dst"), GP64())
+	point := Load(Param("point"), GP64())
+	step := Load(Param("step"), GP64())
+	taps := Load(Param("taps"), GP64())
+	for phase := range 4 {
+		to := three(dst, point)
+		for half := range halves {
+			var w [2][2]reg.VecVirtual
+			for a := range 2 {
+				for b := range 2 {
+					w[a][b] = YMM()
+					tap := (2*a+phase/2)*4 + 2*b + phase%2
+					VMOVUPS(Mem{Base: taps, Disp: 64*tap + 32*half}, w[a][b])
+				}
+			}
+			sum := [2]reg.VecVirtual{YMM(), YMM()}
+			VADDPS(w[1][0], w[0][0], sum[0])
+			VADDPS(w[1][1], w[0][1], sum[1])
+			for u, r := range [3][2]reg.VecVirtual{w[0], sum, w[1]} {
+				both := YMM()
+				VADDPS(r[1], r[0], both)
+				for v, x := range []reg.VecVirtual{r[0], both, r[1]} {
+					at := Mem{Base: to[u], Disp: 32 * half}
+					if v > 0 {
+						at.Index, at.Scale = point, uint8(v)
+					}
+					VMOVUPS(x, at)
+				}
+			}
+		}
+		ADDQ(step, dst)
+	}
+	VZEROUPPER()
+	RET()
+}
+
+func winogradOutput() {
+	l := begin("winogradOutputAVX2", "is winogradOutput; distances are in bytes.",
+		"func(dst *float32, row uintptr, src *float32, point uintptr, n int, scale float32)", "dst", "src")
+	row := Load(Param("row"), GP64())
+	point := Load(Param("point"), GP64())
+	scale := scalar("scale")
+	l.run(func(int) {
+		from := three(l.ptr["src"], point)
+		var columns [3][3]reg.VecVirtual
+		for u := range 3 {
+			for v := range 3 {
+				at := Mem{Base: from[u]}
+				if v > 0 {
+					at.Index, at.Scale = point, uint8(v)
+				}
+				columns[v][u] = YMM()
+				VMOVUPS(at, columns[v][u])
+			}
+		}
+		var rows [3][2]reg.VecVirtual
+		for v := range columns {
+			rows[v] = neighbours(columns[v])
+		}
+		for r := range 2 {
+			y := neighbours([3]reg.VecVirtual{rows[0][r], rows[1][r], rows[2][r]})
+			VMULPS(scale, y[0], y[0])
+			VMULPS(scale, y[1], y[1])
+			lo, hi := YMM(), YMM()
+			VUNPCKLPS(y[1], y[0], lo)
+			VUNPCKHPS(y[1], y[0], hi)
+			at := Mem{Base: l.ptr["dst"]}
+			if r > 0 {
+				at.Index, at.Scale = row, 1
+			}
+			VPERM2F128(Imm(0x20), hi, lo, y[0])
+			VPERM2F128(Imm(0x31), hi, lo, y[1])
+			VMOVUPS(y[0], at)
+			at.Disp = 32
+			VMOVUPS(y[1], at)
+		}
+		ADDQ(Imm(32), l.ptr["dst"])
+	})
+	end()
+}
