@@ -1,4 +1,4 @@
-//go:build !nodevstack
+//go:build !nodevstack && !windows
 
 package main
 
@@ -68,7 +68,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
-	return filepath.Join(dir, "defectforge"+map[bool]string{true: ".exe"}[runtime.GOOS == "windows"]), nil
+	return filepath.Join(dir, "defectforge"), nil
 })
 
 // bench is a set of images and a recipe that all end-to-end tests share.
