@@ -194,19 +194,19 @@ func zipAVX(dst, even, odd []float32, scale float32) {
 }
 
 func winogradInputAVX(dst []float32, point int, src []float32, row, mid, n int) {
-	if n >= 8 {
-		winogradInputAVX2(&dst[0], uintptr(4*point), &src[0], uintptr(4*row), uintptr(4*mid), n&^7)
+	if n >= 4 {
+		winogradInputAVX2(&dst[0], uintptr(4*point), &src[0], uintptr(4*row), uintptr(4*mid), n&^3)
 	}
-	if done := n &^ 7; done < n {
+	if done := n &^ 3; done < n {
 		winogradInputGo(dst[done:], point, src[done:], row, mid, n-done)
 	}
 }
 
 func winogradAdjointAVX(dst []float32, point int, src []float32, row, mid, n int) {
-	if n >= 8 {
-		winogradAdjointAVX2(&dst[0], uintptr(4*point), &src[0], uintptr(4*row), uintptr(4*mid), n&^7)
+	if n >= 4 {
+		winogradAdjointAVX2(&dst[0], uintptr(4*point), &src[0], uintptr(4*row), uintptr(4*mid), n&^3)
 	}
-	if done := n &^ 7; done < n {
+	if done := n &^ 3; done < n {
 		winogradAdjointGo(dst[done:], point, src[done:], row, mid, n-done)
 	}
 }
@@ -220,10 +220,10 @@ func winogradWeightsAVX(dst []float32, point, step int, taps []float32, h int) {
 }
 
 func winogradOutputAVX(dst []float32, row int, src []float32, point, n int, scale float32) {
-	if n >= 8 {
-		winogradOutputAVX2(&dst[0], uintptr(4*row), &src[0], uintptr(4*point), n&^7, scale)
+	if n >= 4 {
+		winogradOutputAVX2(&dst[0], uintptr(4*row), &src[0], uintptr(4*point), n&^3, scale)
 	}
-	if done := n &^ 7; done < n {
+	if done := n &^ 3; done < n {
 		winogradOutputGo(dst[2*done:], row, src[done:], point, n-done, scale)
 	}
 }

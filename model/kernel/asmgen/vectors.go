@@ -79,6 +79,15 @@ func (l *loop) repeat(label string, unroll int, body func(group int)) {
 	Label(label + "done")
 }
 
+// runHalves repeats body for every eight values, and for four that may remain.
+func (l *loop) runHalves(body func(vec func() reg.VecVirtual, bytes int)) {
+	l.run(func(int) { body(YMM, 32) })
+	CMPQ(l.n, Imm(4))
+	JLT(LabelRef("end"))
+	body(XMM, 16)
+	Label("end")
+}
+
 func end() {
 	VZEROUPPER()
 	RET()

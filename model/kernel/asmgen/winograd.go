@@ -8,17 +8,19 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
+type vecFunc = func() reg.VecVirtual
+
 // differences is Winograd's input transform of three: x0-x1, x1, x2-x1.
-func differences(x [3]reg.VecVirtual) [3]reg.VecVirtual {
-	a, c := YMM(), YMM()
+func differences(vec vecFunc, x [3]reg.VecVirtual) [3]reg.VecVirtual {
+	a, c := vec(), vec()
 	VSUBPS(x[1], x[0], a)
 	VSUBPS(x[1], x[2], c)
 	return [3]reg.VecVirtual{a, x[1], c}
 }
 
 // neighbours is the output transform: m0+m1, m1+m2.
-func neighbours(m [3]reg.VecVirtual) [2]reg.VecVirtual {
-	a, b := YMM(), YMM()
+func neighbours(vec vecFunc, m [3]reg.VecVirtual) [2]reg.VecVirtual {
+	a, b := vec(), vec()
 	VADDPS(m[1], m[0], a)
 	VADDPS(m[2], m[1], b)
 	return [2]reg.VecVirtual{a, b}
@@ -47,14 +49,14 @@ func winogradInput() {
 	point := Load(Param("point"), GP64())
 	row := Load(Param("row"), GP64())
 	mid := Load(Param("mid"), GP64())
-	l.run(func(int) {
+	l.runHalves(func(vec vecFunc, bytes int) {
 		src := l.ptr["src"]
 		middle := GP64()
 		LEAQ(Mem{Base: src, Index: mid, Scale: 1}, middle)
 		var rows [3][3]reg.VecVirtual // [column][row]
 		for r := range 3 {
 			for c, at := range []Mem{{Base: src}, {Base: middle}, {Base: src, Disp: 4}} {
-				rows[c][r] = YMM()
+				rows[c][r] = vec()
 				if r > 0 {
 					at.Index, at.Scale = row, uint8(r)
 				}
@@ -62,11 +64,11 @@ func winogradInput() {
 			}
 		}
 		for c := range rows {
-			rows[c] = differences(rows[c])
+			rows[c] = differences(vec, rows[c])
 		}
 		to := three(l.ptr["dst"], point)
 		for u := range 3 {
-			for v, x := range differences([3]reg.VecVirtual{rows[0][u], rows[1][u], rows[2][u]}) {
+			for v, x := range differences(vec, [3]reg.VecVirtual{rows[0][u], rows[1][u], rows[2][u]}) {
 				at := Mem{Base: to[u]}
 				if v > 0 {
 					at.Index, at.Scale = point, uint8(v)
@@ -79,10 +81,10 @@ func winogradInput() {
 }
 
 // five is the adjoint's input transform of four: x0-x1, x1, x2-x1, x2, x3-x2.
-func five(x [4]reg.VecVirtual) [5]reg.VecVirtual {
+func five(vec vecFunc, x [4]reg.VecVirtual) [5]reg.VecVirtual {
 	var d [3]reg.VecVirtual
 	for i, from := range [3]int{0, 2, 3} {
-		d[i] = YMM()
+		d[i] = vec()
 		VSUBPS(x[max(1, from-1)], x[from], d[i])
 	}
 	return [5]reg.VecVirtual{d[0], x[1], d[1], x[2], d[2]}
@@ -97,14 +99,14 @@ func winogradAdjoint() {
 	five5, triple, middle, to := GP64(), GP64(), GP64(), GP64()
 	LEAQ(Mem{Base: point, Index: point, Scale: 4}, five5)
 	LEAQ(Mem{Base: row, Index: row, Scale: 2}, triple)
-	l.run(func(int) {
+	l.runHalves(func(vec vecFunc, bytes int) {
 		src := l.ptr["src"]
 		LEAQ(Mem{Base: src, Index: mid, Scale: 1}, middle)
 		columns := [4]Mem{{Base: src}, {Base: middle}, {Base: src, Disp: 4}, {Base: middle, Disp: 4}}
 		for v, pair := range [5][2]int{{0, 1}, {1, 1}, {2, 1}, {2, 2}, {3, 2}} {
 			var x [4]reg.VecVirtual
 			for r := range x {
-				x[r] = YMM()
+				x[r] = vec()
 				a, b := columns[pair[0]], columns[pair[1]]
 				switch r {
 				case 1, 2:
@@ -125,7 +127,7 @@ func winogradAdjoint() {
 			if v > 2 {
 				LEAQ(Mem{Base: to, Index: point, Scale: uint8(v - 2)}, to)
 			}
-			for _, y := range five(x) {
+			for _, y := range five(vec, x) {
 				VMOVUPS(y, Mem{Base: to})
 				ADDQ(five5, to)
 			}
@@ -182,7 +184,7 @@ func winogradOutput() {
 	row := Load(Param("row"), GP64())
 	point := Load(Param("point"), GP64())
 	scale := scalar("scale")
-	l.run(func(int) {
+	l.runHalves(func(vec vecFunc, bytes int) {
 		from := three(l.ptr["src"], point)
 		var columns [3][3]reg.VecVirtual
 		for u := range 3 {
@@ -191,32 +193,39 @@ func winogradOutput() {
 				if v > 0 {
 					at.Index, at.Scale = point, uint8(v)
 				}
-				columns[v][u] = YMM()
+				columns[v][u] = vec()
 				VMOVUPS(at, columns[v][u])
 			}
 		}
 		var rows [3][2]reg.VecVirtual
 		for v := range columns {
-			rows[v] = neighbours(columns[v])
+			rows[v] = neighbours(vec, columns[v])
 		}
 		for r := range 2 {
-			y := neighbours([3]reg.VecVirtual{rows[0][r], rows[1][r], rows[2][r]})
-			VMULPS(scale, y[0], y[0])
-			VMULPS(scale, y[1], y[1])
-			lo, hi := YMM(), YMM()
+			y := neighbours(vec, [3]reg.VecVirtual{rows[0][r], rows[1][r], rows[2][r]})
+			factor := scale
+			if bytes == 16 {
+				factor = scale.AsX().(reg.VecVirtual)
+			}
+			VMULPS(factor, y[0], y[0])
+			VMULPS(factor, y[1], y[1])
+			lo, hi := vec(), vec()
 			VUNPCKLPS(y[1], y[0], lo)
 			VUNPCKHPS(y[1], y[0], hi)
 			at := Mem{Base: l.ptr["dst"]}
 			if r > 0 {
 				at.Index, at.Scale = row, 1
 			}
-			VPERM2F128(Imm(0x20), hi, lo, y[0])
-			VPERM2F128(Imm(0x31), hi, lo, y[1])
-			VMOVUPS(y[0], at)
-			at.Disp = 32
-			VMOVUPS(y[1], at)
+			if bytes == 32 {
+				VPERM2F128(Imm(0x20), hi, lo, y[0])
+				VPERM2F128(Imm(0x31), hi, lo, y[1])
+				lo, hi = y[0], y[1]
+			}
+			VMOVUPS(lo, at)
+			at.Disp = bytes
+			VMOVUPS(hi, at)
 		}
-		ADDQ(Imm(32), l.ptr["dst"])
+		ADDQ(Imm(uint64(bytes)), l.ptr["dst"])
 	})
 	end()
 }
