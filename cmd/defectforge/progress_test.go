@@ -45,6 +45,7 @@ func TestLinesInAPipe(t *testing.T) {
 	at(16, same)
 	assert.Len(t, lines(), 1)
 
+	train.Epoch = 5
 	at(17, func(s *snapshot) {
 		s.status.Epoch = 5
 		s.status.StagesDone = append(done, step.StageTime{Stage: "Train", Seconds: 9})
@@ -79,6 +80,12 @@ func TestBarAndLogLinesShareTheScreen(t *testing.T) {
 	_, err = s.Write([]byte("another\n"))
 	assert.NoError(t, err)
 	assert.Equal(t, "another\n", out.String())
+
+	out.Reset()
+	v.update(snapshot{stage: "Train", attempt: 1, status: workflows.Status{Stage: "Train"}})
+	assert.Empty(t, out.String(), "between two legs the bar stays")
+	v.update(snapshot{stage: "Sample", attempt: 1, status: workflows.Status{Stage: "Sample"}})
+	assert.Contains(t, out.String(), "sample...")
 	v.close()
 }
 
