@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,11 +36,11 @@ func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.O
 			return found, err
 		}
 	}
-	dir, err := os.MkdirTemp(c.Scratch, "defectforge-overfit-")
+	dir, release, err := scratch(c.Scratch)
 	if err != nil {
-		return step.OverfitResult{}, fmt.Errorf("make scratch folder: %w", err)
+		return step.OverfitResult{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer release()
 	o := &comparison{Checker: c, in: in}
 	defer o.close()
 	if err := o.open(ctx, dir); err != nil {

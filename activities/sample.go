@@ -75,11 +75,11 @@ func (s Sampler) Sample(ctx context.Context, in step.SampleInput) (step.SampleRe
 
 // load makes a sampler of the checkpoint's generator.
 func (s Sampler) load(ctx context.Context, in step.SampleInput) (*model.Sampler, error) {
-	dir, err := os.MkdirTemp(s.Scratch, "defectforge-sample-")
+	dir, release, err := scratch(s.Scratch)
 	if err != nil {
-		return nil, fmt.Errorf("make scratch folder: %w", err)
+		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer release()
 	path := filepath.Join(dir, "checkpoint"+checkpointExt)
 	if err := s.Store.ReadToFile(ctx, storage.Object(in.Checkpoint), path); err != nil {
 		return nil, fmt.Errorf("fetch checkpoint %s: %w", in.Checkpoint.Key, err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"sync"
 	"time"
 
@@ -37,11 +36,11 @@ func (t Trainer) Train(ctx context.Context, in step.TrainInput) (step.TrainResul
 	if found, ok, err := t.recall(ctx, in); err != nil || ok {
 		return found, err
 	}
-	dir, err := os.MkdirTemp(t.Scratch, "defectforge-train-")
+	dir, release, err := scratch(t.Scratch)
 	if err != nil {
-		return step.TrainResult{}, fmt.Errorf("make scratch folder: %w", err)
+		return step.TrainResult{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer release()
 	l := &leg{Trainer: t, in: in, dir: dir}
 	if activity.HasHeartbeatDetails(ctx) {
 		// Unreadable details only cost the leg's progress.
