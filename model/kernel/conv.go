@@ -51,6 +51,9 @@ type conv struct {
 	winogradS winogradSink
 	adjointR  adjointTiles
 	adjointS  adjointSink
+	pixels    pixelTiles
+	inputs    panelRows
+	tapsS     tapsSink
 
 	off []int32 // offsets of the summed index, or of the taps
 }
@@ -143,6 +146,10 @@ func (c Conv) BackwardWeights(dw, x, dy []float32, scale float32) {
 	oh, ow, kk := c.OutH(), c.OutW(), c.K*c.K
 	if c.full() {
 		scaledMatMul(dw, dy, x, c.O, c.C*kk, c.N, true, false, scale)
+		return
+	}
+	if c.winogradWeights() {
+		c.backwardWeightsWinograd(dw, x, dy, scale)
 		return
 	}
 	q := newConv(c, engine{m: c.O, n: c.C * kk, units: c.N * oh * ow, groups: 1})

@@ -98,6 +98,9 @@ func (e *engine) planGroups(rows, columns int) {
 	e.ub = min(groupDepth/e.factor[0], e.units)
 	e.mb = even(e.m, rows)
 	e.nb = even((e.n+width-1)/width, max(columns/width, 1)) * width
+	for e.blocks() < blockTasks && e.mb > 2*e.path.rows {
+		e.mb = even(e.mb, (e.mb+1)/2)
+	}
 }
 
 func clamp(x, lo, hi int) int { return min(max(x, lo), hi) }

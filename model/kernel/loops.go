@@ -22,6 +22,7 @@ type loops struct {
 
 	winogradInput   func(dst []float32, point int, src []float32, row, mid, n int)
 	winogradAdjoint func(dst []float32, point int, src []float32, row, mid, n int)
+	winogradPixels  func(dst []float32, point int, src []float32, part, n int)
 	winogradWeights func(dst []float32, point, step int, taps []float32, h int)
 	winogradOutput  func(dst []float32, row int, src []float32, point, n int, scale float32)
 }
@@ -31,6 +32,7 @@ var goLoops = loops{
 	deviation64: deviation64Go, lineLeaky: lineLeakyGo, gatedSums: gatedSumsGo, gatedLine: gatedLineGo,
 	adam: adamGo, tanh: tanhGo, pairs: pairsGo, zip: zipGo,
 	winogradInput: winogradInputGo, winogradAdjoint: winogradAdjointGo, winogradWeights: winogradWeightsGo, winogradOutput: winogradOutputGo,
+	winogradPixels: winogradPixelsGo,
 }
 
 // scaleGo: dst[i] = scale * src[i].

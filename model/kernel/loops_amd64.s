@@ -3698,3 +3698,72 @@ loopdone:
 end:
 	VZEROUPPER
 	RET
+
+// func winogradPixelsAVX2(dst *float32, point uintptr, src *float32, part uintptr, n int)
+// Requires: AVX
+TEXT ·winogradPixelsAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ n+32(FP), DX
+	MOVQ point+8(FP), BX
+	MOVQ part+24(FP), SI
+
+loop:
+	CMPQ    DX, $0x08
+	JLT     loopdone
+	LEAQ    (CX)(SI*2), DI
+	VMOVUPS (CX), Y0
+	VMOVUPS (CX)(SI*1), Y1
+	VMOVUPS (DI), Y2
+	VMOVUPS (DI)(SI*1), Y3
+	VADDPS  Y2, Y0, Y4
+	VADDPS  Y3, Y1, Y5
+	LEAQ    (BX)(BX*2), DI
+	LEAQ    (AX)(DI*1), R8
+	LEAQ    (AX)(DI*2), DI
+	VADDPS  Y1, Y0, Y6
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y6, (AX)(BX*1)
+	VMOVUPS Y1, (AX)(BX*2)
+	VADDPS  Y5, Y4, Y0
+	VMOVUPS Y4, (R8)
+	VMOVUPS Y0, (R8)(BX*1)
+	VMOVUPS Y5, (R8)(BX*2)
+	VADDPS  Y3, Y2, Y0
+	VMOVUPS Y2, (DI)
+	VMOVUPS Y0, (DI)(BX*1)
+	VMOVUPS Y3, (DI)(BX*2)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JMP     loop
+
+loopdone:
+	CMPQ    DX, $0x04
+	JLT     end
+	LEAQ    (CX)(SI*2), DI
+	VMOVUPS (CX), X0
+	VMOVUPS (CX)(SI*1), X1
+	VMOVUPS (DI), X2
+	VMOVUPS (DI)(SI*1), X3
+	VADDPS  X2, X0, X4
+	VADDPS  X3, X1, X5
+	LEAQ    (BX)(BX*2), CX
+	LEAQ    (AX)(CX*1), DX
+	LEAQ    (AX)(CX*2), CX
+	VADDPS  X1, X0, X6
+	VMOVUPS X0, (AX)
+	VMOVUPS X6, (AX)(BX*1)
+	VMOVUPS X1, (AX)(BX*2)
+	VADDPS  X5, X4, X0
+	VMOVUPS X4, (DX)
+	VMOVUPS X0, (DX)(BX*1)
+	VMOVUPS X5, (DX)(BX*2)
+	VADDPS  X3, X2, X0
+	VMOVUPS X2, (CX)
+	VMOVUPS X0, (CX)(BX*1)
+	VMOVUPS X3, (CX)(BX*2)
+
+end:
+	VZEROUPPER
+	RET

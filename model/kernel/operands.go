@@ -24,22 +24,22 @@ func (l *rowsLeft) pack(e *engine, s *scratch, dst []float32, m0, m, u0, units i
 			in := u % l.image
 			run := min(l.image-in, k-done)
 			src := l.src[u/l.image*l.step+in+(m0+r0)*l.stride:]
-			l.packRun(e, panel[done*h:], off, src, h, run)
+			transposeRows(e, off, panel[done*h:], h, src, l.stride, h, run)
 			done += run
 		}
 	}
 }
 
-// packRun transposes h rows of run consecutive values each.
-func (l *rowsLeft) packRun(e *engine, dst []float32, off *[16]int32, src []float32, h, run int) {
+// transposeRows: dst[t*ld+i] = src[i*stride+t] for i < h, t < run; off is for ld.
+func transposeRows(e *engine, off *[16]int32, dst []float32, ld int, src []float32, stride, h, run int) {
 	blocks := run / 16
 	if blocks > 0 {
-		e.path.transpose(dst, off, 16*h, src, l.stride, h, blocks)
+		e.path.transpose(dst, off, 16*ld, src, stride, h, blocks)
 	}
 	for i := range h {
-		row := src[i*l.stride:][:run]
+		row := src[i*stride:][:run]
 		for t := 16 * blocks; t < run; t++ {
-			dst[t*h+i] = row[t]
+			dst[t*ld+i] = row[t]
 		}
 	}
 }
@@ -115,19 +115,8 @@ func (r *columnsRight) panel(e *engine, s *scratch, _, n0, n, u0, units int) ([]
 	width := 2 * lanes
 	s.b = grow(s.b, units*width)
 	off := s.every(width)
-	blocks := units / 16
 	for j := 0; j < n; j += lanes {
-		src := r.src[(n0+j)*r.stride+u0:]
-		h := min(lanes, n-j)
-		if blocks > 0 {
-			e.path.transpose(s.b[j:], off, 16*width, src, r.stride, h, blocks)
-		}
-		for i := range h {
-			row := src[i*r.stride:][:units]
-			for u := 16 * blocks; u < units; u++ {
-				s.b[u*width+j+i] = row[u]
-			}
-		}
+		transposeRows(e, off, s.b[j:], width, r.src[(n0+j)*r.stride+u0:], r.stride, min(lanes, n-j), units)
 	}
 	return s.b, 0, lanes, s.packed(units, lanes)
 }

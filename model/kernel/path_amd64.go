@@ -66,6 +66,7 @@ var avxLoops = loops{
 	deviation64: deviation64AVX, lineLeaky: lineLeakyAVX, gatedSums: gatedSumsAVX, gatedLine: gatedLineAVX,
 	adam: adamAVX, tanh: tanhAVX, pairs: pairsAVX, zip: zipAVX,
 	winogradInput: winogradInputAVX, winogradAdjoint: winogradAdjointAVX, winogradWeights: winogradWeightsAVX, winogradOutput: winogradOutputAVX,
+	winogradPixels: winogradPixelsAVX,
 }
 
 func scaleAVX(dst, src []float32, scale float32) {
@@ -208,6 +209,15 @@ func winogradAdjointAVX(dst []float32, point int, src []float32, row, mid, n int
 	}
 	if done := n &^ 3; done < n {
 		winogradAdjointGo(dst[done:], point, src[done:], row, mid, n-done)
+	}
+}
+
+func winogradPixelsAVX(dst []float32, point int, src []float32, part, n int) {
+	if n >= 4 {
+		winogradPixelsAVX2(&dst[0], uintptr(4*point), &src[0], uintptr(4*part), n&^3)
+	}
+	if done := n &^ 3; done < n {
+		winogradPixelsGo(dst[done:], point, src[done:], part, n-done)
 	}
 }
 

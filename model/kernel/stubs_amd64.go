@@ -228,3 +228,8 @@ func winogradWeights16AVX2(dst *float32, point uintptr, step uintptr, taps *floa
 //
 //go:noescape
 func winogradOutputAVX2(dst *float32, row uintptr, src *float32, point uintptr, n int, scale float32)
+
+// winogradPixelsAVX2 is winogradPixels; distances are in bytes.
+//
+//go:noescape
+func winogradPixelsAVX2(dst *float32, point uintptr, src *float32, part uintptr, n int)

@@ -20,6 +20,13 @@ const points = 9
 // Tests lower both.
 var winogradLeast, winogradChannels = 32 << 10, 64
 
+// winogradWeights reports whether BackwardWeights takes Winograd's way. It has
+// both operands to transform and to transpose, so it needs more channels to pay.
+func (c Conv) winogradWeights() bool {
+	thin := min(c.C, c.O)
+	return c.winograd() && (thin >= 4*winogradChannels || thin >= 2*winogradChannels && c.N*c.H*c.W/16 >= 2048)
+}
+
 // winograd reports whether Forward and BackwardInput take Winograd's way.
 func (c Conv) winograd() bool {
 	thin := min(c.C, c.O)
@@ -34,8 +41,9 @@ type tilesRight struct {
 	c             Conv
 	x             []float32
 	dst           []float32
-	width         int // columns of a panel
-	height, tiles int // rows of tiles, and tiles of a row
+	width         int  // columns of a panel
+	height, tiles int  // rows of tiles, and tiles of a row
+	zero          bool // fill the last panel's columns behind the last tile
 }
 
 func (r *tilesRight) panel(e *engine, s *scratch, g, n0, _, u0, units int) ([]float32, int, int, []int32) {
@@ -70,6 +78,12 @@ func (r *tilesRight) do(item int, s *scratch) {
 				active.winogradInput(to, point, from[j:], 8*pitch, 2*pitch, n)
 				j += n
 			}
+		}
+	}
+	if r.zero && image == c.N-1 {
+		p := panelRows{src: r.dst, rows: 4 * c.C, width: r.width}
+		for phase := range 4 {
+			p.zeroTail(c.N*r.height*r.tiles, 4*ch+phase)
 		}
 	}
 }

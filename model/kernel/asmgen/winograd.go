@@ -41,6 +41,7 @@ func winograd() {
 	winogradWeights(1)
 	winogradWeights(2)
 	winogradOutput()
+	winogradPixels()
 }
 
 func winogradInput() {
@@ -226,6 +227,41 @@ func winogradOutput() {
 			VMOVUPS(hi, at)
 		}
 		ADDQ(Imm(uint64(bytes)), l.ptr["dst"])
+	})
+	end()
+}
+
+// winogradPixels is the transform of a tile of the output's gradient, which takes
+// the place of the weights where those are the result.
+func winogradPixels() {
+	l := begin("winogradPixelsAVX2", "is winogradPixels; distances are in bytes.",
+		"func(dst *float32, point uintptr, src *float32, part uintptr, n int)", "dst", "src")
+	point := Load(Param("point"), GP64())
+	part := Load(Param("part"), GP64())
+	second := GP64()
+	l.runHalves(func(vec vecFunc, bytes int) {
+		LEAQ(Mem{Base: l.ptr["src"], Index: part, Scale: 2}, second)
+		var w [2][2]reg.VecVirtual
+		for a, base := range []reg.Register{l.ptr["src"], second} {
+			w[a] = [2]reg.VecVirtual{vec(), vec()}
+			VMOVUPS(Mem{Base: base}, w[a][0])
+			VMOVUPS(Mem{Base: base, Index: part, Scale: 1}, w[a][1])
+		}
+		sum := [2]reg.VecVirtual{vec(), vec()}
+		VADDPS(w[1][0], w[0][0], sum[0])
+		VADDPS(w[1][1], w[0][1], sum[1])
+		to := three(l.ptr["dst"], point)
+		for u, r := range [3][2]reg.VecVirtual{w[0], sum, w[1]} {
+			both := vec()
+			VADDPS(r[1], r[0], both)
+			for v, x := range []reg.VecVirtual{r[0], both, r[1]} {
+				at := Mem{Base: to[u]}
+				if v > 0 {
+					at.Index, at.Scale = point, uint8(v)
+				}
+				VMOVUPS(x, at)
+			}
+		}
 	})
 	end()
 }
