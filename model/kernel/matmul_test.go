@@ -177,3 +177,16 @@ func TestSquaredDistances(t *testing.T) {
 		}
 	})
 }
+
+func TestChoosePath(t *testing.T) {
+	for _, p := range paths() {
+		if got := choosePath(p.name); got != p {
+			t.Errorf("asked for %q, got %q", p.name, got.name)
+		}
+	}
+	for _, name := range []string{"", "mmx"} {
+		if got := choosePath(name); got != paths()[0] {
+			t.Errorf("asked for %q, got %q, want the fastest", name, got.name)
+		}
+	}
+}

@@ -1,5 +1,7 @@
 package kernel
 
+import "os"
+
 // path is one instruction set's inner loops.
 type path struct {
 	name string
@@ -34,10 +36,24 @@ type path struct {
 }
 
 // active is the path in use; tests change it.
-var active = choosePath()
+var active = choosePath(os.Getenv("DEFECTFORGE_KERNEL"))
 
-// Features names the instruction set in use: "avx512", "avx2" or "go".
+// Features names the instruction set in use: "avx512", "avx2" or "go". It is the
+// fastest that the machine has, or the one that the environment variable
+// DEFECTFORGE_KERNEL names, if the machine has that. The build tag noasm leaves
+// "go" only.
 func Features() string { return active.name }
+
+// choosePath gives the path of that name, or the fastest where there is none.
+func choosePath(name string) *path {
+	all := paths()
+	for _, p := range all {
+		if p.name == name {
+			return p
+		}
+	}
+	return all[0]
+}
 
 var goPath = path{name: "go", rows: 4, lanes: 4, tile: tileGo, transpose: transposeGo, gather: gatherGo, loops: &goLoops}
 

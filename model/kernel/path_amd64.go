@@ -19,8 +19,6 @@ func paths() []*path {
 	return append(all, &goPath)
 }
 
-func choosePath() *path { return paths()[0] }
-
 type tileFunc = func(c *float32, ldc uintptr, a, b0, b1 *float32, off *int32, k uintptr)
 
 var tiles512 = [...]tileFunc{nil, tileAVX512_1, tileAVX512_2, tileAVX512_3, tileAVX512_4, tileAVX512_5, tileAVX512_6,

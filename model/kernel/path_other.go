@@ -2,7 +2,5 @@
 
 package kernel
 
-func choosePath() *path { return &goPath }
-
-// paths lists what this build and machine can run, for tests.
+// paths lists what this build can run.
 func paths() []*path { return []*path{&goPath} }

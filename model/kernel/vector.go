@@ -6,7 +6,6 @@ import "math"
 type vectorJob struct {
 	op      func(v *vectorJob, lo, hi int, s *scratch)
 	d, x, y []float32
-	w       []float32
 	f       [6]float32
 	sums    []float64
 	n       int
