@@ -443,6 +443,58 @@ func TestEndToEndSharesAndTakesOver(t *testing.T) {
 	assert.Equal(t, want, b.published(second.wait()).ManifestSHA256)
 }
 
+// With a Temporal address and a store configured nothing is embedded: workers
+// in processes of their own serve the queues, and one that is told to stop
+// hands its training over.
+func TestEndToEndCluster(t *testing.T) {
+	b := newBench(t)
+	want := b.reference()
+	data := filepath.Join(t.TempDir(), "data")
+	up := b.start("up", "--data-dir", data, "--json")
+	require.Eventually(t, func() bool { return strings.Contains(up.stdout.String(), "}") }, patience, 20*time.Millisecond)
+	var stack upReport
+	require.NoError(t, json.Unmarshal([]byte(up.stdout.String()), &stack))
+	raw, err := os.ReadFile(filepath.Join(data, "credentials.json"))
+	require.NoError(t, err)
+	var keys map[string]string
+	require.NoError(t, json.Unmarshal(raw, &keys))
+	for name, value := range map[string]string{
+		"TEMPORAL_ADDRESS": stack.Temporal, "DEFECTFORGE_STORE_ENDPOINT": stack.Store, "DEFECTFORGE_STORE_SECURE": "false",
+		"DEFECTFORGE_STORE_ACCESS_KEY": keys["access_key"], "DEFECTFORGE_STORE_SECRET_KEY": keys["secret_key"],
+		// The stack's own worker serves the usual queues.
+		"DEFECTFORGE_TEMPORAL_TASK_QUEUE": "other", "DEFECTFORGE_TEMPORAL_TRAINING_TASK_QUEUE": "other-training",
+	} {
+		t.Setenv(name, value)
+	}
+	checked := b.do("doctor", "--json")
+	assert.Equal(t, exitOK, checked.status, checked.stdout)
+	assert.Contains(t, checked.stdout, "credentials accepted")
+
+	run := b.start(b.runArgs(filepath.Join(data, "unused"))...)
+	run.seen("no worker serves the task queue other at the moment; start `defectforge worker --role io`")
+	io := b.start("worker", "--role", "io")
+	io.seen("role io")
+	first := b.start("worker", "--role", "training")
+	run.seen(training)
+	require.NoError(t, first.cmd.Process.Signal(syscall.SIGTERM))
+	assert.Equal(t, exitOK, first.wait().status)
+	b.start("worker", "--role", "training")
+	got := b.published(run.wait())
+	assert.Equal(t, want, got.ManifestSHA256)
+	assert.Regexp(t, `^runs/augment-metal-[0-9a-f]{12}/.*/report.html$`, got.Report)
+	assert.Contains(t, run.stderr.String(), "handed over")
+	assert.NoDirExists(t, filepath.Join(data, "unused"))
+	require.NoError(t, io.cmd.Process.Signal(syscall.SIGTERM))
+	assert.Equal(t, exitOK, io.wait().status)
+
+	t.Setenv("DEFECTFORGE_STORE_SECRET_KEY", "wrong")
+	checked = b.do("doctor", "--json")
+	assert.Equal(t, exitFailed, checked.status)
+	assert.Contains(t, checked.stdout, `"name": "store",
+      "status": "fail"`)
+	assert.NotContains(t, checked.stdout+checked.stderr, keys["secret_key"])
+}
+
 // `up` serves other commands and ends in order.
 func TestEndToEndUp(t *testing.T) {
 	b := newBench(t)

@@ -151,6 +151,8 @@ var spoken = map[string]bool{step.ErrTooFewImages: true, step.ErrBadInput: true}
 func explain(err error) error {
 	app, stopped, timeout := (*temporal.ApplicationError)(nil), (*temporal.TerminatedError)(nil), (*temporal.TimeoutError)(nil)
 	switch {
+	case errors.Is(err, errServerGone):
+		return fmt.Errorf("%w; run the same command again to go on", err)
 	case temporal.IsCanceledError(err):
 		return &statusError{exitFailed, errors.New("the run was cancelled; run the same command again to start it anew")}
 	case errors.As(err, &stopped):

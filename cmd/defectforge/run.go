@@ -148,16 +148,18 @@ func (p *program) run(ctx context.Context, o runOptions) error {
 	}
 	for {
 		err := p.runOnce(ctx, j, o.detach)
-		if !errors.Is(err, errServerGone) {
+		if !errors.Is(err, errTakeOver) {
 			return err
 		}
-		// It ran in another process, which ended. This one takes over.
 		p.log.Info("the process that ran the embedded stack has ended; taking over")
 	}
 }
 
-// runOnce does the job within one connection. It returns errServerGone where
-// the embedded stack of another process went away.
+// errTakeOver: the process that ran the embedded stack has ended, and this one
+// can run it.
+var errTakeOver = errors.New("the stack of another process has gone")
+
+// runOnce does the job within one connection.
 func (p *program) runOnce(ctx context.Context, j job, detach bool) error {
 	began := time.Now()
 	s, err := p.open(ctx)
@@ -184,11 +186,8 @@ func (p *program) runOnce(ctx context.Context, j job, detach bool) error {
 	}
 	defer stop()
 	result, err := follow(ctx, s.temp, run.WorkflowID, handle.GetRunID(), p.newView(), failed)
-	if errors.Is(err, errServerGone) {
-		if s.stack != nil && !s.stack.mine() {
-			return err // the caller takes over
-		}
-		err = fmt.Errorf("%s; run the same command again to go on", err)
+	if errors.Is(err, errServerGone) && s.stack != nil && !s.stack.mine() {
+		return errTakeOver
 	}
 	return p.conclude(ctx, s, run, result, err)
 }
@@ -198,6 +197,7 @@ func (p *program) runOnce(ctx context.Context, j job, detach bool) error {
 // work.
 func (p *program) serve(ctx context.Context, s *session) (failed <-chan error, stop func(), err error) {
 	if s.stack == nil || !s.stack.mine() {
+		p.hintAtWorkers(ctx, s)
 		return nil, func() {}, nil
 	}
 	c, err := p.startWorkers(s, config.RoleAll)
@@ -213,6 +213,23 @@ func (p *program) serve(ctx context.Context, s *session) (failed <-chan error, s
 		c.stop()
 	}
 	return anyFailed(ctx, c.failed, s.stack.failed), stop, nil
+}
+
+// hintAtWorkers tells who waits in vain: nothing happens without workers.
+func (p *program) hintAtWorkers(ctx context.Context, s *session) {
+	t := p.cfg.Temporal
+	for _, q := range []struct {
+		name, role string
+		kind       enumspb.TaskQueueType
+	}{
+		{t.TaskQueue, config.RoleIO, enumspb.TASK_QUEUE_TYPE_WORKFLOW},
+		{t.TrainingTaskQueue, config.RoleTraining, enumspb.TASK_QUEUE_TYPE_ACTIVITY},
+	} {
+		d, err := s.temp.DescribeTaskQueue(ctx, q.name, q.kind)
+		if err == nil && len(d.GetPollers()) == 0 {
+			p.say("no worker serves the task queue %s at the moment; start `defectforge worker --role %s`", q.name, q.role)
+		}
+	}
 }
 
 func (p *program) uploadSource(ctx context.Context, s *session, j job) error {

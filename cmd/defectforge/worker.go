@@ -25,6 +25,11 @@ DEFECTFORGE_STORE_ENDPOINT. SIGTERM hands running stages over and ends it.`,
 			if err := p.load(c); err != nil {
 				return err
 			}
+			if p.cfg.Origins["log.level"] == "default" {
+				// Nobody watches a progress line here: the log is all there is.
+				p.cfg.Log.Level = "info"
+				p.setLogger()
+			}
 			if role == "" {
 				role = p.cfg.Worker.Role
 			}
