@@ -118,7 +118,7 @@ func (c Conv) BackwardInput(dx, dy, w []float32, scale float32) {
 		scaledMatMul(dx, dy, w, c.N, c.C*c.K*c.K, c.O, false, false, scale)
 		return
 	}
-	if c.winograd() {
+	if c.winogradAdjoint() {
 		c.backwardInputWinograd(dx, dy, w, scale)
 		return
 	}

@@ -61,9 +61,9 @@ var convShapes = []Conv{
 func onWays(t *testing.T, c Conv, f func(t *testing.T)) {
 	t.Helper()
 	onPaths(t, f)
-	least, channels := winogradLeast, winogradChannels
-	defer func() { winogradLeast, winogradChannels = least, channels }()
-	winogradLeast, winogradChannels = 0, 1
+	channels, least, tiles := winogradChannels, winogradLeast, winogradTiles
+	defer func() { winogradChannels, winogradLeast, winogradTiles = channels, least, tiles }()
+	winogradChannels, winogradLeast, winogradTiles = 1, 0, 1
 	if c.winograd() {
 		onPaths(t, f)
 	}

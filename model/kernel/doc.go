@@ -10,6 +10,12 @@
 // only take parts of it. So results are the same bits for every thread count.
 // They differ in the last bits between instruction sets, see Features.
 //
+// Products go through packed tiles in assembly, see path and engine; patches of
+// a convolution are gathered while packing. Large convolutions of 4x4 and stride 2
+// take Winograd's way, whose rounding error is about one and a half times that of
+// the direct sum. The loops in assembly are written by the generator in asmgen;
+// their definitions are the plain Go loops of the same name.
+//
 // Once a shape has been seen, calls allocate nothing: scratch memory comes from
 // a pool that the package keeps.
 package kernel

@@ -15,23 +15,30 @@ package kernel
 
 const points = 9
 
-// winogradLeast is the least product of tiles and channels on the thinner side
-// for which the transforms are worth their while, with at least 64 channels.
-// Tests lower both.
-var winogradLeast, winogradChannels = 32 << 10, 64
+// Winograd's way is worth its transforms with at least these channels on the
+// thinner side, and this product of channels and tiles. The adjoints transform
+// more, so they need some tiles in any case. Tests lower all three.
+var winogradChannels, winogradLeast, winogradTiles = 64, 32 << 10, 128
 
-// winogradWeights reports whether BackwardWeights takes Winograd's way. It has
-// both operands to transform and to transpose, so it needs more channels to pay.
-func (c Conv) winogradWeights() bool {
-	thin := min(c.C, c.O)
-	return c.winograd() && (thin >= 4*winogradChannels || thin >= 2*winogradChannels && c.N*c.H*c.W/16 >= 2048)
+// thin is the number of channels on the thinner side, tiles that of all images'
+// tiles.
+func (c Conv) thin() int  { return min(c.C, c.O) }
+func (c Conv) tiles() int { return c.N * c.H * c.W / 16 }
+
+// winograd reports whether Forward takes Winograd's way.
+func (c Conv) winograd() bool {
+	return c.K == 4 && c.Stride == 2 && c.Pad == 1 && c.H%4 == 0 && c.W%4 == 0 &&
+		c.thin() >= winogradChannels && c.thin()*c.tiles() >= winogradLeast
 }
 
-// winograd reports whether Forward and BackwardInput take Winograd's way.
-func (c Conv) winograd() bool {
-	thin := min(c.C, c.O)
-	return c.K == 4 && c.Stride == 2 && c.Pad == 1 && c.H%4 == 0 && c.W%4 == 0 &&
-		thin >= winogradChannels && thin*c.N*c.H*c.W/16 >= winogradLeast
+// winogradAdjoint reports whether BackwardInput takes Winograd's way.
+func (c Conv) winogradAdjoint() bool { return c.winograd() && c.tiles() >= winogradTiles }
+
+// winogradWeights reports whether BackwardWeights takes Winograd's way. It has
+// both operands to transform and to transpose.
+func (c Conv) winogradWeights() bool {
+	wide := c.thin() >= 4*winogradChannels || c.thin() >= 2*winogradChannels && c.tiles() >= 16*winogradTiles
+	return c.winogradAdjoint() && wide
 }
 
 // tilesRight is the right operand of transformed input. For each panel of
