@@ -3,6 +3,7 @@ package graph
 import (
 	"math"
 	"math/rand"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -191,4 +192,24 @@ func TestStatisticsFollowPyTorch(t *testing.T) {
 	require.InDelta(t, 3, n.runningMean.Data[0], 1e-6, "a plain average")
 	require.InDelta(t, 6, n.runningVar.Data[0], 1e-6)
 	require.EqualValues(t, 3, n.batches[0])
+}
+
+// The generator's phase needs the discriminator's input gradients alone.
+func TestFoolLeavesTheDiscriminatorsWeightGradientsOut(t *testing.T) {
+	d, g := networks()
+	trainer, err := NewTrainer(NewWorkspace(), d, g, 3)
+	require.NoError(t, err)
+	defer trainer.Close()
+	count := func(p *program) map[string]int {
+		out := map[string]int{}
+		for _, n := range p.graph.AllNodes() {
+			if op, ok := n.Op().(*convByWeight); ok {
+				out[op.name[:strings.Index(op.name, ".")]]++
+			}
+		}
+		return out
+	}
+	require.Equal(t, map[string]int{"discriminator": 6}, count(trainer.judge.program))
+	require.Equal(t, map[string]int{"generator": 6}, count(trainer.fool.program))
+	require.Empty(t, count(trainer.generation.program))
 }
