@@ -22,7 +22,7 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(checkCommand(), generateCommand())
+	root.AddCommand(checkCommand(), generateCommand(), benchCommand(), benchOneCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "dev:", err)
 		stop()
