@@ -191,6 +191,7 @@ func TestEnvironment(t *testing.T) {
 	for name, want := range map[string]string{
 		"DEFECTFORGE_LOG_LEVL":                 `did you mean "DEFECTFORGE_LOG_LEVEL"?`,
 		"DEFECTFORGE_STORE":                    "DEFECTFORGE_STORE: unknown environment variable",
+		"DEFECTFORGE_CONFIGURATION":            "DEFECTFORGE_CONFIGURATION: unknown environment variable",
 		"DEFECTFORGE_WORKER_MAX_CONCURENCY_IO": `did you mean "DEFECTFORGE_WORKER_MAX_CONCURRENT_IO"?`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -209,7 +210,7 @@ func TestEnvironment(t *testing.T) {
 	})
 	t.Run("tests and CI", func(t *testing.T) {
 		isolate(t)
-		for _, name := range []string{"SHARED", "PARITY", "TORCH_PYTHON", "REQUIRE_SHARED", "TEST_MINIO"} {
+		for _, name := range []string{"KERNEL", "SHARED", "PARITY", "TORCH_PYTHON", "REQUIRE_SHARED", "TEST_MINIO"} {
 			t.Setenv(envPrefix+name, "1")
 		}
 		_, err := Load(nil)

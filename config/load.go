@@ -21,10 +21,11 @@ const (
 	FileVariable = envPrefix + "CONFIG"
 )
 
-// Variables with our prefix that are no configuration keys: those of the tests
-// and of CI.
+// Variables with our prefix that are no configuration keys: the file's name, the
+// kernels' instruction set, and those of the tests, the benchmarks and CI.
 var otherVariables = []string{
-	FileVariable, envPrefix + "SHARED", envPrefix + "PARITY", envPrefix + "TORCH_PYTHON",
+	FileVariable, envPrefix + "KERNEL",
+	envPrefix + "SHARED", envPrefix + "PARITY", envPrefix + "TORCH_PYTHON", envPrefix + "LAYERS",
 }
 
 var otherPrefixes = []string{envPrefix + "REQUIRE_", envPrefix + "TEST_"}

@@ -243,6 +243,15 @@ func TestEndToEndPublishes(t *testing.T) {
 		assert.Equal(t, first.ManifestSHA256, again.ManifestSHA256)
 		assert.NotEqual(t, first.RunID, again.RunID)
 	})
+	t.Run("from a bucket", func(t *testing.T) {
+		planned := b.do(b.runArgs(data, "--dry-run")...).object(t)["source"].(map[string]any)
+		o := b.do("run", "--images", fmt.Sprintf("s3://%s/%s", planned["bucket"], planned["prefix"]), "--class", "bucket",
+			"--recipe", b.recipe, "--set", "train.epochs=2", "--data-dir", data, "--json")
+		assert.Equal(t, goodImages+corruptImages, b.published(o).ImagesIn)
+		o = b.do("run", "--images", "s3://no-such-bucket/x", "--class", "bucket", "--data-dir", data, "--json")
+		assert.Equal(t, exitFailed, o.status)
+		assert.Contains(t, o.object(t)["error"], "no-such-bucket")
+	})
 	t.Run("runs", func(t *testing.T) {
 		listed := b.do("runs", "list", "--class", "metal", "--verdict", "pass", "--data-dir", data, "--json")
 		require.Equal(t, exitOK, listed.status)
