@@ -129,13 +129,15 @@ func Classic() Recipe {
 	}
 }
 
-// Quick is a shallow net for demos and first runs: depths 16 and 16, equal
-// rates of 2e-4, 75 epochs (about 1,500 steps on 240 images).
+// Quick is a shallow net for demos and first runs: depths 16 and 16, 75 epochs
+// (about 1,500 steps on 240 images). Its rates are higher than the source's and
+// the generator's is the larger: tried on scratches, 2e-4 for both shows faint
+// streaks after 1,500 steps, these clear ones after 500.
 func Quick() Recipe {
 	r := Classic()
 	r.Name = "quick"
 	r.Model.GeneratorDepth, r.Model.DiscriminatorDepth = 16, 16
-	r.Train.GeneratorRate, r.Train.DiscriminatorRate = 2e-4, 2e-4
+	r.Train.GeneratorRate, r.Train.DiscriminatorRate = 8e-4, 4e-4
 	r.Train.Epochs, r.Train.LegEpochs = 75, 5
 	r.Sample.Count = 120
 	return r
