@@ -502,7 +502,7 @@ func TestTrainTellsWhatDivergedAndWhatToTry(t *testing.T) {
 	require.ErrorAs(t, err, &app)
 	require.Equal(t, step.ErrDiverged, app.Type())
 	require.True(t, app.NonRetryable())
-	for _, want := range []string{"epoch 3 of 4", "step 5 of 8", "loss real", "D(G(z))", "train.generator_rate (now 0.0002)", "seed (now 1)"} {
+	for _, want := range []string{"epoch 3 of 4", "step 5 of 8", "loss real", "D(G(z))", "train.generator_rate (now 0.0008)", "seed (now 1)"} {
 		require.Contains(t, app.Message(), want)
 	}
 	require.NotContains(t, strings.Join(keys(t, s, runCheckpoints), " "), "000005", "no checkpoint of a diverged state")
