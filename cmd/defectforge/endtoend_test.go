@@ -305,13 +305,15 @@ func (b *bench) release(data string, first published) {
 	assert.Contains(t, none.object(t)["error"], "has no release")
 }
 
-// notApproved: a run whose samples stand nearer to the real images than these
-// to each other, as grey squares do to grey metal, ends with status 3 and
-// leaves releases as they were.
+// notApproved: a run with samples that stand nearer to the real images than some
+// of these to each other, as grey squares do to grey metal, ends with status 3
+// and leaves releases as they were.
 func (b *bench) notApproved(data string, first published) {
 	t := b.t
 	before := b.do("releases", "list", "--data-dir", data, "--json")
-	o := b.do("demo", "--count", strconv.Itoa(goodImages), "--recipe", b.recipe, "--set", "train.epochs=2", "--data-dir", data, "--json")
+	o := b.do("demo", "--count", strconv.Itoa(goodImages), "--recipe", b.recipe, "--set", "train.epochs=2",
+		"--set", "overfit.reject_quantile=1", "--set", "overfit.tail_quantile=1", "--set", "overfit.max_tail_share=0", "--set", "overfit.min_published=12",
+		"--data-dir", data, "--json")
 	assert.Equal(t, exitNotApproved, o.status, o.stderr)
 	got := o.object(t)
 	assert.Equal(t, "fail", got["verdict"])
