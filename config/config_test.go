@@ -187,6 +187,22 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	assert.Equal(t, []string{"data_dir", "store.bucket", "worker.role", "log.level"}, fields)
 }
 
+func TestProblemsOfEveryLayerAtOnce(t *testing.T) {
+	dir := isolate(t)
+	file := write(t, filepath.Join(dir, "a.yaml"), "worker:\n  rolle: io\n  threads: -1\nlog:\n  level: 3x\n  format: true\n")
+	t.Setenv("DEFECTFORGE_DEVSTACK_UI_PORT", "eighty")
+	t.Setenv("DEFECTFORGE_STOER_BUCKET", "b")
+	_, err := Load(flags(t, "--config", file, "--store-region="))
+	require.Error(t, err)
+	for _, want := range []string{
+		"DEFECTFORGE_STOER_BUCKET: unknown", "a.yaml:2: worker.rolle: unknown key", "a.yaml:6: log.format: \"true\" is not text",
+		"DEFECTFORGE_DEVSTACK_UI_PORT: \"eighty\" is not", "worker.threads: -1:", "log.level: \"3x\":", "store.region: \"\":",
+	} {
+		assert.Contains(t, err.Error(), want)
+	}
+	assert.Equal(t, 6, strings.Count(err.Error(), "\n"), "%v", err)
+}
+
 func TestEnvironment(t *testing.T) {
 	for name, want := range map[string]string{
 		"DEFECTFORGE_LOG_LEVL":                 `did you mean "DEFECTFORGE_LOG_LEVEL"?`,

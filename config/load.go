@@ -81,16 +81,16 @@ func Load(fs *pflag.FlagSet) (Loaded, error) {
 	out.File = file
 	problems = append(problems, out.mergeFile(v, file, keys)...)
 	problems = append(problems, out.bind(v, fs, keys)...)
-	if len(problems) > 0 {
+	if err := v.UnmarshalExact(&out.Config); err != nil {
+		problems.add("configuration", "", err.Error())
 		return out, problems
 	}
-	if err := v.UnmarshalExact(&out.Config); err != nil {
-		return out, Problems{{Field: "configuration", Reason: err.Error()}}
-	}
 	if out.DataDir, err = absolute(out.DataDir); err != nil {
-		return out, Problems{{Field: "data_dir", Value: out.DataDir, Reason: err.Error()}}
+		problems.add("data_dir", out.DataDir, err.Error())
 	}
-	return out, out.Validate()
+	var invalid Problems
+	errors.As(out.Validate(), &invalid)
+	return out, append(problems, invalid...).orNil()
 }
 
 func (l *Loaded) mergeFile(v *viper.Viper, file string, keys []key) Problems {
@@ -126,11 +126,12 @@ func (l *Loaded) mergeFile(v *viper.Viper, file string, keys []key) Problems {
 func (l *Loaded) bind(v *viper.Viper, fs *pflag.FlagSet, keys []key) Problems {
 	var problems Problems
 	for _, k := range keys {
-		_ = v.BindEnv(k.path, k.env()) // fails only without a name
 		if text := os.Getenv(k.env()); text != "" {
 			l.Origins[k.path] = "environment"
 			if _, err := parseText(text, k.typ); err != nil {
 				problems.add(k.env(), "", err.Error()+fmt.Sprintf(" (it sets %s)", k.path))
+			} else {
+				_ = v.BindEnv(k.path, k.env()) // fails only without a name
 			}
 		}
 		if fs == nil || fs.Lookup(k.flag()) == nil {

@@ -13,12 +13,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// built is the folder of a binary that the end-to-end tests have built.
+var built string
+
 // TestMain lets this test binary be the embedded store's process too.
 func TestMain(m *testing.M) {
 	if code, child := storeChild(os.Args[1:]); child {
 		os.Exit(code)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
 }
 
 // isolate keeps the machine's own configuration out of a test, and returns a

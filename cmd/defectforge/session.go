@@ -71,7 +71,7 @@ func (p *program) open(ctx context.Context) (*session, error) {
 	}
 	if err != nil {
 		s.close(p)
-		return nil, err
+		return nil, fmt.Errorf("%w; `defectforge doctor` says what to do", err)
 	}
 	return s, nil
 }
@@ -83,7 +83,10 @@ func (p *program) openStore(ctx context.Context) (*session, error) {
 		return p.open(ctx)
 	}
 	s := &session{}
-	return s, p.connectStore(ctx, s)
+	if err := p.connectStore(ctx, s); err != nil {
+		return nil, fmt.Errorf("%w; %s", err, storeRemedy(err, p.cfg.Store.Bucket))
+	}
+	return s, nil
 }
 
 // embeddedStack attaches to the stack of the data folder, or starts it. Another
@@ -125,7 +128,7 @@ func (p *program) connectTemporal(ctx context.Context, s *session) error {
 	options.Logger = p.temporalLogger()
 	c, err := client.DialContext(ctx, options)
 	if err != nil {
-		return fmt.Errorf("connect to Temporal at %s: %w; check TEMPORAL_ADDRESS and the network, or run `defectforge doctor`", options.HostPort, err)
+		return fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
 	}
 	s.temp = c
 	return nil
@@ -147,7 +150,7 @@ func (p *program) connectStore(ctx context.Context, s *session) error {
 	}
 	b, err := s3.Open(ctx, options)
 	if err != nil {
-		return fmt.Errorf("open the store at %s: %w; check store.endpoint and credentials, or run `defectforge doctor`", options.Endpoint, err)
+		return fmt.Errorf("open the store at %s: %w", options.Endpoint, err)
 	}
 	s.bucket, s.store = b, storage.New(b)
 	return nil
