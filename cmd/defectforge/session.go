@@ -44,6 +44,9 @@ func (s *session) close(p *program) {
 	if s.temp != nil {
 		s.temp.Close()
 	}
+	if s.bucket != nil {
+		s.bucket.Client().Close()
+	}
 	if s.stack != nil && s.stack.mine() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
 		defer cancel()

@@ -169,6 +169,10 @@ func Connect(ctx context.Context, config Config) (*Client, error) {
 // Bucket returns the store's bucket of that name, which need not exist.
 func (c *Client) Bucket(name string) *Bucket { return &Bucket{client: c, name: name} }
 
+// Close lets go of idle connections. A store that is being stopped may wait for
+// them.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
 // Open connects to config.Bucket and makes sure that it exists, or creates it
 // where config says so. A missing bucket is ErrNotFound.
 func Open(ctx context.Context, config Config) (*Bucket, error) {
