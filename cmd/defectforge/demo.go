@@ -17,7 +17,7 @@ import (
 
 const (
 	demoClass  = "demo-scratches"
-	demoImages = 160
+	demoImages = 300
 	// Fewer would leave too few for training once the hold-out is drawn.
 	minDemoImages = 30
 	maxDemoImages = 10_000
