@@ -24,7 +24,7 @@ func sample() (map[string]string, []Tensor) {
 		{Name: "weights", Shape: []int{2, 3}, Data: []float32{0, -1.5, float32(math.Inf(1)), 1e-45, 3, math.MaxFloat32}},
 		{Name: "bytes", DType: U8, Shape: []int{3}, Data: []uint8{0, 127, 255}},
 		{Name: "a.count", Shape: nil, Data: []int64{-7}},
-		{Name: "doubles", Shape: []int{1, 2}, Data: []float64{math.Pi, -0.0}},
+		{Name: "doubles", Shape: []int{1, 2}, Data: []float64{math.Pi, 0}},
 		{Name: "empty", Shape: []int{0, 4}, Data: []float32{}},
 	}
 }
