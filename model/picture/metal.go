@@ -16,12 +16,12 @@ func BrushedMetal(seed uint64, index int) *image.Gray {
 	m := metal{r: rand.New(rand.NewPCG(seed, uint64(index)^0x9e3779b97f4a7c15))}
 	m.light()
 	m.brush()
-	for range 1 + m.r.IntN(4) {
+	for range 1 + m.r.IntN(2) {
 		m.scratch()
 	}
 	img := image.NewGray(image.Rect(0, 0, MetalSize, MetalSize))
 	for i, v := range m.level {
-		img.Pix[i] = uint8(math.Round(min(max(v+1.5*m.r.NormFloat64(), 0), 255)))
+		img.Pix[i] = uint8(math.Round(min(max(v+m.r.NormFloat64(), 0), 255)))
 	}
 	return img
 }
@@ -36,9 +36,9 @@ func (m *metal) between(low, high float64) float64 { return low + (high-low)*m.r
 
 // light lays down a slope of brightness and one broad reflection.
 func (m *metal) light() {
-	base, slope := m.between(95, 150), m.between(5, 30)
+	base, slope := m.between(80, 145), m.between(10, 50)
 	turn := m.between(0, 2*math.Pi)
-	bright, at, wide := m.between(0, 30), m.between(0, MetalSize), m.between(30, 90)
+	bright, at, wide := m.between(10, 60), m.between(0, MetalSize), m.between(30, 90)
 	lean := m.between(-0.5, 0.5)
 	for i := range m.level {
 		x, y := float64(i%MetalSize), float64(i/MetalSize)
@@ -51,7 +51,7 @@ func (m *metal) light() {
 // brush adds fine grooves along the rows, long and uneven, and a few that are
 // deeper.
 func (m *metal) brush() {
-	strength, memory := m.between(4, 8), m.between(0.95, 0.99)
+	strength, memory := m.between(1, 2.5), m.between(0.95, 0.99)
 	fresh := math.Sqrt(1 - memory*memory)
 	above := make([]float64, MetalSize)
 	for y := range MetalSize {
@@ -69,16 +69,14 @@ func (m *metal) brush() {
 	}
 }
 
-// scratch draws one scratch: a bent line that sets in and fades, brighter or
-// darker than the metal, with a shadow on one side.
+// scratch draws one scratch: a line that sets in and fades, faint or deep,
+// brighter than the metal, with a shadow on one side. All cross the grooves, as
+// on sheets that pass over one roll.
 func (m *metal) scratch() {
 	x, y := m.between(0.1, 0.9)*MetalSize, m.between(0.1, 0.9)*MetalSize
-	angle, bend := m.between(0, math.Pi), m.between(-0.006, 0.006)
-	length, width := m.between(50, 230), m.between(0.6, 1.9)
-	depth, shadow := m.between(50, 110), m.between(-0.5, -0.2)
-	if m.r.IntN(3) == 0 {
-		depth = -m.between(35, 70)
-	}
+	angle, bend := math.Pi/2+m.between(-0.2, 0.2), m.between(-0.001, 0.001)
+	length, width := m.between(40, 230), m.between(1, 2.5)
+	depth, shadow := m.between(40, 110), m.between(-0.4, -0.1)
 	side := float64(1 - 2*m.r.IntN(2))
 	x -= math.Cos(angle) * length / 2
 	y -= math.Sin(angle) * length / 2
