@@ -80,7 +80,7 @@ func TestIngest(t *testing.T) {
 		s.put(fmt.Sprintf("p/%02d.png", i), metalPNG(t, i))
 	}
 	s.put("p/sub/copy.png", metalPNG(t, 3))
-	s.put("p/zz.jpg", metalJPEG(t, 4, 60))
+	s.put("p/zz.jpg", metalJPEG(t, 4, 90))
 	s.put("p/.DS_Store", []byte("\x00\x00\x00\x01Bud1"))
 	s.put("p/notes.txt", []byte("hello"))
 	s.put("p/nothing.png", nil)
