@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"runtime"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -86,6 +87,10 @@ func (p *program) compile() error {
 		seen[n.Hashcode()] = n
 	}
 	p.machine = gorgonia.NewTapeMachine(p.graph)
+	// The machine's finalizer does nothing without CUDA, but the operations
+	// lead back to the machine, and the collector never frees a cycle with a
+	// finalizer: each closed GAN would keep its arrays.
+	runtime.SetFinalizer(p.machine, nil)
 	return nil
 }
 
