@@ -25,7 +25,7 @@ const (
 // kernels' instruction set, and those of the tests, the benchmarks and CI.
 var otherVariables = []string{
 	FileVariable, envPrefix + "KERNEL",
-	envPrefix + "SHARED", envPrefix + "PARITY", envPrefix + "TORCH_PYTHON", envPrefix + "LAYERS",
+	envPrefix + "SHARED", envPrefix + "PARITY", envPrefix + "TORCH_PYTHON",
 }
 
 var otherPrefixes = []string{envPrefix + "REQUIRE_", envPrefix + "TEST_"}
