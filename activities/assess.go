@@ -14,7 +14,8 @@ const (
 	minReal = 100
 	// maxAlike is the largest share of candidates that may be blank or the
 	// same as another: beyond it the generator has collapsed.
-	maxAlike = 0.1
+	maxAlike     = 0.1
+	maxTailShare = 0.09
 )
 
 // scope says what the decision is about, and what it is not.
@@ -87,13 +88,13 @@ func allCompared(in step.AssessInput) step.Rule {
 
 func notCopying(in step.AssessInput) step.Rule {
 	c, name := in.Check, "not copying"
-	if !(c.TailAt > 0) || !(c.RejectAt > 0) || !(in.Overfit.MaxTailShare >= 0) || !(c.TailShare >= 0) || !(c.Nearest >= 0) {
-		return rule(name, c.TailShare, in.Overfit.MaxTailShare, step.Inconclusive,
+	if !(c.TailAt > 0) || !(c.RejectAt > 0) || !(maxTailShare >= 0) || !(c.TailShare >= 0) || !(c.Nearest >= 0) {
+		return rule(name, c.TailShare, maxTailShare, step.Inconclusive,
 			fmt.Sprintf("the distances between real images give no threshold (reject at %g, tail at %g)", c.RejectAt, c.TailAt))
 	}
-	return rule(name, c.TailShare, in.Overfit.MaxTailShare, pick(c.TailShare <= in.Overfit.MaxTailShare, step.Fail),
+	return rule(name, c.TailShare, maxTailShare, pick(c.TailShare <= maxTailShare, step.Fail),
 		fmt.Sprintf("%.1f%% of the candidates are nearer than %.3g to a real image, as %.1f%% of the real images are to each other; at most %.1f%% may be",
-			100*c.TailShare, c.TailAt, 100*in.Overfit.TailQuantile, 100*in.Overfit.MaxTailShare))
+			100*c.TailShare, c.TailAt, 100*0.05, 100*maxTailShare))
 }
 
 func notAlike(in step.AssessInput) step.Rule {
@@ -103,7 +104,7 @@ func notAlike(in step.AssessInput) step.Rule {
 }
 
 func enoughAccepted(in step.AssessInput) step.Rule {
-	least := max(in.Overfit.MinPublished, 1)
+	least := 8
 	return rule("enough accepted", float64(in.Check.Accepted), float64(least), pick(in.Check.Accepted >= least, step.Fail),
 		fmt.Sprintf("%d candidates accepted, %d rejected; a release takes at least %d", in.Check.Accepted, in.Check.Rejected, least))
 }

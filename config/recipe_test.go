@@ -49,7 +49,6 @@ func TestSettings(t *testing.T) {
 		"train.beta1=nan":           "train.beta1: NaN: must be at least 0",
 		"seed=-1":                   "not negative",
 		"train.epochs=0":            "train.epochs: 0: must be within",
-		"overfit.min_published=121": "overfit.min_published: 121: more than sample.count (120)",
 	} {
 		_, err := Recipe("quick", []string{setting})
 		require.Error(t, err, setting)

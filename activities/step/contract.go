@@ -1,6 +1,8 @@
 package step
 
 import (
+	"time"
+
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -9,16 +11,20 @@ const (
 	Ingest       Step[IngestInput, IngestResult]         = "Ingest"
 	Preprocess   Step[PreprocessInput, PreprocessResult] = "Preprocess"
 	Train        Step[TrainInput, TrainResult]           = "Train"
+	Evaluate     Step[EvaluateInput, EvaluateResult]     = "Evaluate"
+	Choose       Step[ChooseInput, ChooseResult]         = "Choose"
 	Sample       Step[SampleInput, SampleResult]         = "Sample"
 	CheckOverfit Step[OverfitInput, OverfitResult]       = "CheckOverfit"
+	Utility      Step[UtilityInput, UtilityResult]       = "Utility"
 	Assess       Step[AssessInput, AssessResult]         = "Assess"
 	Report       Step[ReportInput, ReportResult]         = "Report"
+	Notify       Step[NotifyInput, NotifyResult]         = "Notify"
 	Publish      Step[PublishInput, PublishResult]       = "Publish"
 	RecordRun    Step[RecordRunInput, RecordRunResult]   = "RecordRun"
 )
 
 // The task queues of a deployment: one for workflows and activities that wait
-// for the store, one for activities that compute (Train, Sample).
+// for the store, one for activities that compute (Train, Evaluate, Sample, Utility).
 const (
 	Queue         = "defectforge"
 	TrainingQueue = "defectforge-training"
@@ -73,6 +79,7 @@ type IngestResult struct {
 	Groups         int `json:"groups"`          // groups of similar images
 	Training       int `json:"training"`        // images for training
 	Holdout        int `json:"holdout"`         // images held out
+	Selection      int `json:"selection"`       // images kept to choose the checkpoint with
 }
 
 type PreprocessInput struct {
@@ -82,10 +89,13 @@ type PreprocessInput struct {
 
 type PreprocessResult struct {
 	// Tensors is the index of the shards.
-	Tensors  Ref  `json:"tensors"`
-	Training int  `json:"training"`
-	Holdout  int  `json:"holdout"`
-	Cached   bool `json:"cached"` // an unchanged data set was found, not redone
+	Tensors  Ref `json:"tensors"`
+	Training int `json:"training"`
+	Holdout  int `json:"holdout"`
+	// Selection images choose the checkpoint; they are neither trained on nor
+	// held out for the approval.
+	Selection int  `json:"selection"`
+	Cached    bool `json:"cached"` // an unchanged data set was found, not redone
 }
 
 type TrainInput struct {
@@ -101,6 +111,35 @@ type TrainInput struct {
 	// Superseded are checkpoints of this run that may go once this leg's own
 	// checkpoint is stored.
 	Superseded []Ref `json:"superseded,omitempty"`
+	// Rollbacks are the alarms so far, oldest first. Each halves the
+	// discriminator's rate from its ToEpoch on.
+	Rollbacks []Rollback `json:"rollbacks,omitempty"`
+}
+
+// Alarms of a training, the values of Alarm.Kind.
+const (
+	AlarmDiverged    = "diverged"    // NaN or Inf
+	AlarmOverpowered = "overpowered" // D wins, and G learns nothing
+	AlarmCollapsed   = "collapsed"   // generated images hardly differ
+	AlarmMemorising  = "memorising"  // D is sure of every real image
+)
+
+// Alarm is a monitor's finding.
+type Alarm struct {
+	Kind      string  `json:"kind"`
+	Epoch     int     `json:"epoch"` // 1-based, in which it was found
+	Step      int64   `json:"step"`
+	Value     float64 `json:"value"`     // what was measured, in the monitor's unit
+	Threshold float64 `json:"threshold"` // of the recipe
+	Reason    string  `json:"reason"`    // in words
+}
+
+// Rollback is an alarm and what was done: training went back to the state after
+// ToEpoch epochs, with DiscriminatorScale times the recipe's rate for D.
+type Rollback struct {
+	Alarm              Alarm   `json:"alarm"`
+	ToEpoch            int     `json:"to_epoch"`
+	DiscriminatorScale float64 `json:"discriminator_scale"`
 }
 
 // TrainResult is the state after Epoch epochs. Epoch may lie beyond the input's
@@ -117,6 +156,71 @@ type TrainResult struct {
 	DFake      float64 `json:"d_fake"` // mean D(G(z))
 	// ImagesPerSecond is what this attempt reached, 0 if nothing was left to do.
 	ImagesPerSecond float64 `json:"images_per_second"`
+	// Alarm, where set, says why the leg ended: its state is not to be used, and
+	// all fields above are zero.
+	Alarm *Alarm `json:"alarm,omitempty"`
+	// Chosen, where set, is the outcome of an earlier run of the same training,
+	// chosen already: nothing is left to train.
+	Chosen *Choice `json:"chosen,omitempty"`
+}
+
+// Choice is how a training ended: which checkpoint was chosen, and why.
+type Choice struct {
+	Checkpoint  Ref          `json:"checkpoint"`
+	Curves      Ref          `json:"curves"` // of the whole training, rolled back parts cut out
+	Epoch       int          `json:"epoch"`  // of the checkpoint
+	Step        int64        `json:"step"`
+	Evaluations []Evaluation `json:"evaluations"`
+	Rollbacks   []Rollback   `json:"rollbacks"`
+	LastEpoch   int          `json:"last_epoch"` // at which training ended
+	Reason      string       `json:"reason"`     // why this checkpoint, in words
+}
+
+// Evaluation is one checkpoint's comparison with the selection split.
+type Evaluation struct {
+	Epoch int   `json:"epoch"`
+	Step  int64 `json:"step"`
+	// KID is the mean of both feature spaces' kernel inception distances between
+	// generated and selection images, each over the distance of its first
+	// evaluation in this training, so that both count alike; KIDPixels and
+	// KIDTexture are the distances themselves.
+	KID        float64 `json:"kid"`
+	KIDPixels  float64 `json:"kid_pca"`
+	KIDTexture float64 `json:"kid_texture"`
+	// Spread is the generated images' mean pairwise distance over the real ones'.
+	Spread float64 `json:"spread"`
+}
+
+// EvaluateInput asks for a checkpoint's comparison with the selection split.
+type EvaluateInput struct {
+	Checkpoint Ref         `json:"checkpoint"`
+	Tensors    Ref         `json:"tensors"`
+	Recipe     spec.Recipe `json:"recipe"`
+	Epoch      int         `json:"epoch"`
+	Step       int64       `json:"step"`
+	// First is the training's first evaluation, zero for that one itself.
+	First Evaluation `json:"first"`
+}
+
+// EvaluateResult is the evaluation, and an alarm where a monitor of it fires.
+type EvaluateResult struct {
+	Evaluation Evaluation `json:"evaluation"`
+	Alarm      *Alarm     `json:"alarm,omitempty"`
+}
+
+// ChooseInput ends a training: Checkpoint is kept by its content, and later runs
+// of the same training find the choice.
+type ChooseInput struct {
+	Tensors Ref         `json:"tensors"`
+	Recipe  spec.Recipe `json:"recipe"`
+	Choice  Choice      `json:"choice"`
+	// Superseded are the run's checkpoints that may go.
+	Superseded []Ref `json:"superseded,omitempty"`
+}
+
+// ChooseResult is the choice with references that stay.
+type ChooseResult struct {
+	Choice Choice `json:"choice"`
 }
 
 // Progress is the heartbeat of the stages that count things. Total is 0 while
@@ -172,8 +276,11 @@ type OverfitResult struct {
 	RejectAt  float64 `json:"reject_at"` // distance below which a candidate is rejected
 	TailAt    float64 `json:"tail_at"`   // distance of the tail test
 	TailShare float64 `json:"tail_share"`
-	Nearest   float64 `json:"nearest"` // smallest distance of any candidate
-	Real      int     `json:"real"`    // real images compared with
+	// TransformedShare is the tail test with the training images mirrored, turned
+	// and shifted, in the null as well.
+	TransformedShare float64 `json:"transformed_share"`
+	Nearest          float64 `json:"nearest"` // smallest distance of any candidate
+	Real             int     `json:"real"`    // real images compared with
 	// Repeated candidates are pixel for pixel the same as an earlier one, Blank
 	// ones have a single colour; both are rejected.
 	Repeated int `json:"repeated"`
@@ -184,7 +291,12 @@ type AssessInput struct {
 	Ingest  IngestResult  `json:"ingest"`
 	Sample  SampleResult  `json:"sample"`
 	Check   OverfitResult `json:"check"`
-	Overfit spec.Overfit  `json:"overfit"`
+	Tensors Ref           `json:"tensors"`
+	Dataset Ref           `json:"dataset"`
+	// Policy decides; its rules name the measures.
+	Policy  spec.Policy   `json:"policy"`
+	Utility UtilityResult `json:"utility"`
+	Seed    uint64        `json:"seed"` // of subsamples, bootstraps and projections
 }
 
 // Verdicts, and the outcomes of single rules.
@@ -196,18 +308,29 @@ const (
 
 // Rule is one line of the decision.
 type Rule struct {
-	Name      string  `json:"name"`
-	Value     float64 `json:"value"`
+	Name    string  `json:"name"` // the measure's
+	Value   float64 `json:"value"`
+	Outcome string  `json:"outcome"` // Pass, Fail or Inconclusive
+	Reason  string  `json:"reason"`
+	// Threshold is the bound that Value is nearest to; Side is "min" or "max".
 	Threshold float64 `json:"threshold"`
-	Outcome   string  `json:"outcome"` // Pass, Fail or Inconclusive
-	Reason    string  `json:"reason"`
+	Side      string  `json:"side"`
+	// Low and High bound the value where it has an interval, at 95%.
+	Low  *float64 `json:"low,omitempty"`
+	High *float64 `json:"high,omitempty"`
+	// Reference is the same measure of real images against real ones.
+	Reference *float64 `json:"reference,omitempty"`
 }
 
 type AssessResult struct {
 	Verdict string `json:"verdict"`
 	// Scope says what was judged, in words, so that nobody reads more into it.
-	Scope string `json:"scope"`
-	Rules []Rule `json:"rules"`
+	Scope  string `json:"scope"`
+	Policy string `json:"policy"` // its name
+	Rules  []Rule `json:"rules"`
+	// Measures holds every measure that was taken, bounded by a rule or not: a
+	// Measures document as JSON.
+	Measures Ref `json:"measures"`
 }
 
 // StageTime is how long a stage took, in seconds.
@@ -229,7 +352,14 @@ type Outcome struct {
 	Sample     SampleResult     `json:"sample"`
 	Check      OverfitResult    `json:"check"`
 	Assess     AssessResult     `json:"assess"`
-	Times      []StageTime      `json:"times"`
+	Policy     spec.Policy      `json:"policy"`
+	// Choice is how the checkpoint was chosen; nil where the last one was taken.
+	Choice *Choice `json:"choice,omitempty"`
+	// Rollbacks are the alarms of this run's training.
+	Rollbacks []Rollback    `json:"rollbacks,omitempty"`
+	Utility   UtilityResult `json:"utility"`
+	Approval  Approval      `json:"approval"`
+	Times     []StageTime   `json:"times"`
 }
 
 type ReportInput struct {
@@ -254,6 +384,7 @@ type PublishInput struct {
 	Assess     AssessResult `json:"assess"`
 	Recipe     spec.Recipe  `json:"recipe"`
 	Report     ReportResult `json:"report"`
+	Approval   Approval     `json:"approval"`
 }
 
 type PublishResult struct {
@@ -274,4 +405,110 @@ type RecordRunInput struct {
 type RecordRunResult struct {
 	Record Ref `json:"record"` // runs/<workflow>/<run>/run.json
 	Report Ref `json:"report"` // runs/<workflow>/<run>/report.html
+}
+
+// Ways in which a set was approved or refused, the values of Approval.By.
+const (
+	ByPolicy   = "policy"   // the verdict alone
+	ByPerson   = "person"   // somebody's decision
+	ByDeadline = "deadline" // nobody decided in time, which means no
+)
+
+// Approval is the decision on publishing a set that passed; zero where none was
+// due.
+type Approval struct {
+	Approved bool      `json:"approved"`
+	By       string    `json:"by"`            // ByPolicy, ByPerson or ByDeadline
+	Who      string    `json:"who,omitempty"` // the person
+	Why      string    `json:"why,omitempty"` // the person's reason
+	At       time.Time `json:"at"`
+}
+
+// Moments that somebody may wait for, the values of Notice.Kind.
+const NoticeWaiting = "approval.waiting"
+
+// Notice tells whoever waits that a run needs them.
+type Notice struct {
+	Kind     string    `json:"kind"`
+	Run      Run       `json:"run"`
+	Class    string    `json:"class"`
+	Verdict  string    `json:"verdict"`
+	Report   string    `json:"report"`   // key in the bucket
+	Deadline time.Time `json:"deadline"` // after which the answer is no
+}
+
+type NotifyInput struct {
+	Notice Notice `json:"notice"`
+}
+
+// NotifyResult says whether a webhook was set and took the notice.
+type NotifyResult struct {
+	Sent bool `json:"sent"`
+}
+
+// ClassSource is another class's real images.
+type ClassSource struct {
+	Class  string `json:"class"`
+	Source Source `json:"source"`
+}
+
+// UtilityPlan asks whether the set helps a classifier to tell its class from others.
+type UtilityPlan struct {
+	Others []ClassSource `json:"others"`
+	Splits int           `json:"splits"` // test splits
+	Seeds  int           `json:"seeds"`  // paired trainings of each split
+	// PerClass is the number of real training images of each class: at most as
+	// many as the generator saw.
+	PerClass int `json:"per_class"`
+	Steps    int `json:"steps"` // optimiser steps, the same for every arm
+}
+
+type UtilityInput struct {
+	Class      string      `json:"class"`
+	Dataset    Ref         `json:"dataset"`
+	Tensors    Ref         `json:"tensors"`
+	Candidates Ref         `json:"candidates"`
+	Neighbours Ref         `json:"neighbours"`
+	Ingest     spec.Ingest `json:"ingest"` // limits for the other classes' images
+	Plan       UtilityPlan `json:"plan"`
+	Seed       uint64      `json:"seed"`
+}
+
+// Arms of the utility protocol.
+const (
+	ArmReal        = "real"        // real images alone
+	ArmOversampled = "oversampled" // the class's real images repeated
+	ArmClassic     = "classic"     // flips and quarter turns
+	ArmGenerated   = "generated"   // real and generated, one to one
+	ArmBoth        = "both"        // classic and generated
+)
+
+// UtilityResult is zero where the run knew no other classes.
+type UtilityResult struct {
+	Done    bool         `json:"done"`
+	Details Ref          `json:"details"` // every training's scores, as JSON
+	Arms    []ArmResult  `json:"arms"`
+	Gains   []GainResult `json:"gains"` // over ArmClassic
+	Test    int          `json:"test"`  // test images of a split, all classes together
+	Train   int          `json:"train"` // real training images, all classes together
+	Helps   bool         `json:"helps"` // the gain of some generated arm has its whole interval above 0
+	Summary string       `json:"summary"`
+}
+
+// ArmResult is an arm's mean macro-F1 over all trainings, in [0,1], and the F1
+// of the class in question.
+type ArmResult struct {
+	Arm     string  `json:"arm"`
+	MacroF1 float64 `json:"macro_f1"`
+	ClassF1 float64 `json:"class_f1"`
+}
+
+// GainResult is a mean paired difference of macro-F1, with its 95% interval
+// after Nadeau and Bengio.
+type GainResult struct {
+	Arm  string  `json:"arm"`
+	Over string  `json:"over"`
+	Mean float64 `json:"mean"`
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // The image shape every network here is built for: three channels of 128 by
@@ -32,6 +33,27 @@ const (
 	InitPyTorch = "pytorch"
 )
 
+// Normalisations of the discriminator, the values of Model.DiscriminatorNorm.
+// The empty string means NormBatch, as recipes before it had.
+const (
+	NormBatch = "batch" // spectral norm, and batch norm from the second block on
+	NormNone  = "none"  // spectral norm alone
+)
+
+// Precisions, the values of Train.Precision. The empty string means
+// PrecisionFloat32.
+const (
+	PrecisionFloat32 = "float32"
+	PrecisionBF16    = "bf16"
+)
+
+// The parts of DiffAugment, in the order in which they are applied.
+const (
+	AugmentColor       = "color"
+	AugmentTranslation = "translation"
+	AugmentCutout      = "cutout"
+)
+
 // Recipe is everything that decides a run's bytes, apart from the images.
 type Recipe struct {
 	Name    string  `json:"name" yaml:"name" mapstructure:"name"`
@@ -39,8 +61,12 @@ type Recipe struct {
 	Ingest  Ingest  `json:"ingest" yaml:"ingest" mapstructure:"ingest"`
 	Model   Model   `json:"model" yaml:"model" mapstructure:"model"`
 	Train   Train   `json:"train" yaml:"train" mapstructure:"train"`
+	Monitor Monitor `json:"monitor" yaml:"monitor" mapstructure:"monitor"`
 	Sample  Sample  `json:"sample" yaml:"sample" mapstructure:"sample"`
 	Overfit Overfit `json:"overfit" yaml:"overfit" mapstructure:"overfit"`
+	// Policy names the built-in policy that judges the set where the run names
+	// no other.
+	Policy string `json:"policy" yaml:"policy" mapstructure:"policy"`
 }
 
 // Ingest says what is accepted and how the hold-out is drawn.
@@ -53,6 +79,10 @@ type Ingest struct {
 	MinImages int `json:"min_images" yaml:"min_images" mapstructure:"min_images"`
 	// HoldoutShare is the share of images kept from training, in [0, 0.5].
 	HoldoutShare float64 `json:"holdout_share" yaml:"holdout_share" mapstructure:"holdout_share"`
+	// SelectionShare is the share of images kept from training, and apart from
+	// the hold-out, to choose the checkpoint with; 0 keeps none and takes the
+	// last checkpoint. With HoldoutShare it is at most 0.6.
+	SelectionShare float64 `json:"selection_share" yaml:"selection_share" mapstructure:"selection_share"`
 	// DuplicateDistance is the largest Hamming distance of two 64-bit
 	// perceptual hashes that makes the later image a near duplicate.
 	DuplicateDistance int `json:"duplicate_distance" yaml:"duplicate_distance" mapstructure:"duplicate_distance"`
@@ -67,6 +97,8 @@ type Model struct {
 	GeneratorDepth     int    `json:"generator_depth" yaml:"generator_depth" mapstructure:"generator_depth"`
 	DiscriminatorDepth int    `json:"discriminator_depth" yaml:"discriminator_depth" mapstructure:"discriminator_depth"`
 	InitialWeights     string `json:"initial_weights" yaml:"initial_weights" mapstructure:"initial_weights"`
+	// DiscriminatorNorm is NormBatch, or NormNone for spectral norm alone.
+	DiscriminatorNorm string `json:"discriminator_norm" yaml:"discriminator_norm" mapstructure:"discriminator_norm"`
 }
 
 // Train says how the networks are trained.
@@ -77,11 +109,49 @@ type Train struct {
 	DiscriminatorRate float64 `json:"discriminator_rate" yaml:"discriminator_rate" mapstructure:"discriminator_rate"`
 	Beta1             float64 `json:"beta1" yaml:"beta1" mapstructure:"beta1"`
 	Beta2             float64 `json:"beta2" yaml:"beta2" mapstructure:"beta2"`
+	// Precision of the products: PrecisionFloat32, or PrecisionBF16 with float32
+	// sums, weights and statistics where the processor has it.
+	Precision string `json:"precision" yaml:"precision" mapstructure:"precision"`
+	// Augment lists the parts of DiffAugment that real and generated images pass
+	// through before the discriminator: AugmentColor, AugmentTranslation and
+	// AugmentCutout, separated by commas; empty for none.
+	Augment string `json:"augment" yaml:"augment" mapstructure:"augment"`
+	// AverageImages is the half-life, in images, of the exponential average of
+	// the generator's weights that samples are drawn from; 0 draws from the
+	// weights themselves.
+	AverageImages int `json:"average_images" yaml:"average_images" mapstructure:"average_images"`
+	// LabelSmoothing lowers the label of real images to 1 minus this.
+	LabelSmoothing float64 `json:"label_smoothing" yaml:"label_smoothing" mapstructure:"label_smoothing"`
+	// LeCam is the weight of the LeCam regulariser; 0 leaves it out.
+	LeCam float64 `json:"lecam" yaml:"lecam" mapstructure:"lecam"`
 	// LegEpochs is the number of epochs of one training activity. It changes
 	// the history's grain, never the result.
 	LegEpochs int `json:"leg_epochs" yaml:"leg_epochs" mapstructure:"leg_epochs"`
 	// KeepCheckpoints is how many of the run's last checkpoints are kept.
 	KeepCheckpoints int `json:"keep_checkpoints" yaml:"keep_checkpoints" mapstructure:"keep_checkpoints"`
+}
+
+// Monitor says when training is rolled back or ends early. Where Ingest keeps a
+// selection split, every leg's checkpoint is evaluated on it.
+type Monitor struct {
+	// Tries is how often training may be rolled back, each time with half the
+	// discriminator's rate; 0 fails at the first alarm of divergence and ignores
+	// the others.
+	Tries int `json:"tries" yaml:"tries" mapstructure:"tries"`
+	// OverpowerSteps steps in a row with D(x) > 0.95 and D(G(z)) < 0.05 are an
+	// alarm; 0 for never.
+	OverpowerSteps int `json:"overpower_steps" yaml:"overpower_steps" mapstructure:"overpower_steps"`
+	// CollapseShare: a mean pairwise distance of generated images below this
+	// share of the real images' is an alarm; 0 for never.
+	CollapseShare float64 `json:"collapse_share" yaml:"collapse_share" mapstructure:"collapse_share"`
+	// MemorisingAbove: an epoch's mean sign of D's logits on real images above
+	// this is an alarm; 0 for never. At 1 or more it cannot fire.
+	MemorisingAbove float64 `json:"memorising_above" yaml:"memorising_above" mapstructure:"memorising_above"`
+	// Patience is the number of evaluated legs without a better KID after which
+	// training ends; 0 trains all epochs.
+	Patience int `json:"patience" yaml:"patience" mapstructure:"patience"`
+	// Images is the number of generated images of one evaluation.
+	Images int `json:"images" yaml:"images" mapstructure:"images"`
 }
 
 // Sample says how many images are drawn.
@@ -101,12 +171,9 @@ type Overfit struct {
 	// RejectQuantile: a candidate nearer to a real image than this quantile of
 	// the real images' leave-one-out nearest distances is rejected.
 	RejectQuantile float64 `json:"reject_quantile" yaml:"reject_quantile" mapstructure:"reject_quantile"`
-	// TailQuantile and MaxTailShare: the set fails if more than MaxTailShare
-	// of the candidates are nearer than the TailQuantile.
+	// TailQuantile of the same distances is what the tail test counts
+	// candidates below.
 	TailQuantile float64 `json:"tail_quantile" yaml:"tail_quantile" mapstructure:"tail_quantile"`
-	MaxTailShare float64 `json:"max_tail_share" yaml:"max_tail_share" mapstructure:"max_tail_share"`
-	// MinPublished is the fewest accepted images that make a release.
-	MinPublished int `json:"min_published" yaml:"min_published" mapstructure:"min_published"`
 }
 
 // Classic is the source's configuration: depths 64 and 128, batch 12, 128
@@ -119,13 +186,15 @@ func Classic() Recipe {
 			MaxBytes: 32 << 20, MaxPixels: 16 << 20, MinImages: 24,
 			HoldoutShare: 0.2, DuplicateDistance: 4, GroupDistance: 8,
 		},
-		Model: Model{Latent: 100, GeneratorDepth: 64, DiscriminatorDepth: 128, InitialWeights: InitDCGAN},
+		Model: Model{Latent: 100, GeneratorDepth: 64, DiscriminatorDepth: 128, InitialWeights: InitDCGAN, DiscriminatorNorm: NormBatch},
 		Train: Train{
 			Batch: 12, Epochs: 128, GeneratorRate: 1e-4, DiscriminatorRate: 4e-4,
-			Beta1: 0.5, Beta2: 0.999, LegEpochs: 4, KeepCheckpoints: 2,
+			Beta1: 0.5, Beta2: 0.999, Precision: PrecisionFloat32, LegEpochs: 4, KeepCheckpoints: 2,
 		},
+		Monitor: Monitor{Tries: 3, OverpowerSteps: 200, Images: 128},
 		Sample:  Sample{Count: 240, StatisticsBatches: 16},
-		Overfit: Overfit{Neighbours: 5, RejectQuantile: 0.01, TailQuantile: 0.05, MaxTailShare: 0.09, MinPublished: 8},
+		Overfit: Overfit{Neighbours: 5, RejectQuantile: 0.01, TailQuantile: 0.05},
+		Policy:  "production",
 	}
 }
 
@@ -140,11 +209,38 @@ func Quick() Recipe {
 	r.Train.GeneratorRate, r.Train.DiscriminatorRate = 8e-4, 4e-4
 	r.Train.Epochs, r.Train.LegEpochs = 75, 5
 	r.Sample.Count = 120
+	r.Policy = "copying"
 	return r
 }
 
+// SmallData is for a few hundred images: classic's depths with what helps a GAN
+// that sees few of them, a checkpoint chosen on a selection split, and every
+// monitor on.
+func SmallData() Recipe {
+	r := Classic()
+	r.Name = "small-data"
+	r.Ingest.SelectionShare = 0.1
+	r.Train.Augment = AugmentTranslation + "," + AugmentCutout
+	r.Train.AverageImages = 10_000
+	r.Train.LabelSmoothing = 0.1
+	r.Train.LeCam = 0.3
+	r.Monitor.CollapseShare, r.Monitor.MemorisingAbove, r.Monitor.Patience = 0.5, 0.8, 8
+	return r
+}
+
+// Augments are the parts of DiffAugment that Augment names, in order.
+func (t Train) Augments() []string {
+	var out []string
+	for part := range strings.SplitSeq(t.Augment, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
 // Names lists the built-in recipes.
-func Names() []string { return []string{"classic", "quick"} }
+func Names() []string { return []string{"classic", "quick", "small-data"} }
 
 // Named returns a built-in recipe.
 func Named(name string) (Recipe, error) {
@@ -153,6 +249,8 @@ func Named(name string) (Recipe, error) {
 		return Classic(), nil
 	case "quick":
 		return Quick(), nil
+	case "small-data":
+		return SmallData(), nil
 	}
 	return Recipe{}, fmt.Errorf("recipe %q: unknown; choose one of %v or give a YAML file", name, Names())
 }
@@ -179,5 +277,5 @@ func (r Recipe) TrainingFingerprint() string {
 		Seed   uint64
 		Model  Model
 		Train  Train
-	}{1, r.Seed, r.Model, t})
+	}{2, r.Seed, r.Model, t})
 }

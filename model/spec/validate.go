@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,6 +24,9 @@ const (
 	maxNeighbours  = 100
 	maxStatistics  = 10_000
 	hashBits       = 64
+	maxTries       = 10
+	// minEvaluated is the fewest images whose KID says anything.
+	minEvaluated = 16
 	// minImages leaves a training batch and something to hold out.
 	minImages = 2 * MinBatch
 )
@@ -39,11 +43,13 @@ func (r Recipe) Validate() error {
 	r.Ingest.validate(&p)
 	r.Model.validate(&p)
 	r.Train.validate(&p)
+	r.Monitor.validate(&p)
 	r.Sample.validate(&p)
 	r.Overfit.validate(&p)
-	if r.Sample.Count > 0 && r.Overfit.MinPublished > r.Sample.Count {
-		p.add("overfit.min_published", strconv.Itoa(r.Overfit.MinPublished),
-			fmt.Sprintf("more than sample.count (%d), so no run could ever pass; lower it or draw more samples", r.Sample.Count))
+	if r.Policy != "" {
+		if _, err := NamedPolicy(r.Policy); err != nil {
+			p.add("policy", strconv.Quote(r.Policy), "choose one of "+strings.Join(PolicyNames(), ", "))
+		}
 	}
 	return errors.Join(p...)
 }
@@ -53,6 +59,11 @@ func (i Ingest) validate(p *problems) {
 	within(p, "ingest.max_pixels", i.MaxPixels, 1, maxImagePixels)
 	within(p, "ingest.min_images", i.MinImages, minImages, 1<<30)
 	within(p, "ingest.holdout_share", i.HoldoutShare, 0, 0.5)
+	within(p, "ingest.selection_share", i.SelectionShare, 0, 0.3)
+	if i.HoldoutShare+i.SelectionShare > 0.6 {
+		p.add("ingest.selection_share", fmt.Sprint(i.SelectionShare),
+			fmt.Sprintf("with ingest.holdout_share (%v) more than 0.6 of the images would be kept from training; lower one", i.HoldoutShare))
+	}
 	within(p, "ingest.duplicate_distance", i.DuplicateDistance, 0, hashBits)
 	within(p, "ingest.group_distance", i.GroupDistance, 0, hashBits)
 	if i.GroupDistance < i.DuplicateDistance {
@@ -65,10 +76,8 @@ func (m Model) validate(p *problems) {
 	within(p, "model.latent", m.Latent, 1, maxLatent)
 	within(p, "model.generator_depth", m.GeneratorDepth, 1, maxDepth)
 	within(p, "model.discriminator_depth", m.DiscriminatorDepth, 1, maxDepth)
-	if m.InitialWeights != InitDCGAN && m.InitialWeights != InitPyTorch {
-		p.add("model.initial_weights", strconv.Quote(m.InitialWeights),
-			"choose one of "+strings.Join([]string{InitDCGAN, InitPyTorch}, ", "))
-	}
+	oneOf(p, "model.initial_weights", m.InitialWeights, InitDCGAN, InitPyTorch)
+	oneOf(p, "model.discriminator_norm", m.DiscriminatorNorm, "", NormBatch, NormNone)
 }
 
 func (t Train) validate(p *problems) {
@@ -78,12 +87,28 @@ func (t Train) validate(p *problems) {
 	rate(p, "train.discriminator_rate", t.DiscriminatorRate)
 	decay(p, "train.beta1", t.Beta1)
 	decay(p, "train.beta2", t.Beta2)
+	oneOf(p, "train.precision", t.Precision, "", PrecisionFloat32, PrecisionBF16)
+	for _, part := range t.Augments() {
+		oneOf(p, "train.augment", part, AugmentColor, AugmentTranslation, AugmentCutout)
+	}
+	within(p, "train.average_images", t.AverageImages, 0, 1<<30)
+	within(p, "train.label_smoothing", t.LabelSmoothing, 0, 0.5)
+	within(p, "train.lecam", t.LeCam, 0, 100)
 	within(p, "train.leg_epochs", t.LegEpochs, 1, maxEpochs)
 	within(p, "train.keep_checkpoints", t.KeepCheckpoints, 1, maxCheckpoints)
 	if t.LegEpochs > 0 && t.Epochs/t.LegEpochs > maxLegs {
 		p.add("train.leg_epochs", strconv.Itoa(t.LegEpochs),
 			fmt.Sprintf("makes more than %d activities of %d epochs; raise it to %d or more", maxLegs, t.Epochs, t.Epochs/maxLegs+1))
 	}
+}
+
+func (m Monitor) validate(p *problems) {
+	within(p, "monitor.tries", m.Tries, 0, maxTries)
+	within(p, "monitor.overpower_steps", m.OverpowerSteps, 0, 1<<30)
+	within(p, "monitor.collapse_share", m.CollapseShare, 0, 1)
+	within(p, "monitor.memorising_above", m.MemorisingAbove, 0, 1)
+	within(p, "monitor.patience", m.Patience, 0, maxLegs)
+	within(p, "monitor.images", m.Images, minEvaluated, maxSamples)
 }
 
 func (s Sample) validate(p *problems) {
@@ -95,8 +120,6 @@ func (o Overfit) validate(p *problems) {
 	within(p, "overfit.neighbours", o.Neighbours, 1, maxNeighbours)
 	within(p, "overfit.reject_quantile", o.RejectQuantile, 0, 1)
 	within(p, "overfit.tail_quantile", o.TailQuantile, 0, 1)
-	within(p, "overfit.max_tail_share", o.MaxTailShare, 0, 1)
-	within(p, "overfit.min_published", o.MinPublished, 1, maxSamples)
 	if o.RejectQuantile <= 1 && o.TailQuantile < o.RejectQuantile {
 		p.add("overfit.tail_quantile", fmt.Sprint(o.TailQuantile),
 			fmt.Sprintf("below overfit.reject_quantile (%v), so no accepted image could be in the tail; raise it", o.RejectQuantile))
@@ -107,6 +130,14 @@ type problems []error
 
 func (p *problems) add(field, value, remedy string) {
 	*p = append(*p, fmt.Errorf("%s: %s: %s", field, value, remedy))
+}
+
+func oneOf(p *problems, field, value string, allowed ...string) {
+	if slices.Contains(allowed, value) {
+		return
+	}
+	names := slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return s == "" })
+	p.add(field, strconv.Quote(value), "choose one of "+strings.Join(names, ", "))
 }
 
 // within also refuses NaN, which is in no range.

@@ -50,7 +50,7 @@ func TestNotANumberIsInNoRange(t *testing.T) {
 	nan := math.NaN()
 	r := Classic()
 	r.Ingest.HoldoutShare, r.Train.GeneratorRate, r.Train.DiscriminatorRate = nan, nan, nan
-	r.Train.Beta1, r.Train.Beta2, r.Overfit.MaxTailShare = nan, nan, nan
+	r.Train.Beta1, r.Train.Beta2, r.Train.LeCam = nan, nan, nan
 	err := r.Validate()
 	require.Error(t, err)
 	assert.Equal(t, 6, strings.Count(err.Error(), "NaN"), "%v", err)
@@ -61,5 +61,38 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	require.Error(t, err)
 	for _, field := range []string{"name", "ingest.max_bytes", "model.latent", "train.batch", "sample.count", "overfit.neighbours"} {
 		assert.Contains(t, err.Error(), field+": ")
+	}
+}
+
+func TestBuiltInPoliciesAreValid(t *testing.T) {
+	for _, name := range PolicyNames() {
+		p, err := NamedPolicy(name)
+		require.NoError(t, err)
+		assert.Equal(t, name, p.Name)
+		assert.NoError(t, p.Validate())
+	}
+}
+
+func TestBadPolicies(t *testing.T) {
+	low, high, nan := 0.2, 0.1, math.NaN()
+	for want, change := range map[string]func(*Policy){
+		`name: "A": use 1 to 63`:                         func(p *Policy) { p.Name = "A" },
+		`scope: "": say in words`:                        func(p *Policy) { p.Scope = " " },
+		`rules: []: give at least one`:                   func(p *Policy) { p.Rules = nil },
+		`approval: "maybe": choose one of auto, person`:  func(p *Policy) { p.Approval = "maybe" },
+		`deadline_hours: 0: must be within`:              func(p *Policy) { p.Approval, p.DeadlineHours = ApprovePerson, 0 },
+		`rules[0].measure: "fid": choose one of`:         func(p *Policy) { p.Rules[0].Measure = "fid" },
+		`rules[0]: real_images: has no bound`:            func(p *Policy) { p.Rules[0].Min = nil },
+		`rules[0].max: NaN: must be a finite`:            func(p *Policy) { p.Rules[0].Max = &nan },
+		`rules[0].min: 0.2: above max (0.1)`:             func(p *Policy) { p.Rules[0].Min, p.Rules[0].Max = &low, &high },
+		`rules[0].otherwise: "pass": choose one of fail`: func(p *Policy) { p.Rules[0].Otherwise = "pass" },
+		`rules[1].measure: "real_images": stands twice`:  func(p *Policy) { p.Rules[1].Measure = MeasureRealImages },
+	} {
+		p := CopyingPolicy()
+		change(&p)
+		err := p.Validate()
+		require.Error(t, err, want)
+		assert.Contains(t, err.Error(), want)
+		assert.Equal(t, 1, strings.Count(err.Error(), "\n")+1, "one rule is broken, so there is one message: %v", err)
 	}
 }

@@ -1,0 +1,183 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Outcomes of a rule whose bound is not kept, the values of Rule.Otherwise.
+const (
+	OtherwiseFail         = "fail"
+	OtherwiseInconclusive = "inconclusive"
+)
+
+// Ways of approval, the values of Policy.Approval.
+const (
+	ApproveAuto   = "auto"   // what passes is published
+	ApprovePerson = "person" // what passes waits for a person
+)
+
+// Policy decides what is published: rules whose thresholds are data. A set
+// passes where every rule does; a measure that could not be taken makes its rule
+// inconclusive, never a pass.
+type Policy struct {
+	Name string `json:"name" yaml:"name"`
+	// Scope says in words what is judged and what is not, so that nobody reads
+	// more into a pass.
+	Scope string `json:"scope" yaml:"scope"`
+	Rules []Rule `json:"rules" yaml:"rules"`
+	// Approval is ApproveAuto or ApprovePerson.
+	Approval string `json:"approval" yaml:"approval"`
+	// DeadlineHours is how long a person has; then the answer is no.
+	DeadlineHours float64 `json:"deadline_hours" yaml:"deadline_hours"`
+}
+
+// Rule bounds one measure, on one side or both; the bounds themselves are kept.
+type Rule struct {
+	Measure string   `json:"measure" yaml:"measure"` // one of Measures
+	Min     *float64 `json:"min,omitempty" yaml:"min,omitempty"`
+	Max     *float64 `json:"max,omitempty" yaml:"max,omitempty"`
+	// Otherwise is the outcome where a bound is not kept: OtherwiseFail, the
+	// default, or OtherwiseInconclusive for a measure of how much could be judged.
+	Otherwise string `json:"otherwise,omitempty" yaml:"otherwise,omitempty"`
+}
+
+// The measures that a policy may bound. Distances and features are explained
+// where they are computed, in model/quality.
+const (
+	MeasureRealImages     = "real_images"     // real images, training and hold-out
+	MeasureHoldoutImages  = "holdout_images"  // real images never trained on
+	MeasureCompared       = "compared_share"  // candidates that were compared with every real image, as a share
+	MeasureAccepted       = "accepted_images" // candidates that were not rejected
+	MeasureTailShare      = "tail_share"      // candidates nearer to a training image than the tail quantile, as a share
+	MeasureTransformed    = "tail_share_transformed"
+	MeasureCopyZ          = "copy_z"            // Z of the C_T test against the hold-out
+	MeasureRepeated       = "repeated_share"    // blank candidates and exact repetitions, as a share
+	MeasureWithin         = "within_tail_share" // candidates nearer to one another than the tail quantile, as a share
+	MeasureMSSSIMExcess   = "ms_ssim_excess"    // mean MS-SSIM of pairs over the real images', in bootstrap standard errors
+	MeasureCoverage       = "coverage"
+	MeasureDensity        = "density"
+	MeasureSWDRatio       = "swd_ratio"       // SWD over its real-versus-real floor
+	MeasureKIDPixels      = "kid_pca"         // KID over PCA of down-sampled pixels
+	MeasureKIDTexture     = "kid_texture"     // KID over texture features
+	MeasureHistogramRatio = "histogram_ratio" // distance of grey level histograms over its real-versus-real floor
+	MeasureUtilityGain    = "utility_gain"    // lower bound of the gain in macro-F1 over classic augmentation
+)
+
+// Measures lists every measure's name.
+func Measures() []string {
+	return []string{
+		MeasureRealImages, MeasureHoldoutImages, MeasureCompared, MeasureAccepted, MeasureTailShare, MeasureTransformed,
+		MeasureCopyZ, MeasureRepeated, MeasureWithin, MeasureMSSSIMExcess, MeasureCoverage, MeasureDensity,
+		MeasureSWDRatio, MeasureKIDPixels, MeasureKIDTexture, MeasureHistogramRatio, MeasureUtilityGain,
+	}
+}
+
+func atLeast(measure string, bound float64) Rule { return Rule{Measure: measure, Min: &bound} }
+func atMost(measure string, bound float64) Rule  { return Rule{Measure: measure, Max: &bound} }
+
+func (r Rule) orInconclusive() Rule {
+	r.Otherwise = OtherwiseInconclusive
+	return r
+}
+
+func copyingRules() []Rule {
+	return []Rule{
+		atLeast(MeasureRealImages, 100).orInconclusive(),
+		atLeast(MeasureHoldoutImages, 10).orInconclusive(),
+		atLeast(MeasureCompared, 1).orInconclusive(),
+		atLeast(MeasureAccepted, 8),
+		atMost(MeasureRepeated, 0.1),
+		atMost(MeasureTailShare, 0.09),
+		atMost(MeasureTransformed, 0.09),
+		atLeast(MeasureCopyZ, -2.33),
+	}
+}
+
+// CopyingPolicy judges copying only: for recipes too shallow for realism.
+func CopyingPolicy() Policy {
+	return Policy{
+		Name: "copying",
+		Scope: "This decision judges copying only: whether candidates repeat real images, as they are, mirrored, turned or shifted, " +
+			"or one another. It does not judge whether the images look real, cover the defect's variety, or help a classifier: " +
+			"no production set.",
+		Rules: copyingRules(), Approval: ApproveAuto, DeadlineHours: 72,
+	}
+}
+
+// ProductionPolicy judges copying, variety and likeness to the real images.
+func ProductionPolicy() Policy {
+	return Policy{
+		Name: "production",
+		Scope: "This decision judges copying, variety within the set, and likeness to held-out real images. " +
+			"It does not judge whether the images help a classifier, unless a rule on utility_gain says so.",
+		Rules: append(copyingRules(),
+			atMost(MeasureWithin, 0.09), atMost(MeasureMSSSIMExcess, 2),
+			atLeast(MeasureCoverage, 0.75), atLeast(MeasureDensity, 0.5), atMost(MeasureSWDRatio, 3), atMost(MeasureHistogramRatio, 3),
+		),
+		Approval: ApproveAuto, DeadlineHours: 72,
+	}
+}
+
+// PolicyNames lists the built-in policies.
+func PolicyNames() []string { return []string{"copying", "production"} }
+
+// NamedPolicy returns a built-in policy.
+func NamedPolicy(name string) (Policy, error) {
+	switch name {
+	case "copying":
+		return CopyingPolicy(), nil
+	case "production":
+		return ProductionPolicy(), nil
+	}
+	return Policy{}, fmt.Errorf("policy %q: unknown; choose one of %v or give a YAML file", name, PolicyNames())
+}
+
+// Validate returns every problem of p at once, joined; each names the field,
+// its value and what would be right.
+func (p Policy) Validate() error {
+	var found problems
+	if !recipeName.MatchString(p.Name) {
+		found.add("name", strconv.Quote(p.Name), "use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit")
+	}
+	if strings.TrimSpace(p.Scope) == "" {
+		found.add("scope", `""`, "say in words what this policy judges and what it does not")
+	}
+	if len(p.Rules) == 0 {
+		found.add("rules", "[]", "give at least one rule; a policy without rules would pass anything")
+	}
+	oneOf(&found, "approval", p.Approval, ApproveAuto, ApprovePerson)
+	if p.Approval == ApprovePerson || p.DeadlineHours != 0 {
+		within(&found, "deadline_hours", p.DeadlineHours, 1.0/3600, 24*365)
+	}
+	for i, r := range p.Rules {
+		r.validate(&found, fmt.Sprintf("rules[%d]", i))
+		if slices.ContainsFunc(p.Rules[:i], func(o Rule) bool { return o.Measure == r.Measure }) {
+			found.add(fmt.Sprintf("rules[%d].measure", i), strconv.Quote(r.Measure), "stands twice; give one rule both bounds")
+		}
+	}
+	return errors.Join(found...)
+}
+
+func (r Rule) validate(p *problems, field string) {
+	oneOf(p, field+".measure", r.Measure, Measures()...)
+	if r.Min == nil && r.Max == nil {
+		p.add(field, r.Measure, "has no bound; give min, max or both")
+	}
+	for _, b := range []struct {
+		name  string
+		value *float64
+	}{{".min", r.Min}, {".max", r.Max}} {
+		if b.value != nil && (math.IsNaN(*b.value) || math.IsInf(*b.value, 0)) {
+			p.add(field+b.name, fmt.Sprint(*b.value), "must be a finite number")
+		}
+	}
+	if r.Min != nil && r.Max != nil && *r.Min > *r.Max {
+		p.add(field+".min", fmt.Sprint(*r.Min), fmt.Sprintf("above max (%v), so no set could ever pass; lower it", *r.Max))
+	}
+	oneOf(p, field+".otherwise", r.Otherwise, "", OtherwiseFail, OtherwiseInconclusive)
+}
