@@ -27,7 +27,8 @@ const adamEpsilon = 1e-8
 
 // Losses are one step's mean cross entropies, and the mean probabilities that
 // the discriminator gives real and generated images, both before its update.
-type Losses struct{ Real, Fake, G, DReal, DFake float64 }
+// SignReal is the mean sign of its logits on real images then, in [-1,1].
+type Losses struct{ Real, Fake, G, DReal, DFake, SignReal float64 }
 
 // GAN is a generator and a discriminator in training. It is not safe for
 // concurrent use.
@@ -120,6 +121,10 @@ func (g *GAN) learners() []*learner { return []*learner{g.generator, g.discrimin
 
 // Steps is the number of steps done.
 func (g *GAN) Steps() int64 { return g.steps }
+
+// ScaleDiscriminatorRate multiplies the discriminator's rate by f from the next
+// step on. A checkpoint does not hold it: who loads one scales again.
+func (g *GAN) ScaleDiscriminatorRate(f float64) { g.discriminator.rate *= f }
 
 // Close frees what the graphs hold. The GAN is of no use afterwards.
 func (g *GAN) Close() {
