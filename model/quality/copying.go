@@ -1,0 +1,291 @@
+package quality
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// maxNull bounds the training images whose distances to the others make the
+// null; of more, evenly spaced ones stand for all. Each is compared with every
+// training image either way.
+const (
+	maxNull            = 2048
+	maxNullTransformed = 512
+)
+
+// CopyInput is what candidates are compared with.
+type CopyInput struct {
+	Candidates []uint8 // planes (n,128,128)
+	// Training images are what a generator may have copied; Holdout images it
+	// never saw, and may have none.
+	Training, Holdout Source
+	// Groups names the group of each training image; images of one group show
+	// parts of one scene. Nil where nothing is known: every image is alone.
+	Groups []string
+	// RejectQuantile and TailQuantile are taken of the null, in [0,1].
+	RejectQuantile, TailQuantile float64
+	Neighbours                   int // listed of each candidate
+	Progress                     func(done, total int)
+}
+
+// Copies is how near candidates are to real images, and how near real images
+// are to each other: the null. A training image's null distance leaves out its
+// own group, because crops of one strip share pixels and are no measure of
+// chance; the hold-out is drawn by group, so its images are as far from the
+// training images as the null is.
+type Copies struct {
+	Nearest     [][]Neighbour // by candidate: of all real images, training images first
+	ToTraining  []float64     // each candidate's distance to the nearest training image
+	Transformed []Transformed // each candidate's nearest transformed training image
+	Holdout     []float64     // each hold-out image's distance to the nearest training image
+
+	Null, NullTransformed []float64 // of training images, in order, possibly of a sample
+	// Distances below which a candidate is rejected, and those that the tail
+	// shares count. NaN where there was no null.
+	RejectAt, TailAt                       float64
+	TransformedRejectAt, TransformedTailAt float64
+	Training                               int // images
+	Notes                                  []string
+}
+
+// FindCopies compares the candidates with all real images.
+func FindCopies(ctx context.Context, in CopyInput) (Copies, error) {
+	var c Copies
+	training, err := in.Training.count(ctx)
+	if err != nil {
+		return c, fmt.Errorf("find copies: %w", err)
+	}
+	if in.Groups != nil && len(in.Groups) != training {
+		return c, fmt.Errorf("find copies: %d groups of %d training images", len(in.Groups), training)
+	}
+	c.Training = training
+	if err := c.findNearest(ctx, in); err != nil {
+		return c, err
+	}
+	if c.Transformed, err = NearestTransformed(ctx, in.Candidates, in.Training, nil, in.Progress); err != nil {
+		return c, err
+	}
+	if err := c.findNull(ctx, in); err != nil {
+		return c, err
+	}
+	c.RejectAt, c.TailAt = Quantile(c.Null, in.RejectQuantile), Quantile(c.Null, in.TailQuantile)
+	c.TransformedRejectAt = Quantile(c.NullTransformed, in.RejectQuantile)
+	c.TransformedTailAt = Quantile(c.NullTransformed, in.TailQuantile)
+	return c, nil
+}
+
+// findNearest compares as the source does: every candidate with every real
+// image, and with it the hold-out with the training images.
+func (c *Copies) findNearest(ctx context.Context, in CopyInput) error {
+	k := max(in.Neighbours, 1)
+	training, err := Nearest(ctx, in.Candidates, in.Training, k, in.Progress)
+	if err != nil {
+		return err
+	}
+	held, err := Nearest(ctx, in.Candidates, in.Holdout, k, in.Progress)
+	if err != nil {
+		return err
+	}
+	c.Nearest = make([][]Neighbour, len(training))
+	for i, list := range training {
+		nearest := math.Inf(1)
+		if len(list) > 0 {
+			nearest = list[0].Distance
+		}
+		c.ToTraining = append(c.ToTraining, nearest)
+		for _, n := range held[i] {
+			list = append(list, Neighbour{n.Index + c.Training, n.Distance})
+		}
+		slices.SortStableFunc(list, byDistance)
+		c.Nearest[i] = list[:min(k, len(list))]
+	}
+	for i := range in.Holdout.Shards {
+		planes, err := in.Holdout.load(ctx, i)
+		if err != nil {
+			return fmt.Errorf("compare hold-out: %w", err)
+		}
+		lists, err := Nearest(ctx, planes, in.Training, 1, nil)
+		if err != nil {
+			return err
+		}
+		for _, list := range lists {
+			if len(list) > 0 {
+				c.Holdout = append(c.Holdout, list[0].Distance)
+			}
+		}
+	}
+	return nil
+}
+
+func byDistance(a, b Neighbour) int {
+	switch {
+	case a.Distance < b.Distance:
+		return -1
+	case a.Distance > b.Distance:
+		return 1
+	}
+	return 0
+}
+
+// findNull measures training images against those of other groups.
+func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
+	group := func(i int) string { return fmt.Sprint(i) }
+	largest := 1
+	if in.Groups != nil {
+		group = func(i int) string { return in.Groups[i] }
+		sizes := map[string]int{}
+		for _, g := range in.Groups {
+			sizes[g]++
+			largest = max(largest, sizes[g])
+		}
+	}
+	rows := Spaced(c.Training, maxNull)
+	planes, err := in.Training.rows(ctx, rows)
+	if err != nil {
+		return fmt.Errorf("compare training images: %w", err)
+	}
+	lists, err := Nearest(ctx, planes, in.Training, largest+1, in.Progress)
+	if err != nil {
+		return err
+	}
+	for i, list := range lists {
+		at := slices.IndexFunc(list, func(n Neighbour) bool { return n.Index != rows[i] && group(n.Index) != group(rows[i]) })
+		if at >= 0 {
+			c.Null = append(c.Null, list[at].Distance)
+		}
+	}
+	fewer := Spaced(len(rows), maxNullTransformed)
+	sample := make([]uint8, 0, len(fewer)*PlaneLen)
+	for _, i := range fewer {
+		sample = append(sample, planes[i*PlaneLen:(i+1)*PlaneLen]...)
+	}
+	skip := func(i, real int) bool { return rows[fewer[i]] == real || group(rows[fewer[i]]) == group(real) }
+	found, err := NearestTransformed(ctx, sample, in.Training, skip, in.Progress)
+	if err != nil {
+		return err
+	}
+	for _, t := range found {
+		if t.Index >= 0 {
+			c.NullTransformed = append(c.NullTransformed, t.Distance)
+		}
+	}
+	c.note(len(rows), len(fewer))
+	return nil
+}
+
+func (c *Copies) note(plain, transformed int) {
+	if plain < c.Training {
+		c.Notes = append(c.Notes, fmt.Sprintf("how near real images are to each other: %d of %d training images, evenly spaced, against all", plain, c.Training))
+	}
+	if transformed < c.Training {
+		c.Notes = append(c.Notes, fmt.Sprintf("the same with mirrored, turned and shifted images: %d of %d", transformed, c.Training))
+	}
+	if len(c.Null) < plain {
+		c.Notes = append(c.Notes, fmt.Sprintf("%d training images have no image of another group to be compared with", plain-len(c.Null)))
+	}
+}
+
+// Reason says why candidate i is a copy, by real images' names, or "" where it
+// is none. A candidate nearer than RejectAt to any real image is one, as is one
+// nearer than TransformedRejectAt to a transformed training image; so is an exact
+// repetition whatever the thresholds, and any candidate while there is none.
+func (c Copies) Reason(i int, name func(real int) string) (reason string, nearest int, distance float64) {
+	if list := c.Nearest[i]; len(list) > 0 {
+		if n := list[0]; n.Distance == 0 || !(n.Distance >= c.RejectAt) {
+			return fmt.Sprintf("copy: %.4g from %s, nearer than %.4g", n.Distance, name(n.Index), c.RejectAt), n.Index, n.Distance
+		}
+	}
+	if t := c.Transformed[i]; t.Index >= 0 && (t.Distance == 0 || !(t.Distance >= c.TransformedRejectAt)) {
+		return fmt.Sprintf("copy: %s it is %.4g from %s, nearer than %.4g", t.Words(), t.Distance, name(t.Index), c.TransformedRejectAt), t.Index, t.Distance
+	}
+	return "", -1, 0
+}
+
+// TailShare is the share of candidates that are nearer to a training image than
+// the null's tail quantile; about the quantile where nothing is copied.
+func (c Copies) TailShare() float64 { return shareBelow(c.ToTraining, c.TailAt) }
+
+// TransformedShare is the same for transformed training images.
+func (c Copies) TransformedShare() float64 {
+	values := make([]float64, len(c.Transformed))
+	for i, t := range c.Transformed {
+		values[i] = t.Distance
+	}
+	return shareBelow(values, c.TransformedTailAt)
+}
+
+// shareBelow is ShareBelow, but NaN where there is nothing to go by.
+func shareBelow(values []float64, at float64) float64 {
+	if len(values) == 0 || math.IsNaN(at) || math.IsInf(at, 0) || at <= 0 {
+		return math.NaN()
+	}
+	return ShareBelow(values, at)
+}
+
+// CopyZ is the statistic of C_T (Meehan and others, 2020): U counts the pairs in
+// which the generated image is farther from the training images than the held-out
+// one, of ties half, and Z = (U - mn/2) / sqrt(mn(m+n+1)/12). Far below zero means
+// copying. NaN where one list is empty.
+func CopyZ(generated, holdout []float64) float64 {
+	if len(generated) == 0 || len(holdout) == 0 {
+		return math.NaN()
+	}
+	u := 0.0
+	for _, g := range generated {
+		for _, h := range holdout {
+			switch {
+			case math.IsNaN(g) || math.IsNaN(h):
+				return math.NaN()
+			case g > h:
+				u++
+			case g == h:
+				u += 0.5
+			}
+		}
+	}
+	m, n := float64(len(generated)), float64(len(holdout))
+	return (u - m*n/2) / math.Sqrt(m*n*(m+n+1)/12)
+}
+
+// Spaced are at most limit evenly spaced numbers below n, rising.
+func Spaced(n, limit int) []int {
+	m := min(n, limit)
+	out := make([]int, m)
+	for i := range out {
+		out[i] = i * n / m
+	}
+	return out
+}
+
+func (s Source) count(ctx context.Context) (int, error) {
+	n := 0
+	for i := range s.Shards {
+		planes, err := s.load(ctx, i)
+		if err != nil {
+			return 0, err
+		}
+		n += len(planes) / PlaneLen
+	}
+	return n, nil
+}
+
+// rows gathers planes by number; at must rise.
+func (s Source) rows(ctx context.Context, at []int) ([]uint8, error) {
+	out := make([]uint8, 0, len(at)*PlaneLen)
+	first := 0
+	for i := 0; i < s.Shards && len(at) > 0; i++ {
+		planes, err := s.load(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		n := len(planes) / PlaneLen
+		for len(at) > 0 && at[0] < first+n {
+			out = append(out, planes[(at[0]-first)*PlaneLen:(at[0]-first+1)*PlaneLen]...)
+			at = at[1:]
+		}
+		first += n
+	}
+	return out, nil
+}

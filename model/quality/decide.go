@@ -1,0 +1,151 @@
+package quality
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// Verdicts, and the outcomes of single rules.
+const (
+	Pass         = "pass"
+	Fail         = "fail"
+	Inconclusive = "inconclusive"
+)
+
+// Judged is one rule's outcome.
+type Judged struct {
+	Measure string `json:"name"`
+	// Value is 0 where nothing was measured; the outcome is inconclusive then.
+	Value float64 `json:"value"`
+	// Threshold is the bound that is broken or, of those kept, the nearest; Side
+	// is "min" or "max".
+	Threshold float64  `json:"threshold"`
+	Side      string   `json:"side"`
+	Outcome   string   `json:"outcome"`
+	Reason    string   `json:"reason"`
+	Low       *float64 `json:"low,omitempty"`
+	High      *float64 `json:"high,omitempty"`
+	Reference *float64 `json:"reference,omitempty"`
+}
+
+// Decide holds a policy's rules against measures. It fails where a rule fails,
+// and is inconclusive where a rule's measure is missing or tells too little, or
+// where there are no rules: what could not be judged never passes.
+func Decide(policy spec.Policy, measures Measures) (verdict string, rules []Judged) {
+	verdict = Pass
+	if len(policy.Rules) == 0 {
+		verdict = Inconclusive
+	}
+	for _, r := range policy.Rules {
+		j := judge(r, measures)
+		rules = append(rules, j)
+		if j.Outcome == Fail || j.Outcome != Pass && verdict == Pass {
+			verdict = j.Outcome
+		}
+	}
+	return verdict, rules
+}
+
+func judge(r spec.Rule, measures Measures) Judged {
+	j := Judged{Measure: r.Measure, Outcome: Inconclusive}
+	m, taken := measures.Taken[r.Measure]
+	bounded := false
+	for _, b := range []struct {
+		side  string
+		bound *float64
+		sign  float64
+	}{{"min", r.Min, 1}, {"max", r.Max, -1}} {
+		if b.bound == nil || !finite(*b.bound) {
+			continue
+		}
+		// The smallest room, which is negative where a bound is broken, decides.
+		room := b.sign * (m.Value - *b.bound)
+		if !bounded || room < j.room(m.Value) {
+			j.Threshold, j.Side, bounded = *b.bound, b.side, true
+		}
+	}
+	what := meaning(r.Measure)
+	switch {
+	case !bounded:
+		j.Reason = "not judged: the rule has no bound"
+	case !taken || !finite(m.Value):
+		j.Reason = "not measured: " + what
+	default:
+		j.Value, j.Low, j.High, j.Reference = m.Value, m.Low, m.High, m.Reference
+		j.Outcome = Pass
+		if !(j.room(m.Value) >= 0) {
+			j.Outcome = Fail
+			if r.Otherwise == spec.OtherwiseInconclusive {
+				j.Outcome = Inconclusive
+			}
+		}
+		j.Reason = j.words(what)
+	}
+	return j
+}
+
+// room is how far a value is from the threshold, on the good side above 0.
+func (j Judged) room(value float64) float64 {
+	if j.Side == "max" {
+		return j.Threshold - value
+	}
+	return value - j.Threshold
+}
+
+// words says the rule's outcome in a sentence.
+func (j Judged) words(what string) string {
+	bound := "at least"
+	if j.Side == "max" {
+		bound = "at most"
+	}
+	show := func(v float64) string { return formatted(j.Measure, v) }
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s: %s", what, show(j.Value))
+	if j.Low != nil && j.High != nil {
+		fmt.Fprintf(&text, " (95%% between %s and %s)", show(*j.Low), show(*j.High))
+	}
+	fmt.Fprintf(&text, ", %s %s is asked for", bound, show(j.Threshold))
+	if j.Reference != nil {
+		fmt.Fprintf(&text, "; real against real images: %s", show(*j.Reference))
+	}
+	return text.String()
+}
+
+func formatted(measure string, v float64) string {
+	switch {
+	case strings.Contains(measure, "share"):
+		return fmt.Sprintf("%.1f%%", 100*v)
+	case strings.HasSuffix(measure, "_images"):
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+var meanings = map[string]string{
+	spec.MeasureRealImages:     "real images; few of them don't tell copies from chance",
+	spec.MeasureHoldoutImages:  "real images held out of training",
+	spec.MeasureCompared:       "candidates that were compared with every real image",
+	spec.MeasureAccepted:       "candidates that are accepted",
+	spec.MeasureTailShare:      "candidates nearer to a training image than nearly all real images are to those of other groups",
+	spec.MeasureTransformed:    "the same with training images mirrored, turned and shifted",
+	spec.MeasureCopyZ:          "Z of candidates against held-out images, by distance to the training images (C_T); far below 0 means copying",
+	spec.MeasureRepeated:       "candidates that are blank or repeat another one exactly",
+	spec.MeasureWithin:         "accepted candidates that are nearer to one another than nearly all real images are",
+	spec.MeasureMSSSIMExcess:   "structural similarity (MS-SSIM) of pairs of candidates over that of pairs of real images, in standard errors; high means little variety",
+	spec.MeasureCoverage:       "real images with a candidate in their neighbourhood, in the worse of two feature spaces (coverage)",
+	spec.MeasureDensity:        "real neighbourhoods that a candidate lies in, over 5, in the worse of two feature spaces (density)",
+	spec.MeasureSWDRatio:       "distance of image patches (SWD) over that of real halves",
+	spec.MeasureKIDPixels:      "kernel distance to the hold-out (KID), principal components of pixels",
+	spec.MeasureKIDTexture:     "kernel distance to the hold-out (KID), texture",
+	spec.MeasureHistogramRatio: "distance of grey levels over that of real halves",
+	spec.MeasureUtilityGain:    "lower bound of the gain in a classifier's macro-F1 over classic augmentation",
+}
+
+func meaning(measure string) string {
+	if m, ok := meanings[measure]; ok {
+		return m
+	}
+	return measure
+}
