@@ -29,6 +29,10 @@ type stage struct {
 func (p pass) stages(wantX bool) []stage {
 	var out []stage
 	for i, l := range p.net.layers {
+		if p.evaluate && l.transposed {
+			out = append(out, newInference(p, l))
+			continue
+		}
 		out = append(out, stage{newConv(p, l, wantX || i > 0), []*Tensor{l.weight}})
 		switch {
 		case l.norm != nil:
@@ -115,7 +119,8 @@ type Generation struct {
 }
 
 // NewGeneration builds the graph for batches of n. evaluate says whether batch
-// norm uses its running statistics or the batch's, which then enter them.
+// norm uses its running statistics or the batch's, which then enter them. With
+// evaluate the weights must not change after the first run, which packs them.
 func NewGeneration(ws *Workspace, g *Net, n int, evaluate bool) (*Generation, error) {
 	gen := &Generation{program: newProgram(), n: n, latents: ws.dense("latents", n, g.layers[0].in, 1, 1)}
 	p := pass{net: g, n: n, ws: ws, kept: &gen.kept, learns: !evaluate, evaluate: evaluate}

@@ -113,13 +113,19 @@ func (c Conv) Forward(y, x, w []float32, scale float32) {
 // It is the forward pass of a transposed convolution from O to C channels
 // whose weights are stored (in, out, K, K).
 func (c Conv) BackwardInput(dx, dy, w []float32, scale float32) {
+	c.backwardInput(dx, dy, w, scale, nil)
+}
+
+// backwardInput is BackwardInput, with packed weights and a finish where t is
+// not nil.
+func (c Conv) backwardInput(dx, dy, w []float32, scale float32, t *Transposed) {
 	c.check(dx, w, dy)
 	if c.full() {
 		scaledMatMul(dx, dy, w, c.N, c.C*c.K*c.K, c.O, false, false, scale)
 		return
 	}
-	if c.winogradAdjoint() {
-		c.backwardInputWinograd(dx, dy, w, scale)
+	if c.winogradAdjoint(t != nil) {
+		c.backwardInputWinograd(dx, dy, w, scale, t)
 		return
 	}
 	q := newConv(c, engine{m: c.C, units: c.O, groups: c.Stride * c.Stride})
@@ -129,10 +135,14 @@ func (c Conv) BackwardInput(dx, dy, w []float32, scale float32) {
 	q.cells = cellsRight{src: padded, height: height, width: width, row: q.pad.pitch, image: c.O * q.pad.plane}
 	q.adjointOffsets()
 	q.weights = weightsLeft{src: w, c: c}
-	q.phases = phasesSink{dst: dx, c: c, height: height, width: width, scale: scale}
+	q.phases = phasesSink{dst: dx, c: c, height: height, width: width, scale: scale, finish: t.inStore()}
 	q.engine.a, q.engine.b, q.engine.out = &q.weights, &q.cells, &q.phases
 	q.plan(false)
+	if t != nil {
+		t.prepack(&q.engine)
+	}
 	q.run()
+	q.engine.packed = nil
 	tensors.put(padded)
 	q.release()
 }

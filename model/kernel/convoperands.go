@@ -164,10 +164,13 @@ type phasesSink struct {
 	c             Conv
 	height, width int
 	scale         float32
+	finish        *Finish // only where row writes all phases by zip
 }
 
 func (p *phasesSink) store(e *engine, block []float32, ldc, m0, m, n0, n, _ int) {
 	c := p.c
+	s := scratchPool.get()
+	s.rows = grow(s.rows, 2*p.width)
 	for r := range c.Stride {
 		h0 := c.Stride*firstCell(r, c.Pad, c.Stride) + r - c.Pad
 		for j := 0; j < n; {
@@ -177,11 +180,18 @@ func (p *phasesSink) store(e *engine, block []float32, ldc, m0, m, n0, n, _ int)
 			h, w := h0+c.Stride*(pixel/p.width), c.Stride*(pixel%p.width)
 			for i := 0; i < m && h < c.H; i++ {
 				at := ((image*c.C+m0+i)*c.H + h) * c.W
-				p.row(e, p.dst[at+w:at+c.W], block[(r*c.Stride*m+i)*ldc+j:], m*ldc, run)
+				src := block[(r*c.Stride*m+i)*ldc+j:]
+				if p.finish == nil {
+					p.row(e, p.dst[at+w:at+c.W], src, m*ldc, run)
+					continue
+				}
+				p.row(e, s.rows[:2*run], src, m*ldc, run)
+				p.finish.apply(e.path, p.dst[at+w:at+w+2*run], s.rows[:2*run], m0+i)
 			}
 			j += run
 		}
 	}
+	scratchPool.put(s)
 }
 
 // row puts a row's phases together: run values of each, group s at src[s*step].

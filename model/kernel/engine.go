@@ -219,11 +219,21 @@ func (e *engine) prepack() {
 	if e.splits > 1 || e.parts <= 1 && (e.n+e.nb-1)/e.nb < 4 {
 		return
 	}
-	blocks := (e.m + e.mb - 1) / e.mb * ((e.units + e.ub - 1) / e.ub)
-	e.packed = tensors.get(e.depth()*e.m*e.units + blocks*e.groups*e.slack)
+	e.packed = tensors.get(e.packedLen())
+	e.packAll()
+}
+
+// packBlocks is the number of blocks of the left operand.
+func (e *engine) packBlocks() int { return (e.m + e.mb - 1) / e.mb * ((e.units + e.ub - 1) / e.ub) }
+
+// packedLen is the length of e.packed.
+func (e *engine) packedLen() int { return e.depth()*e.m*e.units + e.packBlocks()*e.groups*e.slack }
+
+// packAll fills e.packed. It needs one split only.
+func (e *engine) packAll() {
 	p := prepackings.get()
 	p.e = e
-	parallel(p, blocks)
+	parallel(p, e.packBlocks())
 	p.e = nil
 	prepackings.put(p)
 }

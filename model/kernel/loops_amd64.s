@@ -2216,13 +2216,12 @@ loop:
 	RET
 
 // func scaleAVX2(dst *float32, src *float32, n int, scale float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·scaleAVX2(SB), NOSPLIT, $0-28
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+24(FP), Y0
 
 loop:
 	CMPQ    DX, $0x08
@@ -2239,13 +2238,12 @@ loopdone:
 	RET
 
 // func axpyAVX2(dst *float32, x *float32, n int, a float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·axpyAVX2(SB), NOSPLIT, $0-28
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        a+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS a+24(FP), Y0
 
 wide:
 	CMPQ        DX, $0x20
@@ -2308,7 +2306,7 @@ loopdone:
 	RET
 
 // func dot32AVX2(a *float32, b *float32, n int) (sum float32)
-// Requires: AVX, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·dot32AVX2(SB), NOSPLIT, $0-28
 	MOVQ   a+0(FP), AX
 	MOVQ   b+8(FP), CX
@@ -2355,12 +2353,12 @@ loopdone:
 	VADDPS       X0, X1, X1
 	VMOVSHDUP    X1, X0
 	VADDSS       X0, X1, X1
-	MOVSS        X1, sum+24(FP)
+	VMOVSS       X1, sum+24(FP)
 	VZEROUPPER
 	RET
 
 // func dot64AVX2(a *float32, b *float32, n int) (sum float64)
-// Requires: AVX, FMA3, SSE2
+// Requires: AVX, FMA3
 TEXT ·dot64AVX2(SB), NOSPLIT, $0-32
 	MOVQ   a+0(FP), AX
 	MOVQ   b+8(FP), CX
@@ -2425,12 +2423,12 @@ loopdone:
 	VADDPD       X1, X0, X1
 	VUNPCKHPD    X1, X1, X0
 	VADDSD       X0, X1, X1
-	MOVSD        X1, sum+24(FP)
+	VMOVSD       X1, sum+24(FP)
 	VZEROUPPER
 	RET
 
 // func sum64AVX2(x *float32, n int) (sum float64)
-// Requires: AVX, SSE2
+// Requires: AVX
 TEXT ·sum64AVX2(SB), NOSPLIT, $0-24
 	MOVQ   x+0(FP), AX
 	MOVQ   n+8(FP), CX
@@ -2480,17 +2478,16 @@ loopdone:
 	VADDPD       X1, X0, X1
 	VUNPCKHPD    X1, X1, X0
 	VADDSD       X0, X1, X1
-	MOVSD        X1, sum+16(FP)
+	VMOVSD       X1, sum+16(FP)
 	VZEROUPPER
 	RET
 
 // func deviation64AVX2(x *float32, n int, mean float64) (sum float64)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, FMA3
 TEXT ·deviation64AVX2(SB), NOSPLIT, $0-32
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
-	MOVSD        mean+16(FP), X0
-	VBROADCASTSD X0, Y0
+	VBROADCASTSD mean+16(FP), Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
@@ -2543,22 +2540,19 @@ loopdone:
 	VADDPD       X0, X1, X0
 	VUNPCKHPD    X0, X0, X1
 	VADDSD       X1, X0, X0
-	MOVSD        X0, sum+24(FP)
+	VMOVSD       X0, sum+24(FP)
 	VZEROUPPER
 	RET
 
 // func lineLeakyAVX2(y *float32, x *float32, n int, a float32, d float32, slope float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·lineLeakyAVX2(SB), NOSPLIT, $0-36
 	MOVQ         y+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        a+24(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        d+28(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        slope+32(FP), X2
-	VBROADCASTSS X2, Y2
+	VBROADCASTSS a+24(FP), Y0
+	VBROADCASTSS d+28(FP), Y1
+	VBROADCASTSS slope+32(FP), Y2
 	VXORPS       Y3, Y3, Y3
 
 loop:
@@ -2580,17 +2574,14 @@ loopdone:
 	RET
 
 // func gatedSumsAVX2(dy *float32, x *float32, n int, a float32, d float32, slope float32) (plain float64, weighted float64)
-// Requires: AVX, AVX2, FMA3, SSE, SSE2
+// Requires: AVX, FMA3
 TEXT ·gatedSumsAVX2(SB), NOSPLIT, $0-56
 	MOVQ         dy+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
-	MOVSS        a+24(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        d+28(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        slope+32(FP), X2
-	VBROADCASTSS X2, Y2
+	VBROADCASTSS a+24(FP), Y0
+	VBROADCASTSS d+28(FP), Y1
+	VBROADCASTSS slope+32(FP), Y2
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
@@ -2628,36 +2619,30 @@ loopdone:
 	VADDPD       X0, X4, X0
 	VUNPCKHPD    X0, X0, X1
 	VADDSD       X1, X0, X0
-	MOVSD        X0, plain+40(FP)
+	VMOVSD       X0, plain+40(FP)
 	VADDPD       Y7, Y6, Y6
 	VEXTRACTF128 $0x01, Y6, X0
 	VADDPD       X0, X6, X0
 	VUNPCKHPD    X0, X0, X1
 	VADDSD       X1, X0, X0
-	MOVSD        X0, weighted+48(FP)
+	VMOVSD       X0, weighted+48(FP)
 	VZEROUPPER
 	RET
 
 // func gatedLineAVX2(dx *float32, dy *float32, x *float32, n int, a float32, d float32, slope float32, k float32, q float32, r float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·gatedLineAVX2(SB), NOSPLIT, $0-56
 	MOVQ         dx+0(FP), AX
 	MOVQ         dy+8(FP), CX
 	MOVQ         x+16(FP), DX
 	MOVQ         n+24(FP), BX
-	MOVSS        a+32(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        d+36(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        slope+40(FP), X2
-	VBROADCASTSS X2, Y2
+	VBROADCASTSS a+32(FP), Y0
+	VBROADCASTSS d+36(FP), Y1
+	VBROADCASTSS slope+40(FP), Y2
 	VXORPS       Y3, Y3, Y3
-	MOVSS        k+44(FP), X4
-	VBROADCASTSS X4, Y4
-	MOVSS        q+48(FP), X5
-	VBROADCASTSS X5, Y5
-	MOVSS        r+52(FP), X6
-	VBROADCASTSS X6, Y6
+	VBROADCASTSS k+44(FP), Y4
+	VBROADCASTSS q+48(FP), Y5
+	VBROADCASTSS r+52(FP), Y6
 
 loop:
 	CMPQ        BX, $0x08
@@ -2683,27 +2668,20 @@ loopdone:
 	RET
 
 // func adamAVX2(p *float32, m *float32, v *float32, grad *float32, n int, keep1 float32, new1 float32, keep2 float32, new2 float32, step float32, root float32, eps float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·adamAVX2(SB), NOSPLIT, $0-68
 	MOVQ         p+0(FP), AX
 	MOVQ         m+8(FP), CX
 	MOVQ         v+16(FP), DX
 	MOVQ         grad+24(FP), BX
 	MOVQ         n+32(FP), SI
-	MOVSS        keep1+40(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        new1+44(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        keep2+48(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        new2+52(FP), X3
-	VBROADCASTSS X3, Y3
-	MOVSS        step+56(FP), X4
-	VBROADCASTSS X4, Y4
-	MOVSS        root+60(FP), X5
-	VBROADCASTSS X5, Y5
-	MOVSS        eps+64(FP), X6
-	VBROADCASTSS X6, Y6
+	VBROADCASTSS keep1+40(FP), Y0
+	VBROADCASTSS new1+44(FP), Y1
+	VBROADCASTSS keep2+48(FP), Y2
+	VBROADCASTSS new2+52(FP), Y3
+	VBROADCASTSS step+56(FP), Y4
+	VBROADCASTSS root+60(FP), Y5
+	VBROADCASTSS eps+64(FP), Y6
 
 loop:
 	CMPQ        SI, $0x08
@@ -2959,14 +2937,13 @@ loopdone:
 	RET
 
 // func zipAVX2(dst *float32, even *float32, odd *float32, n int, scale float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·zipAVX2(SB), NOSPLIT, $0-36
 	MOVQ         dst+0(FP), AX
 	MOVQ         even+8(FP), CX
 	MOVQ         odd+16(FP), DX
 	MOVQ         n+24(FP), BX
-	MOVSS        scale+32(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+32(FP), Y0
 
 loop:
 	CMPQ       BX, $0x08
@@ -3599,15 +3576,14 @@ TEXT ·winogradWeights16AVX2(SB), NOSPLIT, $0-32
 	RET
 
 // func winogradOutputAVX2(dst *float32, row uintptr, src *float32, point uintptr, n int, scale float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·winogradOutputAVX2(SB), NOSPLIT, $0-44
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+16(FP), CX
 	MOVQ         n+32(FP), DX
 	MOVQ         row+8(FP), BX
 	MOVQ         point+24(FP), SI
-	MOVSS        scale+40(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+40(FP), Y0
 
 loop:
 	CMPQ       DX, $0x08

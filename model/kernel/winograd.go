@@ -32,13 +32,13 @@ func (c Conv) winograd() bool {
 }
 
 // winogradAdjoint reports whether BackwardInput takes Winograd's way.
-func (c Conv) winogradAdjoint() bool { return c.winograd() && c.tiles() >= winogradTiles }
+func (c Conv) winogradAdjoint(packed bool) bool { return c.winograd() && c.tiles() >= winogradTiles }
 
 // winogradWeights reports whether BackwardWeights takes Winograd's way. It has
 // both operands to transform and to transpose.
 func (c Conv) winogradWeights() bool {
 	wide := c.thin() >= 4*winogradChannels || c.thin() >= 2*winogradChannels && c.tiles() >= 16*winogradTiles
-	return c.winogradAdjoint() && wide
+	return c.winogradAdjoint(false) && wide
 }
 
 // tilesRight is the right operand of transformed input. For each panel of

@@ -88,26 +88,34 @@ type adjointSink struct {
 	c             Conv
 	height, tiles int
 	scale         float32
+	finish        *Finish
 }
 
 func (w *adjointSink) store(e *engine, block []float32, ldc, m0, m, n0, n, part int) {
 	turn(e, block, ldc, m, part)
 	s := scratchPool.get()
-	s.rows = grow(s.rows, 8*w.tiles)
-	c := w.c
+	s.rows = grow(s.rows, 12*w.tiles)
+	c, p := w.c, e.path
 	for j := 0; j < n; {
 		column := n0 + j
 		row, tile := column/w.tiles, column%w.tiles
 		run := min(w.tiles-tile, n-j)
 		image, h := row/w.height, 4*(row%w.height)+1-part
-		odd, even := s.rows[:4*run], s.rows[4*run:8*run]
+		odd, even, both := s.rows[:4*run], s.rows[4*run:8*run], s.rows[8*run:12*run]
 		for i := range m {
-			e.path.winogradOutput(odd, 2*run, block[i*ldc+j:], m*ldc, run, w.scale)
-			e.path.winogradOutput(even, 2*run, block[(points*m+i)*ldc+j:], m*ldc, run, w.scale)
+			p.winogradOutput(odd, 2*run, block[i*ldc+j:], m*ldc, run, w.scale)
+			p.winogradOutput(even, 2*run, block[(points*m+i)*ldc+j:], m*ldc, run, w.scale)
 			at := ((image*c.C+m0+i)*c.H+h)*c.W + 4*tile
-			e.path.zip(w.dst[at:at+4*run], even[:2*run], odd[:2*run], 1)
-			at += 2 * c.W
-			e.path.zip(w.dst[at:at+4*run], even[2*run:], odd[2*run:], 1)
+			for r := range 2 {
+				row := w.dst[at+2*r*c.W:][:4*run]
+				e, o := even[2*r*run:][:2*run], odd[2*r*run:][:2*run]
+				if w.finish == nil {
+					p.zip(row, e, o, 1)
+					continue
+				}
+				p.zip(both, e, o, 1)
+				w.finish.apply(p, row, both, m0+i)
+			}
 		}
 		j += run
 	}
@@ -125,7 +133,7 @@ func turn(e *engine, block []float32, ldc, m, phase int) {
 	}
 }
 
-func (c Conv) backwardInputWinograd(dx, dy, w []float32, scale float32) {
+func (c Conv) backwardInputWinograd(dx, dy, w []float32, scale float32, t *Transposed) {
 	height, tiles := c.H/4, c.W/4
 	q := newConv(c, engine{m: c.C, n: c.N * height * tiles, units: c.O, groups: 4 * points, parts: 2})
 	for g := range 4 * points {
@@ -137,12 +145,12 @@ func (c Conv) backwardInputWinograd(dx, dy, w []float32, scale float32) {
 	q.adjointR.dst = tensors.get(panels * adjointPoints * c.O * q.adjointR.width)
 	parallel(&q.adjointR, c.N*c.O)
 	q.winogradL = winogradLeft{src: w, row: 16, unit: c.C * 16, adjoint: true}
-	q.adjointS = adjointSink{dst: dx, c: c, height: height, tiles: tiles, scale: scale}
+	q.adjointS = adjointSink{dst: dx, c: c, height: height, tiles: tiles, scale: scale, finish: t.inStore()}
 	q.engine.a, q.engine.b, q.engine.out = &q.winogradL, &q.adjointR, &q.adjointS
 	q.planGroups(128, 32)
-	q.prepack()
+	t.prepack(&q.engine)
 	q.run()
 	tensors.put(q.adjointR.dst)
-	q.unpack()
+	t.unpack(&q.engine)
 	q.release()
 }
