@@ -9,14 +9,12 @@ import (
 
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
 
-// Bounds on the pictures that the report reads.
-const (
-	maxCandidatePicture = 16 << 20  // bytes
-	maxSheet            = 256 << 20 // bytes
-)
+// maxCandidatePicture bounds a picture that the report reads, in bytes.
+const maxCandidatePicture = 16 << 20
 
 // Reporter renders what a run made and decided.
 type Reporter struct {
@@ -73,21 +71,57 @@ func (r Reporter) gather(ctx context.Context, o step.Outcome) (report.Data, repo
 		Times: o.Times, ImagesPerSecond: o.Train.ImagesPerSecond, Cached: o.Preprocess.Cached,
 	}
 	data.Digests = append(data.Digests, digestsOf(o)...)
-	if o.Assess.Verdict != "" {
-		data.Decision = &report.Decision{Verdict: o.Assess.Verdict, Scope: o.Assess.Scope, Rules: o.Assess.Rules}
-	}
-	if data.Intake, err = r.intake(ctx, o.Ingest); err != nil {
+	if err := r.decision(ctx, o, &data); err != nil {
 		return data, none, err
 	}
-	if data.Training, err = r.training(ctx, o.Train); err != nil {
+	dataset, err := r.intake(ctx, o.Ingest, &data)
+	if err != nil {
+		return data, none, err
+	}
+	if err := r.training(ctx, o, &data); err != nil {
 		return data, none, err
 	}
 	pictures, err := r.candidates(ctx, o, &data)
+	if err != nil {
+		return data, none, err
+	}
+	pictures.Real, err = r.real(ctx, o.Preprocess.Tensors, dataset, &data)
 	return data, pictures, err
+}
+
+// decision enters the verdict, the policy behind it, what was measured for it,
+// and what was decided after it.
+func (r Reporter) decision(ctx context.Context, o step.Outcome, data *report.Data) error {
+	if o.Policy.Name != "" {
+		data.Policy = &report.Policy{Name: o.Policy.Name, Approval: o.Policy.Approval, DeadlineHours: o.Policy.DeadlineHours}
+		data.Digests = append(data.Digests, report.Digest{Name: "Policy", SHA256: spec.Digest(o.Policy)})
+	}
+	if u := o.Utility; u.Done {
+		data.Utility = &report.Utility{Helps: u.Helps, Summary: u.Summary, Train: u.Train, Test: u.Test, Arms: u.Arms, Gains: u.Gains}
+	}
+	if o.Approval.By != "" {
+		data.Approval = &o.Approval
+	}
+	if o.Assess.Verdict == "" {
+		return nil
+	}
+	data.Decision = &report.Decision{Verdict: o.Assess.Verdict, Scope: o.Assess.Scope, Rules: o.Assess.Rules}
+	if data.Policy == nil && o.Assess.Policy != "" {
+		data.Policy = &report.Policy{Name: o.Assess.Policy}
+	}
+	if o.Assess.Measures.IsZero() {
+		return nil
+	}
+	var err error
+	if data.Measures, err = readDocument(ctx, r.Store, o.Assess.Measures, report.ReadMeasures); err != nil {
+		return fmt.Errorf("measures: %w", err)
+	}
+	return nil
 }
 
 // digestsOf names what the stages read and made.
 func digestsOf(o step.Outcome) []report.Digest {
+	checkpoint, curves := trained(o)
 	var out []report.Digest
 	for _, d := range []struct {
 		name string
@@ -95,11 +129,13 @@ func digestsOf(o step.Outcome) []report.Digest {
 	}{
 		{"Data set", o.Ingest.Dataset},
 		{"Tensors", o.Preprocess.Tensors},
-		{"Checkpoint", o.Train.Checkpoint},
-		{"Curves", o.Train.Curves},
+		{"Checkpoint", checkpoint},
+		{"Curves", curves},
 		{"Candidates", o.Sample.Candidates},
 		{"Neighbours", o.Check.Neighbours},
-		{"Sheet", o.Check.Sheet},
+		{"Sheet of nearest images", o.Check.Sheet},
+		{"Measures", o.Assess.Measures},
+		{"Utility scores", o.Utility.Details},
 	} {
 		if !d.ref.IsZero() {
 			out = append(out, report.Digest{Name: d.name, SHA256: d.ref.SHA256, Size: d.ref.Size})
@@ -108,18 +144,19 @@ func digestsOf(o step.Outcome) []report.Digest {
 	return out
 }
 
-func (r Reporter) intake(ctx context.Context, in step.IngestResult) (*report.Intake, error) {
+// intake enters what came in, and returns the data set.
+func (r Reporter) intake(ctx context.Context, in step.IngestResult, data *report.Data) (Dataset, error) {
 	if in.Dataset.IsZero() {
-		return nil, nil
+		return Dataset{}, nil
 	}
 	doc, err := readDocument(ctx, r.Store, in.Dataset, DecodeDataset)
 	if err != nil {
-		return nil, fmt.Errorf("data set: %w", err)
+		return doc, fmt.Errorf("data set: %w", err)
 	}
 	out := &report.Intake{
 		Found: in.Found, Usable: in.Usable, Quarantined: in.Quarantined,
 		Duplicates: in.Duplicates, NearDuplicates: in.NearDuplicates,
-		Groups: in.Groups, Training: in.Training, Holdout: in.Holdout,
+		Groups: in.Groups, Training: in.Training, Holdout: in.Holdout, Selection: in.Selection,
 		Grouping:      grouping(doc.Grouping),
 		Quarantine:    make([]report.Quarantine, len(doc.Quarantine)),
 		DuplicateList: make([]report.Duplicate, len(doc.Duplicates)),
@@ -130,7 +167,8 @@ func (r Reporter) intake(ctx context.Context, in step.IngestResult) (*report.Int
 	for i, d := range doc.Duplicates {
 		out.DuplicateList[i] = report.Duplicate(d)
 	}
-	return out, nil
+	data.Intake = out
+	return doc, nil
 }
 
 // grouping says in words how groups of similar images were found.
@@ -144,29 +182,49 @@ func grouping(kind string) string {
 	return kind
 }
 
-func (r Reporter) training(ctx context.Context, t step.TrainResult) (*report.Training, error) {
-	if t.Checkpoint.IsZero() {
-		return nil, nil
+// trained is what the training of o left: the chosen state, or the last one.
+func trained(o step.Outcome) (checkpoint, curves step.Ref) {
+	if o.Choice != nil {
+		return o.Choice.Checkpoint, o.Choice.Curves
 	}
+	return o.Train.Checkpoint, o.Train.Curves
+}
+
+// training enters how the training went. Its numbers come from the curves where
+// there are any: a training that was found has them, and no last leg.
+func (r Reporter) training(ctx context.Context, o step.Outcome, data *report.Data) error {
+	data.Rollbacks, data.Alarm = o.Rollbacks, o.Train.Alarm
+	checkpoint, curves := trained(o)
+	t := o.Train
 	out := &report.Training{
 		Epochs: t.Epoch, Steps: t.Step, Points: []report.Point{},
 		LossReal: t.LossReal, LossFake: t.LossFake, LossG: t.LossG, DReal: t.DReal, DFake: t.DFake,
 	}
-	if t.Curves.IsZero() {
-		return out, nil
+	if c := o.Choice; c != nil {
+		data.Rollbacks, data.Alarm = c.Rollbacks, nil
+		out.Epochs = c.LastEpoch
+		if len(c.Evaluations) > 0 {
+			out.Choice = &report.Choice{Epoch: c.Epoch, Step: c.Step, Reason: c.Reason, Evaluations: c.Evaluations}
+		}
 	}
-	doc, err := readDocument(ctx, r.Store, t.Curves, DecodeCurves)
+	if checkpoint.IsZero() {
+		return nil
+	}
+	data.Training = out
+	if curves.IsZero() {
+		return nil
+	}
+	doc, err := readDocument(ctx, r.Store, curves, DecodeCurves)
 	if err != nil {
-		return nil, fmt.Errorf("curves: %w", err)
+		return fmt.Errorf("curves: %w", err)
 	}
-	out.StepsPerEpoch = doc.StepsPerEpoch
-	out.Points, out.PointSteps = report.Curves{
+	out.Follow(report.Curves{
 		LossReal: doc.LossReal, LossFake: doc.LossFake, LossG: doc.LossG, DReal: doc.DReal, DFake: doc.DFake,
-	}.Sampled()
-	return out, nil
+	}, doc.StepsPerEpoch)
+	return nil
 }
 
-// candidates fills in data's samples and distances, and reads the pictures.
+// candidates fills in data's samples and distances, and reads their pictures.
 func (r Reporter) candidates(ctx context.Context, o step.Outcome, data *report.Data) (report.Pictures, error) {
 	pictures := report.Pictures{}
 	if o.Sample.Candidates.IsZero() {
@@ -186,15 +244,8 @@ func (r Reporter) candidates(ctx context.Context, o step.Outcome, data *report.D
 			return pictures, permanent(step.ErrCorrupt, "neighbours %s: %w", o.Check.Neighbours.Key, err)
 		}
 	}
-	if pictures.Candidates, err = r.shown(ctx, list, data.Shown()); err != nil {
-		return pictures, err
-	}
-	if !o.Check.Sheet.IsZero() {
-		if pictures.Sheet, err = r.Store.Read(ctx, storage.Object(o.Check.Sheet), maxSheet); err != nil {
-			return pictures, fmt.Errorf("read sheet: %w", err)
-		}
-	}
-	return pictures, nil
+	pictures.Candidates, err = r.shown(ctx, list, data.Shown().Candidates)
+	return pictures, err
 }
 
 func samples(list CandidateList) *report.Samples {
@@ -221,12 +272,12 @@ func addChecks(data *report.Data, c step.OverfitResult, doc NeighbourList) error
 		}
 		image.Accepted, image.Reason = check.Accepted, check.Reason
 		for _, n := range check.Nearest {
-			image.Nearest = append(image.Nearest, report.Neighbour(n))
+			image.Nearest = append(image.Nearest, report.Neighbour{Name: n.Name, SHA256: n.SHA256, Distance: n.Distance, Split: n.Split})
 		}
 	}
 	data.Distance = &report.Distances{
 		Real: c.Real, Accepted: c.Accepted, Rejected: c.Rejected, Repeated: c.Repeated, Blank: c.Blank, RejectAt: c.RejectAt,
-		TailAt: c.TailAt, TailShare: c.TailShare, Nearest: c.Nearest, RealNearest: doc.RealNearest,
+		TailAt: c.TailAt, TailShare: c.TailShare, Transformed: c.TransformedShare, Nearest: c.Nearest, RealNearest: doc.RealNearest,
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ var (
 	ink3    = color.NRGBA{R: 7, G: 7, B: 7, A: 255}
 	fill1   = color.NRGBA{R: 8, G: 8, B: 8, A: 255} // ink1, translucent
 	fill2   = color.NRGBA{R: 9, G: 9, B: 9, A: 255} // ink2, translucent
+	inkPick = color.NRGBA{R: 10, G: 10, B: 10, A: 255}
 )
 
 // pageColours turns the stand-ins inside style attributes into CSS variables.
@@ -37,6 +38,7 @@ var pageColours = strings.NewReplacer(
 	":#030303", ":var(--ink-mark)", ":#040404", ":var(--ink-tail)",
 	":#050505", ":var(--ink-1)", ":#060606", ":var(--ink-2)", ":#070707", ":var(--ink-3)",
 	":#080808", ":var(--ink-1);fill-opacity:.35", ":#090909", ":var(--ink-2);fill-opacity:.35",
+	":#0A0A0A", ":var(--ink-pick)",
 )
 
 // Chart size in points. It fits a phone's column at scale 1, and so keeps its
@@ -58,7 +60,7 @@ type Chart struct {
 
 // Key is one line of a chart's legend.
 type Key struct {
-	Ink   string // the CSS variable's suffix: 1, 2, 3, mark, tail
+	Ink   string // the CSS variable's suffix: 1, 2, 3, mark, tail, pick
 	Dash  bool
 	Label string
 }
@@ -100,79 +102,6 @@ func inline(p *plot.Plot, alt string) (template.HTML, error) {
 	head := fmt.Sprintf(`<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`,
 		chartWidth.Points(), chartHeight.Points(), template.HTMLEscapeString(alt))
 	return template.HTML(head + pageColours.Replace(body)), nil
-}
-
-func addLine(p *plot.Plot, points []Point, y func(Point) float64, ink color.Color) error {
-	xys := make(plotter.XYs, 0, len(points))
-	for _, pt := range points {
-		if v := y(pt); !math.IsNaN(v) && !math.IsInf(v, 0) {
-			xys = append(xys, plotter.XY{X: float64(pt.Step), Y: v})
-		}
-	}
-	if len(xys) == 0 {
-		return nil
-	}
-	line, err := plotter.NewLine(xys)
-	if err != nil {
-		return err
-	}
-	line.Color, line.Width = ink, 1.4
-	p.Add(line)
-	return nil
-}
-
-func lossChart(t *Training) (Chart, error) {
-	p := newPlot("step", "loss")
-	p.Y.Min, p.X.Min = 0, 0
-	for _, s := range []struct {
-		y   func(Point) float64
-		ink color.Color
-	}{
-		{func(p Point) float64 { return p.LossReal }, ink1},
-		{func(p Point) float64 { return p.LossFake }, ink2},
-		{func(p Point) float64 { return p.LossG }, ink3},
-	} {
-		if err := addLine(p, t.Points, s.y, s.ink); err != nil {
-			return Chart{}, fmt.Errorf("draw losses: %w", err)
-		}
-	}
-	c := Chart{
-		Title: "Losses", Caption: meansOver(t.PointSteps),
-		Alt: fmt.Sprintf("Losses over %d steps. Means of the last epoch: discriminator on real images %s, on generated images %s, generator %s.",
-			t.Steps, number(t.LossReal), number(t.LossFake), number(t.LossG)),
-		Legend: []Key{{"1", false, "D on real images"}, {"2", false, "D on generated images"}, {"3", false, "G"}},
-	}
-	var err error
-	c.SVG, err = inline(p, c.Alt)
-	return c, err
-}
-
-func outputChart(t *Training) (Chart, error) {
-	p := newPlot("step", "mean output of D")
-	p.X.Min, p.Y.Min, p.Y.Max = 0, 0, 1
-	if err := addLine(p, t.Points, func(p Point) float64 { return p.DReal }, ink1); err != nil {
-		return Chart{}, fmt.Errorf("draw outputs: %w", err)
-	}
-	if err := addLine(p, t.Points, func(p Point) float64 { return p.DFake }, ink2); err != nil {
-		return Chart{}, fmt.Errorf("draw outputs: %w", err)
-	}
-	c := Chart{
-		Title:   "Discriminator's outputs",
-		Caption: meansOver(t.PointSteps) + " 1 stands for real, 0 for generated; far apart means that D tells them apart easily.",
-		Alt: fmt.Sprintf("Outputs of the discriminator over %d steps. Means of the last epoch: %s on real images, %s on generated ones.",
-			t.Steps, number(t.DReal), number(t.DFake)),
-		Legend: []Key{{"1", false, "D(x), real images"}, {"2", false, "D(G(z)), generated images"}},
-	}
-	var err error
-	c.SVG, err = inline(p, c.Alt)
-	return c, err
-}
-
-func meansOver(steps int) string {
-	if steps <= 1 {
-		return "Every step is drawn."
-	}
-	return fmt.Sprintf("Each point is the mean over %s steps.", number(float64(steps)))
 }
 
 // distanceChart draws the candidates' nearest distances over the real images'

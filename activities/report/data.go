@@ -12,7 +12,7 @@ import (
 )
 
 // Format names kind and version of the JSON document.
-const Format = "defectforge.report/1"
+const Format = "defectforge.report/2"
 
 // Variants of the report.
 const (
@@ -26,25 +26,44 @@ const (
 // Data is everything the report says. A nil part is one that the run did not
 // get to; the page names it as missing.
 type Data struct {
-	Format   string     `json:"format"`
-	Variant  string     `json:"variant"`
-	Class    string     `json:"class"`
-	Decision *Decision  `json:"decision,omitempty"`
-	Missing  []string   `json:"missing"` // what the run did not get to, in words
-	Intake   *Intake    `json:"intake,omitempty"`
-	Samples  *Samples   `json:"samples,omitempty"`
-	Distance *Distances `json:"distances,omitempty"`
-	Training *Training  `json:"training,omitempty"`
-	Run      *Run       `json:"run,omitempty"` // nil in the release's variant
-	Settings []Setting  `json:"settings"`
-	Digests  []Digest   `json:"digests"`
+	Format   string    `json:"format"`
+	Variant  string    `json:"variant"`
+	Class    string    `json:"class"`
+	Next     string    `json:"next"` // what happens now and why, in words
+	Decision *Decision `json:"decision,omitempty"`
+	Policy   *Policy   `json:"policy,omitempty"`
+	// Approval is who decided after the verdict; nil while nobody did, and in
+	// the release's variant.
+	Approval *step.Approval `json:"approval,omitempty"`
+	Missing  []string       `json:"missing"` // what the run did not get to, in words
+	Samples  *Samples       `json:"samples,omitempty"`
+	Distance *Distances     `json:"distances,omitempty"`
+	Utility  *Utility       `json:"utility,omitempty"` // nil where it was not asked for
+	Measures []Measure      `json:"measures,omitempty"`
+	Training *Training      `json:"training,omitempty"`
+	// Rollbacks are the training's alarms after which it was tried again, Alarm
+	// the one that ended it.
+	Rollbacks []step.Rollback `json:"rollbacks,omitempty"`
+	Alarm     *step.Alarm     `json:"alarm,omitempty"`
+	Intake    *Intake         `json:"intake,omitempty"`
+	Run       *Run            `json:"run,omitempty"` // nil in the release's variant
+	Settings  []Setting       `json:"settings"`
+	Digests   []Digest        `json:"digests"`
 }
 
 // Decision is the verdict with its reasons.
 type Decision struct {
 	Verdict string      `json:"verdict"`
-	Scope   string      `json:"scope"` // what was judged, in words
+	Scope   string      `json:"scope"`             // what was judged, in words
+	Warning string      `json:"warning,omitempty"` // what a pass does not mean
 	Rules   []step.Rule `json:"rules"`
+}
+
+// Policy is what decided, and who may publish what passes.
+type Policy struct {
+	Name          string  `json:"name"`
+	Approval      string  `json:"approval"`       // spec.ApproveAuto or spec.ApprovePerson
+	DeadlineHours float64 `json:"deadline_hours"` // that a person has
 }
 
 // Intake is what came in and what became of it.
@@ -57,7 +76,8 @@ type Intake struct {
 	Groups         int          `json:"groups"`
 	Training       int          `json:"training"`
 	Holdout        int          `json:"holdout"`
-	Grouping       string       `json:"grouping"` // how similar images were found, in words
+	Selection      int          `json:"selection"` // to choose the checkpoint with
+	Grouping       string       `json:"grouping"`  // how similar images were found, in words
 	Quarantine     []Quarantine `json:"quarantine"`
 	DuplicateList  []Duplicate  `json:"duplicate_list"`
 }
@@ -80,6 +100,14 @@ type Samples struct {
 	// Checked tells whether Accepted, Reason and Nearest mean anything.
 	Checked bool        `json:"checked"`
 	Images  []Candidate `json:"images"`
+	// Real are training images that the page shows for comparison.
+	Real []Real `json:"real,omitempty"`
+}
+
+// Real is a real image of the data set.
+type Real struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
 }
 
 // Candidate is one generated image.
@@ -90,6 +118,20 @@ type Candidate struct {
 	Accepted bool        `json:"accepted"`
 	Reason   string      `json:"reason,omitempty"` // why it was rejected
 	Nearest  []Neighbour `json:"nearest,omitempty"`
+	// Match is the real image that the outcome rests on where that is not the
+	// first of Nearest: one that is near when mirrored, turned or shifted.
+	Match *Neighbour `json:"match,omitempty"`
+}
+
+// near is the real image to show beside the candidate; nil where there is none.
+func (c Candidate) near() *Neighbour {
+	switch {
+	case c.Match != nil:
+		return c.Match
+	case len(c.Nearest) > 0:
+		return &c.Nearest[0]
+	}
+	return nil
 }
 
 // Neighbour is a real image near a candidate.
@@ -98,6 +140,9 @@ type Neighbour struct {
 	SHA256   string  `json:"sha256"`
 	Distance float64 `json:"distance"`
 	Split    string  `json:"split"`
+	// Transform says in words how the real image was changed to come this near,
+	// empty where it was not.
+	Transform string `json:"transform,omitempty"`
 }
 
 // Distances is the copy test: thresholds, and what they were calibrated on.
@@ -110,11 +155,13 @@ type Distances struct {
 	RejectAt    float64   `json:"reject_at"`
 	TailAt      float64   `json:"tail_at"`
 	TailShare   float64   `json:"tail_share"`
-	Nearest     float64   `json:"nearest"` // smallest distance of any candidate
+	Transformed float64   `json:"tail_share_transformed"` // with the real images mirrored, turned and shifted too
+	Nearest     float64   `json:"nearest"`                // smallest distance of any candidate
 	RealNearest []float64 `json:"real_nearest"`
 }
 
-// Training is how far it got. Losses and outputs are means over the last epoch.
+// Training is how far it got, rolled back parts left out. Losses and outputs
+// are means over the last epoch.
 type Training struct {
 	Epochs        int     `json:"epochs"`
 	Steps         int64   `json:"steps"`
@@ -124,9 +171,30 @@ type Training struct {
 	LossG         float64 `json:"loss_g"`
 	DReal         float64 `json:"d_real"`
 	DFake         float64 `json:"d_fake"`
+	// Choice is how the checkpoint was chosen; nil where the last one was taken.
+	Choice *Choice `json:"choice,omitempty"`
 	// Points are the curves, each a mean over PointSteps steps.
 	PointSteps int     `json:"point_steps"`
 	Points     []Point `json:"points"`
+}
+
+// Choice is the checkpoint that the candidates were drawn from, and every
+// comparison with the selection split that it was chosen by.
+type Choice struct {
+	Epoch       int               `json:"epoch"`
+	Step        int64             `json:"step"`
+	Reason      string            `json:"reason"`
+	Evaluations []step.Evaluation `json:"evaluations"`
+}
+
+// Utility is whether the set helps a classifier.
+type Utility struct {
+	Helps   bool              `json:"helps"`
+	Summary string            `json:"summary"`
+	Train   int               `json:"train"` // real training images, all classes together
+	Test    int               `json:"test"`  // test images of a split, all classes together
+	Arms    []step.ArmResult  `json:"arms"`
+	Gains   []step.GainResult `json:"gains"`
 }
 
 // Point is one place of the training curves.
@@ -188,10 +256,10 @@ func New(class string, r spec.Recipe) (Data, error) {
 }
 
 // ForRelease returns d without what differs between two runs with the same
-// content: identifiers, source, times, and the settings that only change the
-// grain of the history, with the digest they enter.
+// content: identifiers, source, times, who approved, and the settings that only
+// change the grain of the history, with the digest they enter.
 func (d Data) ForRelease() Data {
-	d.Variant, d.Run = VariantRelease, nil
+	d.Variant, d.Run, d.Approval = VariantRelease, nil, nil
 	settings := make([]Setting, 0, len(d.Settings))
 	for _, s := range d.Settings {
 		if !grain[s.Name] {
@@ -210,12 +278,22 @@ func (d Data) ForRelease() Data {
 
 // JSON is the page's twin: the same facts for programs.
 func (d Data) JSON() ([]byte, error) {
-	d.Missing = d.missing()
-	raw, err := json.MarshalIndent(d, "", "  ")
+	raw, err := json.MarshalIndent(d.told(), "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode report: %w", err)
 	}
 	return append(raw, '\n'), nil
+}
+
+// told is d with what follows from it in words.
+func (d Data) told() Data {
+	d.Missing, d.Next = d.missing(), d.next()
+	if d.Decision != nil {
+		decision := *d.Decision
+		decision.Warning = d.warning()
+		d.Decision = &decision
+	}
+	return d
 }
 
 // missing says in words what the run did not get to.
@@ -227,10 +305,13 @@ func (d Data) missing() []string {
 		}
 	}
 	add(d.Intake == nil, "Ingest did not finish: it is not known what came in.")
-	add(d.Training == nil, "Training did not finish a leg: there is no checkpoint.")
+	add(d.Training == nil && d.Alarm == nil, "Training did not finish a leg: there is no checkpoint.")
+	add(d.Training == nil && d.Alarm != nil, "Training failed: there is no checkpoint.")
 	add(d.Training != nil && len(d.Training.Points) == 0, "Training left no curves.")
 	add(d.Samples == nil, "No candidates were drawn.")
+	add(d.Samples != nil && len(d.Samples.Real) == 0, "There are no real images to show beside the candidates.")
 	add(d.Distance == nil, "The candidates were not compared with the real images.")
 	add(d.Decision == nil, "No verdict was reached. Nothing may be published.")
+	add(d.Decision != nil && len(d.Measures) == 0, "No measures were stored beyond the rules' own.")
 	return out
 }

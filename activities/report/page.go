@@ -2,17 +2,16 @@ package report
 
 import (
 	"bytes"
-	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
 	"html/template"
-	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 //go:embed templates
@@ -23,37 +22,35 @@ var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"duration": duration,
 	"bytes":    func(n int64) string { return humanize.IBytes(uint64(n)) },
 	"mark":     mark,
+	"arm":      func(name string) string { return said(arms, name) },
+	"alarm":    func(kind string) string { return said(alarms, kind) },
+	"sentence": sentence,
 }).ParseFS(files, "templates/page.html"))
 
-// How much of each list the page shows; the JSON twin has all of it.
-const (
-	maxAccepted = 64   // pictures of accepted candidates
-	maxRejected = 24   // pictures of rejected ones
-	maxClosest  = 12   // rows of the open list of nearest neighbours
-	maxRows     = 1000 // rows of any other table
-)
+// maxRows bounds the rows of a table; the JSON twin has all of them.
+const maxRows = 1000
 
 // view is what the template sees: Data, and what is worked out from it.
 type view struct {
 	Data
-	Style      template.CSS
-	Verdict    string
-	Headline   string
-	Intake     *intakeView
-	Grid       []tile
-	Rejected   []tile
-	GridNote   string
-	Closest    []Candidate
-	Sheet      template.URL
-	SheetWidth int
-	Training   *Training
-	Facts      map[string][]fact
-	Charts     map[string]Chart
-	Times      []timeRow
-	TotalTime  float64
-	Rows       []Candidate
-	RowsLeft   int
-	IsRelease  bool
+	Style                           template.CSS
+	Verdict                         string
+	Headline                        string
+	Approving                       string // who decides after the verdict, in words
+	Rules                           []ruleRow
+	Grid, RealGrid                  []tile
+	Accepted, RejectedAll           int
+	Rejected, MoreRejected, Closest []pair
+	Gains                           []gainRow
+	Intake                          *intakeView
+	Facts                           map[string][]fact
+	Charts                          map[string]Chart
+	Tries                           []tryRow
+	Times                           []timeRow
+	TotalTime                       float64
+	Rows                            []Candidate
+	RowsLeft                        int
+	IsRelease                       bool
 }
 
 type intakeView struct {
@@ -69,11 +66,20 @@ type fact struct {
 	Value     float64
 }
 
-// tile is one picture of the grid.
-type tile struct {
-	Candidate
-	Src      template.URL
-	Distance *float64 // to the nearest real image
+// gainRow is a gain with its drawing around none.
+type gainRow struct {
+	step.GainResult
+	Marker *marker
+}
+
+// tryRow is one try of the training, and the alarm that ended it; nil for the
+// one that went through.
+type tryRow struct {
+	Number int
+	Scale  float64 // of the discriminator's rate
+	From   int     // epochs done when it began
+	Alarm  *step.Alarm
+	Back   *int // the epoch gone back to; nil where no try followed
 }
 
 type timeRow struct {
@@ -82,46 +88,9 @@ type timeRow struct {
 	Percent int // of the longest stage
 }
 
-// Shown names the candidates whose pictures the page shows, by index.
-func (d Data) Shown() []int {
-	accepted, rejected := d.shown()
-	out := make([]int, 0, len(accepted)+len(rejected))
-	for _, c := range slices.Concat(accepted, rejected) {
-		out = append(out, c.Index)
-	}
-	return out
-}
-
-// shown picks accepted candidates by index, and rejected ones by distance,
-// the likeliest copies first. Unchecked candidates stand with the accepted.
-func (d Data) shown() (accepted, rejected []Candidate) {
-	if d.Samples == nil {
-		return nil, nil
-	}
-	for _, c := range d.Samples.Images {
-		if c.Accepted || !d.Samples.Checked {
-			accepted = append(accepted, c)
-		} else {
-			rejected = append(rejected, c)
-		}
-	}
-	sortByDistance(rejected)
-	return accepted[:min(len(accepted), maxAccepted)], rejected[:min(len(rejected), maxRejected)]
-}
-
-func sortByDistance(cs []Candidate) {
-	slices.SortStableFunc(cs, func(a, b Candidate) int {
-		if len(a.Nearest) == 0 || len(b.Nearest) == 0 {
-			return cmp.Compare(len(b.Nearest), len(a.Nearest)) // unknown distances last
-		}
-		return cmp.Compare(a.Nearest[0].Distance, b.Nearest[0].Distance)
-	})
-}
-
 // HTML renders the standalone page. Equal input gives equal bytes.
 func (d Data) HTML(p Pictures) ([]byte, error) {
-	d.Missing = d.missing()
-	v, err := newView(d, p)
+	v, err := newView(d.told(), p)
 	if err != nil {
 		return nil, err
 	}
@@ -138,19 +107,17 @@ func newView(d Data, p Pictures) (*view, error) {
 		return nil, fmt.Errorf("read style: %w", err)
 	}
 	v := &view{
-		Data: d, Style: template.CSS(style), Training: d.Training,
+		Data: d, Style: template.CSS(style), Approving: d.approvalWords(),
 		Facts: map[string][]fact{}, Charts: map[string]Chart{}, IsRelease: d.Variant == VariantRelease,
 	}
 	v.decide()
 	v.takeIn()
+	v.tries()
 	v.time()
-	if err := v.picture(p); err != nil {
+	if err := v.pictures(p); err != nil {
 		return nil, err
 	}
-	if err := v.chart(); err != nil {
-		return nil, err
-	}
-	return v, nil
+	return v, v.chart()
 }
 
 func (v *view) decide() {
@@ -158,14 +125,20 @@ func (v *view) decide() {
 	if v.Decision == nil {
 		return
 	}
-	switch v.Decision.Verdict {
-	case step.Pass:
-		v.Verdict, v.Headline = step.Pass, "Pass"
-	case step.Fail:
-		v.Verdict, v.Headline = step.Fail, "Fail"
-	default: // whatever is not known to be a pass is shown as none
-		v.Verdict, v.Headline = step.Inconclusive, "Inconclusive"
+	v.Rules = rows(v.Decision.Rules)
+	v.Verdict = standing(v.Decision.Verdict) // whatever is not known to be a pass is shown as none
+	v.Headline = map[string]string{step.Pass: "Pass", step.Fail: "Fail", step.Inconclusive: "Inconclusive"}[v.Verdict]
+	if v.Utility == nil {
+		return
 	}
+	for _, g := range v.Utility.Gains {
+		v.Gains = append(v.Gains, gainRow{g, newMarker(g.Mean, 0, true, &g.Low, &g.High, nil)})
+	}
+}
+
+// Waits tells whether a person is asked to decide now.
+func (v *view) Waits() bool {
+	return v.Verdict == step.Pass && !v.IsRelease && v.Approval == nil && v.Policy != nil && v.Policy.Approval == spec.ApprovePerson
 }
 
 func (v *view) takeIn() {
@@ -182,12 +155,27 @@ func (v *view) takeIn() {
 		{"intake-groups", "groups of similar images", float64(in.Groups)},
 		{"intake-training", "for training", float64(in.Training)},
 		{"intake-holdout", "held out", float64(in.Holdout)},
+		{"intake-selection", "to choose the checkpoint with", float64(in.Selection)},
 	}
 	q, d := min(len(in.Quarantine), maxRows), min(len(in.DuplicateList), maxRows)
 	v.Intake = &intakeView{
 		Quarantine: q > 0, QuarantineRows: in.Quarantine[:q], QuarantineLeft: len(in.Quarantine) - q,
 		Duplicates: d > 0, DuplicateRows: in.DuplicateList[:d], DuplicatesLeft: len(in.DuplicateList) - d,
 	}
+}
+
+// tries tells the training's rollbacks as tries, the last one included.
+func (v *view) tries() {
+	if v.Training == nil && v.Alarm == nil {
+		return
+	}
+	scale, from := 1.0, 0
+	for i := range v.Rollbacks {
+		r := &v.Rollbacks[i]
+		v.Tries = append(v.Tries, tryRow{Number: i + 1, Scale: scale, From: from, Alarm: &r.Alarm, Back: &r.ToEpoch})
+		scale, from = r.DiscriminatorScale, r.ToEpoch
+	}
+	v.Tries = append(v.Tries, tryRow{Number: len(v.Rollbacks) + 1, Scale: scale, From: from, Alarm: v.Alarm})
 }
 
 func (v *view) time() {
@@ -208,59 +196,6 @@ func (v *view) time() {
 	}
 }
 
-func (v *view) picture(p Pictures) error {
-	if v.Samples != nil {
-		accepted, rejected := v.shown()
-		urls, err := gridURLs(p.Candidates, v.Shown())
-		if err != nil {
-			return err
-		}
-		v.Grid, v.Rejected = tiles(accepted, urls), tiles(rejected, urls)
-		v.GridNote = gridNote(v.Samples, len(accepted), len(rejected))
-		rows := min(len(v.Samples.Images), maxRows)
-		v.Rows, v.RowsLeft = v.Samples.Images[:rows], len(v.Samples.Images)-rows
-		if v.Samples.Checked {
-			v.Closest = slices.Clone(v.Samples.Images)
-			sortByDistance(v.Closest)
-			v.Closest = v.Closest[:min(len(v.Closest), maxClosest)]
-		}
-	}
-	if len(p.Sheet) == 0 {
-		return nil
-	}
-	var err error
-	v.Sheet, v.SheetWidth, _, err = sheetURL(p.Sheet)
-	return err
-}
-
-func tiles(cs []Candidate, urls map[int]template.URL) []tile {
-	out := make([]tile, len(cs))
-	for i, c := range cs {
-		out[i] = tile{Candidate: c, Src: urls[c.Index]}
-		if len(c.Nearest) > 0 {
-			out[i].Distance = &c.Nearest[0].Distance
-		}
-	}
-	return out
-}
-
-func gridNote(s *Samples, accepted, rejected int) string {
-	if !s.Checked {
-		return fmt.Sprintf("%d of %d candidates, not checked against the real images.", accepted, len(s.Images))
-	}
-	total := 0
-	for _, c := range s.Images {
-		if c.Accepted {
-			total++
-		}
-	}
-	note := fmt.Sprintf("%d of %d accepted candidates, in the order they were drawn.", accepted, total)
-	if rejected > 0 {
-		note += fmt.Sprintf(" Below them %d of %d rejected ones, nearest to a real image first.", rejected, len(s.Images)-total)
-	}
-	return note
-}
-
 func (v *view) chart() error {
 	if d := v.Distance; d != nil {
 		v.Facts["distance"] = []fact{
@@ -273,6 +208,7 @@ func (v *view) chart() error {
 			{"distance-reject-at", "rejected below", d.RejectAt},
 			{"distance-tail-at", "tail test below", d.TailAt},
 			{"distance-tail-share", "share below the tail test", d.TailShare},
+			{"distance-transformed", "the same, mirrored, turned and shifted", d.Transformed},
 		}
 		var nearest []float64
 		if v.Samples != nil {
@@ -311,19 +247,25 @@ func (v *view) chartTraining() error {
 		v.Facts["training"] = append(v.Facts["training"],
 			fact{"training-images-per-second", "images/s in the last leg", v.Run.ImagesPerSecond})
 	}
+	h := history{t, v.Rollbacks}
+	var err error
+	if t.Choice != nil && len(t.Choice.Evaluations) > 0 {
+		if v.Charts["kid"], err = h.kidChart(); err != nil {
+			return err
+		}
+	}
 	if len(t.Points) == 0 {
 		return nil
 	}
-	var err error
-	if v.Charts["loss"], err = lossChart(t); err != nil {
+	if v.Charts["loss"], err = h.lossChart(); err != nil {
 		return err
 	}
-	v.Charts["output"], err = outputChart(t)
+	v.Charts["output"], err = h.outputChart()
 	return err
 }
 
 // ChartNames lists the training charts in the order of the page.
-func (v *view) ChartNames() []string { return []string{"loss", "output"} }
+func (v *view) ChartNames() []string { return []string{"kid", "loss", "output"} }
 
 // Text is the value as the page shows it: a string without its quotes.
 func (s Setting) Text() string {

@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/html"
+
+	"github.com/defectforge/defectforge/activities/step"
 )
 
 func TestCurvesAreMeansOfAllSteps(t *testing.T) {
@@ -35,15 +38,17 @@ func TestChartsUseThePagesColours(t *testing.T) {
 	d, pics := complete(t, 120)
 	page, root := render(t, d, pics)
 	svgs := tags(root, "svg")
-	require.Len(t, svgs, 3)
-	for _, svg := range svgs {
+	charts := all(root, func(n *html.Node) bool { return n.Data == "svg" && attr(n, "role") == "img" })
+	require.Len(t, charts, 4)
+	require.Len(t, svgs, 4+len(d.Decision.Rules)+len(d.Utility.Gains))
+	for _, svg := range charts {
 		require.NotEmpty(t, attr(svg, "aria-label"))
 		require.Equal(t, "img", attr(svg, "role"))
 		require.NotEmpty(t, tags(svg, "path"))
 	}
 	from := strings.Index(page, "<svg")
 	require.NotContains(t, page[from:strings.LastIndex(page, "</svg>")], ":#0", "a stand-in colour was left")
-	for _, name := range []string{"text", "grid", "mark", "tail", "1", "2", "3"} {
+	for _, name := range []string{"text", "grid", "mark", "tail", "pick", "1", "2", "3"} {
 		require.Contains(t, page, "var(--ink-"+name+")")
 		require.Contains(t, page, "--ink-"+name+": #")
 	}
@@ -66,9 +71,16 @@ func TestChartsBearOddNumbers(t *testing.T) {
 			require.NotContains(t, string(c.SVG), "Inf")
 		})
 	}
-	c, err := lossChart(&Training{Points: []Point{{Step: 1, LossReal: math.NaN(), LossG: math.Inf(1)}, {Step: 2}}})
-	require.NoError(t, err)
-	require.NotContains(t, string(c.SVG), "NaN")
+	odd := history{&Training{
+		StepsPerEpoch: 1, Steps: 2, Points: []Point{{Step: 1, LossReal: math.NaN(), LossG: math.Inf(1)}, {Step: 2}},
+		Choice: &Choice{Evaluations: []step.Evaluation{{Epoch: 1, Step: 1, KID: -0.5}}},
+	}, []step.Rollback{{ToEpoch: 0}}}
+	for _, draw := range []func() (Chart, error){odd.lossChart, odd.outputChart, odd.kidChart, history{&Training{}, nil}.lossChart} {
+		c, err := draw()
+		require.NoError(t, err)
+		require.NotContains(t, string(c.SVG), "NaN")
+		require.NotContains(t, string(c.SVG), "Inf")
+	}
 }
 
 func TestHistogramHoldsEveryValue(t *testing.T) {
@@ -81,18 +93,19 @@ func TestHistogramHoldsEveryValue(t *testing.T) {
 func TestPageStaysSmall(t *testing.T) {
 	d, pics := complete(t, 120)
 	for i := range pics.Candidates {
-		pics.Candidates[i] = picture(t, 256, 256, i) // noise, the worst for PNG
+		pics.Candidates[i] = picture(t, 160, 160, i) // noise, the worst for PNG
 	}
-	pics.Sheet = picture(t, 2000, 3000, 5)
+	for sha := range pics.Real {
+		pics.Real[sha] = picture(t, 160, 160, len(sha))
+	}
 	page, root := render(t, d, pics)
-	require.Less(t, len(page), 8<<20)
+	require.Less(t, len(page), 4<<20)
 	imgs := tags(root, "img")
 	src := attr(imgs[0], "src")
 	require.True(t, strings.HasPrefix(src, "data:image/jpeg;base64,"))
 	cfg, err := jpeg.DecodeConfig(base64.NewDecoder(base64.StdEncoding, strings.NewReader(strings.TrimPrefix(src, "data:image/jpeg;base64,"))))
 	require.NoError(t, err)
-	require.Equal(t, 256, cfg.Width)
-	require.Equal(t, "2000", attr(imgs[len(imgs)-1], "width"))
+	require.Equal(t, 160, cfg.Width)
 }
 
 func TestLongListsAreCutOnThePageOnly(t *testing.T) {
@@ -114,6 +127,10 @@ func TestABrokenPictureIsAnError(t *testing.T) {
 	pics.Candidates[1] = []byte("no PNG")
 	_, err := d.HTML(pics)
 	require.ErrorContains(t, err, "candidate 1")
+	d, pics = complete(t, 2)
+	pics.Real["t0"] = []byte("no PNG")
+	_, err = d.HTML(pics)
+	require.ErrorContains(t, err, "real image t0")
 }
 
 func TestNumbers(t *testing.T) {

@@ -8,80 +8,73 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
-
-	"golang.org/x/image/draw"
 )
 
-// Pictures are the images that the page shows.
+// Pictures are the images that the page shows, as PNG bytes. Only those that
+// Shown names are used.
 type Pictures struct {
-	// Candidates holds PNG bytes by candidate index; only those that Shown
-	// names are used.
-	Candidates map[int][]byte
-	// Sheet is the PNG of candidates beside their nearest real images.
-	Sheet []byte
+	Candidates map[int][]byte    // by candidate index
+	Real       map[string][]byte // by the real image's SHA-256
 }
 
 // Bounds that keep the page small enough to send by mail.
 const (
-	gridBudget  = 3 << 20 // bytes of PNG in the grid, beyond which JPEG is used
-	sheetBudget = 2 << 20 // bytes of the sheet
-	quality     = 88
-	maxPixels   = 64 << 20
+	pictureBudget = 2 << 20 // bytes of PNG, beyond which JPEG is used
+	quality       = 88
+	maxPixels     = 64 << 20
 )
 
-// gridURLs returns the pictures as data addresses, in one encoding for all.
-func gridURLs(pictures map[int][]byte, shown []int) (map[int]template.URL, error) {
-	total := 0
-	for _, i := range shown {
-		total += len(pictures[i])
-	}
-	urls := make(map[int]template.URL, len(shown))
-	for _, i := range shown {
-		raw, ok := pictures[i]
-		if !ok {
-			continue
-		}
-		img, err := decode(raw)
-		if err != nil {
-			return nil, fmt.Errorf("candidate %d: %w", i, err)
-		}
-		if total <= gridBudget {
-			urls[i] = dataURL("image/png", raw)
-			continue
-		}
-		small, err := toJPEG(img)
-		if err != nil {
-			return nil, fmt.Errorf("candidate %d: %w", i, err)
-		}
-		urls[i] = dataURL("image/jpeg", small)
-	}
-	return urls, nil
+// urls are the pictures as data addresses.
+type urls struct {
+	candidates map[int]template.URL
+	real       map[string]template.URL
 }
 
-// sheetURL returns the sheet as a data address, recoded and then halved in size
-// until it fits its budget, with the size it is meant to be shown at.
-func sheetURL(raw []byte) (url template.URL, width, height int, err error) {
+// addresses encodes the shown pictures, all in one way.
+func addresses(p Pictures, shown Shown) (urls, error) {
+	out := urls{map[int]template.URL{}, map[string]template.URL{}}
+	total := 0
+	for _, i := range shown.Candidates {
+		total += len(p.Candidates[i])
+	}
+	for _, sha := range shown.Real {
+		total += len(p.Real[sha])
+	}
+	for _, i := range shown.Candidates {
+		if raw, ok := p.Candidates[i]; ok {
+			url, err := address(raw, total <= pictureBudget)
+			if err != nil {
+				return out, fmt.Errorf("candidate %d: %w", i, err)
+			}
+			out.candidates[i] = url
+		}
+	}
+	for _, sha := range shown.Real {
+		if raw, ok := p.Real[sha]; ok {
+			url, err := address(raw, total <= pictureBudget)
+			if err != nil {
+				return out, fmt.Errorf("real image %s: %w", sha, err)
+			}
+			out.real[sha] = url
+		}
+	}
+	return out, nil
+}
+
+// address is the picture as it is, or as JPEG. It must decode in any case.
+func address(raw []byte, asIs bool) (template.URL, error) {
 	img, err := decode(raw)
 	if err != nil {
-		return "", 0, 0, fmt.Errorf("sheet: %w", err)
+		return "", err
 	}
-	width, height = img.Bounds().Dx(), img.Bounds().Dy()
-	if len(raw) <= sheetBudget {
-		return dataURL("image/png", raw), width, height, nil
+	if asIs {
+		return dataURL("image/png", raw), nil
 	}
-	for {
-		small, err := toJPEG(img)
-		if err != nil {
-			return "", 0, 0, fmt.Errorf("sheet: %w", err)
-		}
-		b := img.Bounds()
-		if len(small) <= sheetBudget || b.Dx() < 512 {
-			return dataURL("image/jpeg", small), width, height, nil
-		}
-		half := image.NewRGBA(image.Rect(0, 0, (b.Dx()+1)/2, (b.Dy()+1)/2))
-		draw.BiLinear.Scale(half, half.Bounds(), img, b, draw.Src, nil)
-		img = half
+	small, err := toJPEG(img)
+	if err != nil {
+		return "", err
 	}
+	return dataURL("image/jpeg", small), nil
 }
 
 func decode(raw []byte) (image.Image, error) {

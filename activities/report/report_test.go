@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
@@ -75,6 +76,18 @@ func value(t *testing.T, n *html.Node) float64 {
 	return v
 }
 
+// values are the exact numbers below n, in order.
+func values(t *testing.T, n *html.Node) []float64 {
+	t.Helper()
+	var out []float64
+	for _, data := range tags(n, "data") {
+		v, err := strconv.ParseFloat(attr(data, "value"), 64)
+		require.NoError(t, err)
+		out = append(out, v)
+	}
+	return out
+}
+
 func TestPageLoadsNothing(t *testing.T) {
 	d, pics := complete(t, 120)
 	raw, root := render(t, d, pics)
@@ -116,23 +129,43 @@ func TestPageTellsWhatTheTwinTells(t *testing.T) {
 		"distance-repeated": float64(twin.Distance.Repeated), "distance-blank": float64(twin.Distance.Blank),
 		"distance-real": float64(twin.Distance.Real), "distance-nearest": twin.Distance.Nearest,
 		"distance-reject-at": twin.Distance.RejectAt, "distance-tail-at": twin.Distance.TailAt,
-		"distance-tail-share": twin.Distance.TailShare,
-		"training-epochs":     float64(twin.Training.Epochs), "training-steps": float64(twin.Training.Steps),
+		"distance-tail-share": twin.Distance.TailShare, "distance-transformed": twin.Distance.Transformed,
+		"intake-selection": float64(twin.Intake.Selection),
+		"training-epochs":  float64(twin.Training.Epochs), "training-steps": float64(twin.Training.Steps),
 		"training-loss-real": twin.Training.LossReal, "training-loss-fake": twin.Training.LossFake,
 		"training-loss-g": twin.Training.LossG, "training-d-real": twin.Training.DReal, "training-d-fake": twin.Training.DFake,
 		"training-images-per-second": twin.Run.ImagesPerSecond,
 	} {
 		require.Equal(t, want, value(t, byID(t, root, id)), id)
 	}
+	require.Contains(t, text(byID(t, root, "decision")), twin.Next)
 	rows := tags(byID(t, root, "decision"), "tr")[1:]
 	require.Len(t, rows, len(twin.Decision.Rules))
 	for i, rule := range twin.Decision.Rules {
-		cells := tags(rows[i], "td")
-		require.Equal(t, rule.Name, text(tags(rows[i], "th")[0]))
-		require.Equal(t, rule.Value, value(t, cells[0]))
-		require.Equal(t, rule.Threshold, value(t, cells[1]))
-		require.Contains(t, text(cells[2]), rule.Outcome)
-		require.Equal(t, rule.Reason, text(cells[3]))
+		said := text(rows[i])
+		for _, want := range []string{rule.Name, labels[rule.Name], rule.Outcome, sentence(rule.Reason)} {
+			require.Contains(t, said, want)
+		}
+		want := []float64{rule.Value}
+		if rule.Low != nil {
+			want = append(want, *rule.Low, *rule.High)
+		}
+		want = append(want, rule.Threshold)
+		if rule.Reference != nil {
+			want = append(want, *rule.Reference)
+		}
+		require.Equal(t, want, values(t, rows[i]))
+	}
+	for i, row := range tags(byID(t, root, "measures"), "tr")[1:] {
+		require.Contains(t, text(row), twin.Measures[i].Name)
+		if v := twin.Measures[i].Value; v != nil {
+			require.Equal(t, *v, values(t, row)[0])
+		}
+	}
+	evaluations := tags(tags(byID(t, root, "training"), "details")[0], "tr")[1:]
+	for i, e := range twin.Training.Choice.Evaluations {
+		require.Equal(t, []float64{e.KID, e.KIDPixels, e.KIDTexture, e.Spread}, values(t, evaluations[i]))
+		require.Equal(t, e.Epoch == twin.Training.Choice.Epoch, strings.Contains(text(evaluations[i]), "chosen"))
 	}
 	digests := text(byID(t, root, "digests"))
 	for _, g := range twin.Digests {
@@ -154,9 +187,9 @@ func TestDecisionComesFirst(t *testing.T) {
 	for _, s := range tags(root, "section") {
 		order = append(order, attr(s, "id"))
 	}
-	require.Equal(t, []string{"decision", "intake", "candidates", "neighbours", "training", "time", "settings", "digests"}, order)
+	require.Equal(t, []string{"decision", "candidates", "rejected", "closest", "utility", "training", "measures", "neighbours", "intake", "time", "settings", "digests"}, order)
 	decision := byID(t, root, "decision")
-	require.Contains(t, text(decision), "Only copying was judged.")
+	require.Contains(t, text(decision), "Copying, variety and likeness were judged.")
 	require.Contains(t, text(decision), "Pass")
 }
 
@@ -167,39 +200,55 @@ func TestAnUnknownVerdictIsNoPass(t *testing.T) {
 	require.Equal(t, step.Inconclusive, attr(byID(t, root, "decision"), "class"))
 }
 
-func TestGridShowsAcceptedAndFlagsRejected(t *testing.T) {
+func TestPicturesStandBesideRealOnes(t *testing.T) {
 	d, pics := complete(t, 120)
+	d.Samples.Images[13].Match = &Neighbour{Name: "turned.jpg", SHA256: "r5", Distance: 0.5, Split: "training", Transform: "mirrored"}
 	_, root := render(t, d, pics)
-	grids := all(byID(t, root, "candidates"), func(n *html.Node) bool { return strings.HasPrefix(attr(n, "class"), "grid") })
+	grids := all(byID(t, root, "candidates"), func(n *html.Node) bool { return attr(n, "class") == "grid" })
 	require.Len(t, grids, 2)
-	accepted, rejected := tags(grids[0], "img"), tags(grids[1], "img")
-	require.Len(t, accepted, maxAccepted)
+	generated, real := tags(grids[0], "img"), tags(grids[1], "img")
+	require.Len(t, generated, MaxGrid)
+	require.Len(t, real, MaxGrid)
+	require.Equal(t, "Candidate 0", attr(generated[0], "alt"))
+	require.Equal(t, "Real training image train_0.jpg", attr(real[0], "alt"))
+	for _, n := range tags(grids[0], "figcaption") {
+		require.NotEqual(t, "#3", text(n), "a rejected candidate among the accepted")
+	}
+	// The likeliest copies lead.
+	rejected := tags(byID(t, root, "rejected"), "figure")
 	require.Len(t, rejected, 12)
-	require.Equal(t, "Candidate 0", attr(accepted[0], "alt"))
-	require.Equal(t, "Candidate 3, rejected: too near to a real image", attr(rejected[0], "alt"))
-	for _, n := range append(accepted, rejected...) {
-		require.Contains(t, attr(n, "src"), "data:image/png;base64,")
+	require.Contains(t, text(rejected[0]), "#13 beside real turned.jpg, distance 0.5 (mirrored)")
+	require.Contains(t, text(rejected[0]), "Too near to a real image.")
+	require.Contains(t, text(rejected[1]), "#3 beside real real_3.jpg")
+	require.Equal(t, dataURLOf(pics.Candidates[13]), attr(tags(rejected[0], "img")[0], "src"))
+	require.Equal(t, dataURLOf(pics.Real["r5"]), attr(tags(rejected[0], "img")[1], "src"))
+	closest := tags(byID(t, root, "closest"), "figure")
+	require.Len(t, closest, maxClosest)
+	require.Contains(t, text(closest[0]), "#0 beside real real_0.jpg")
+	for _, n := range tags(root, "img") {
+		require.NotEmpty(t, attr(n, "alt"))
 	}
-	for _, n := range accepted {
-		require.NotContains(t, attr(n, "alt"), "rejected")
-	}
-	// The likeliest copies lead the table of neighbours.
-	rows := tags(byID(t, root, "neighbours"), "tr")[1:]
-	require.Len(t, rows, maxClosest)
-	require.Equal(t, "3", text(tags(rows[0], "th")[0]))
-	require.Equal(t, d.Samples.Images[3].Nearest[0].Distance, value(t, rows[0]))
 }
+
+func dataURLOf(raw []byte) string { return string(dataURL("image/png", raw)) }
 
 func TestNamesCannotInjectMarkup(t *testing.T) {
 	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>{{.}}</style><!--`
 	d, pics := complete(t, 12)
+	d.Decision.Rules[0].Outcome, d.Samples.Images[3].Nearest[0].Transform = "odd", "mirrored"
 	plain, _ := render(t, d, pics)
-	d.Class, d.Decision.Scope, d.Intake.Grouping = hostile, hostile, hostile
+	d.Class, d.Decision.Scope, d.Intake.Grouping, d.Policy.Name = hostile, hostile, hostile, hostile
+	d.Training.Choice.Reason, d.Utility.Summary, d.Rollbacks[0].Alarm.Reason, d.Rollbacks[0].Alarm.Kind = hostile, hostile, hostile, hostile
+	d.Utility.Arms[0].Arm, d.Utility.Gains[0].Over, d.Measures[0].Name, d.Measures[2].Text = hostile, hostile, hostile, hostile
+	d.Samples.Real[0].Name, d.Samples.Real[0].SHA256 = hostile, hostile
+	pics.Real[hostile] = pics.Real["t0"]
+	d.Approval = &step.Approval{Approved: true, By: step.ByPerson, Who: hostile, Why: hostile}
 	d.Decision.Rules[0].Name, d.Decision.Rules[0].Reason, d.Decision.Rules[0].Outcome = hostile, hostile, hostile
 	d.Intake.Quarantine[0] = Quarantine{hostile, hostile}
 	d.Intake.DuplicateList[0] = Duplicate{hostile, hostile, hostile}
 	d.Samples.Images[3].Reason, d.Samples.Images[3].SHA256 = hostile, hostile
 	d.Samples.Images[3].Nearest[0].Name, d.Samples.Images[3].Nearest[0].Split = hostile, hostile
+	d.Samples.Images[3].Nearest[0].Transform = hostile
 	d.Run.WorkflowID, d.Run.RunID, d.Run.Source.Prefix, d.Run.Times[0].Stage = hostile, hostile, hostile, hostile
 	d.Settings[0].Value, _ = json.Marshal(hostile)
 	d.Digests[0] = Digest{Name: hostile, SHA256: hostile}
@@ -246,6 +295,8 @@ func TestReleaseLeavesOutWhatRunsDifferIn(t *testing.T) {
 	require.NoError(t, err)
 	b.Settings = other.Settings
 	b.Digests = append(other.Digests, b.Digests[2:]...)
+	a.Approval = &step.Approval{Approved: true, By: step.ByPerson, Who: "A. Person", Why: "because", At: time.Unix(1e9, 0)}
+	b.Approval = &step.Approval{Approved: true, By: step.ByPerson, Who: "B. Person", At: time.Unix(2e9, 0)}
 	b.Run = &Run{WorkflowID: "another", RunID: "run", Times: []step.StageTime{{Stage: "Ingest", Seconds: 9}}}
 
 	runA, _ := render(t, a, pics)
@@ -259,7 +310,7 @@ func TestReleaseLeavesOutWhatRunsDifferIn(t *testing.T) {
 	jsonB, err := b.ForRelease().JSON()
 	require.NoError(t, err)
 	require.Equal(t, string(jsonA), string(jsonB))
-	for _, leak := range []string{a.Run.WorkflowID, a.Run.RunID, a.Run.Source.Prefix, "411.7", "41.5"} {
+	for _, leak := range []string{a.Run.WorkflowID, a.Run.RunID, a.Run.Source.Prefix, "411.7", "41.5", "A. Person", "because", "2001"} {
 		require.NotContains(t, text(root), leak)
 		require.NotContains(t, string(jsonA), leak)
 	}
@@ -289,7 +340,14 @@ func TestMissingPartsAreNamed(t *testing.T) {
 			d.Samples = &Samples{Images: []Candidate{{Index: 4, SHA256: "ff"}}}
 			d.Distance, d.Decision = nil, nil
 			return d
-		}(), pics, []string{"not compared", "No verdict"}},
+		}(), pics, []string{"no real images to show", "not compared", "No verdict"}},
+		"training failed": {func() Data {
+			d := none
+			d.Intake = full.Intake
+			d.Rollbacks, d.Alarm = full.Rollbacks, &full.Rollbacks[0].Alarm
+			return d
+		}(), Pictures{}, []string{"Training failed", "No candidates", "not compared", "No verdict"}},
+		"no measures": {func() Data { d := full; d.Measures = nil; return d }(), pics, []string{"No measures"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -310,6 +368,7 @@ func TestMissingPartsAreNamed(t *testing.T) {
 			}
 			if c.data.Decision == nil {
 				require.Contains(t, text(byID(t, root, "decision")), "No verdict")
+				require.Contains(t, text(byID(t, root, "decision")), "Not published")
 			}
 		})
 	}

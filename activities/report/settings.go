@@ -1,9 +1,6 @@
 package report
 
-import (
-	"bytes"
-	"encoding/json"
-)
+import "encoding/json"
 
 // flatten lists the leaves of v's JSON, in the order of its fields, each named
 // by its dotted path. Arrays are leaves.
@@ -12,33 +9,17 @@ func flatten(v any) ([]Setting, error) {
 	if err != nil {
 		return nil, err
 	}
-	return appendLeaves(nil, "", raw)
+	return appendLeaves(nil, "", raw), nil
 }
 
-func appendLeaves(out []Setting, path string, raw json.RawMessage) ([]Setting, error) {
+// appendLeaves appends those of raw, which is well formed.
+func appendLeaves(out []Setting, path string, raw json.RawMessage) []Setting {
 	if len(raw) == 0 || raw[0] != '{' {
-		return append(out, Setting{Name: path, Value: raw}), nil
+		return append(out, Setting{Name: path, Value: raw})
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := dec.Token(); err != nil { // the opening brace
-		return nil, err
+	keys, values := members(raw)
+	for _, key := range keys {
+		out = appendLeaves(out, join(path, key), values[key])
 	}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, err
-		}
-		name := key.(string) // an object's keys are strings
-		if path != "" {
-			name = path + "." + name
-		}
-		if out, err = appendLeaves(out, name, value); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return out
 }

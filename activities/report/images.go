@@ -1,0 +1,155 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"math"
+	"slices"
+)
+
+// How many pictures the page shows; the JSON twin lists every candidate.
+const (
+	// MaxGrid bounds each side of the comparison: accepted candidates, and real
+	// training images.
+	MaxGrid     = 36
+	maxRejected = 24 // rejected candidates beside their nearest real images
+	openPairs   = 8  // of these, shown without unfolding the rest
+	maxClosest  = 8  // accepted candidates beside theirs
+)
+
+// Shown names the pictures of a page: candidates by index, real images by
+// SHA-256, each once.
+type Shown struct {
+	Candidates []int
+	Real       []string
+}
+
+// Shown names the pictures that the page shows.
+func (d Data) Shown() Shown {
+	var out Shown
+	s := d.shown()
+	for _, c := range slices.Concat(s.grid, s.rejected, s.closest) {
+		if !slices.Contains(out.Candidates, c.Index) {
+			out.Candidates = append(out.Candidates, c.Index)
+		}
+	}
+	add := func(sha string) {
+		if !slices.Contains(out.Real, sha) {
+			out.Real = append(out.Real, sha)
+		}
+	}
+	for _, r := range s.real {
+		add(r.SHA256)
+	}
+	for _, c := range slices.Concat(s.rejected, s.closest) {
+		if n := c.near(); n != nil {
+			add(n.SHA256)
+		}
+	}
+	return out
+}
+
+// selection is what the page shows of the candidates and real images.
+type selection struct {
+	grid              []Candidate // accepted ones, or unchecked ones
+	real              []Real      // as many training images
+	rejected, closest []Candidate
+}
+
+// shown picks accepted candidates by index, and rejected and accepted ones by
+// distance, the likeliest copies first. Unchecked candidates stand with the
+// accepted.
+func (d Data) shown() selection {
+	var s selection
+	if d.Samples == nil {
+		return s
+	}
+	for _, c := range d.Samples.Images {
+		if c.Accepted || !d.Samples.Checked {
+			s.grid = append(s.grid, c)
+		} else {
+			s.rejected = append(s.rejected, c)
+		}
+	}
+	if d.Samples.Checked {
+		s.closest = slices.Clone(s.grid)
+		sortByDistance(s.closest)
+		s.closest = s.closest[:min(len(s.closest), maxClosest)]
+	}
+	sortByDistance(s.rejected)
+	s.rejected = s.rejected[:min(len(s.rejected), maxRejected)]
+	s.grid, s.real = s.grid[:min(len(s.grid), MaxGrid)], d.Samples.Real
+	if n := len(s.grid); n > 0 {
+		s.real = s.real[:min(len(s.real), n)]
+	}
+	return s
+}
+
+func sortByDistance(cs []Candidate) {
+	slices.SortStableFunc(cs, func(a, b Candidate) int {
+		return cmp.Compare(distance(a), distance(b))
+	})
+}
+
+// distance orders candidates: +Inf where it is not known.
+func distance(c Candidate) float64 {
+	if n := c.near(); n != nil {
+		return n.Distance
+	}
+	return math.Inf(1)
+}
+
+// tile is one picture of a grid.
+type tile struct {
+	Src          template.URL
+	Alt, Caption string
+}
+
+// pair is a candidate beside its nearest real image.
+type pair struct {
+	Candidate
+	Src, RealSrc template.URL
+	Near         *Neighbour // nil where it was compared with none
+}
+
+// pictures fills in the grids and the pairs.
+func (v *view) pictures(p Pictures) error {
+	if v.Samples == nil {
+		return nil
+	}
+	at, err := addresses(p, v.Shown())
+	if err != nil {
+		return err
+	}
+	s := v.shown()
+	for _, c := range s.grid {
+		v.Grid = append(v.Grid, tile{at.candidates[c.Index], fmt.Sprintf("Candidate %d", c.Index), fmt.Sprintf("#%d", c.Index)})
+	}
+	for _, r := range s.real {
+		v.RealGrid = append(v.RealGrid, tile{at.real[r.SHA256], "Real training image " + r.Name, r.Name})
+	}
+	rejected := pairs(s.rejected, at)
+	open := min(len(rejected), openPairs)
+	v.Rejected, v.MoreRejected, v.Closest = rejected[:open], rejected[open:], pairs(s.closest, at)
+	for _, c := range v.Samples.Images {
+		if c.Accepted {
+			v.Accepted++
+		}
+	}
+	v.RejectedAll = len(v.Samples.Images) - v.Accepted
+	n := min(len(v.Samples.Images), maxRows)
+	v.Rows, v.RowsLeft = v.Samples.Images[:n], len(v.Samples.Images)-n
+	return nil
+}
+
+func pairs(cs []Candidate, at urls) []pair {
+	out := make([]pair, len(cs))
+	for i, c := range cs {
+		out[i] = pair{Candidate: c, Src: at.candidates[c.Index]}
+		if n := c.near(); n != nil {
+			out[i].Near, out[i].RealSrc = n, at.real[n.SHA256]
+		}
+	}
+	return out
+}

@@ -1,0 +1,223 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// labels say in words what a policy's measures are.
+var labels = map[string]string{
+	spec.MeasureRealImages:     "Real images",
+	spec.MeasureHoldoutImages:  "Real images held out of training",
+	spec.MeasureCompared:       "Candidates compared with every real image",
+	spec.MeasureAccepted:       "Accepted candidates",
+	spec.MeasureTailShare:      "Candidates unusually near to a training image",
+	spec.MeasureTransformed:    "The same with training images mirrored, turned and shifted",
+	spec.MeasureCopyZ:          "Candidates nearer to training images than held-out ones are",
+	spec.MeasureRepeated:       "Blank and repeated candidates",
+	spec.MeasureWithin:         "Candidates unusually near to one another",
+	spec.MeasureMSSSIMExcess:   "Likeness within the set, over the real images'",
+	spec.MeasureCoverage:       "Coverage of the real images",
+	spec.MeasureDensity:        "Density among the real images",
+	spec.MeasureSWDRatio:       "Sliced Wasserstein distance, over real against real",
+	spec.MeasureKIDPixels:      "Kernel distance (KID) of pixels",
+	spec.MeasureKIDTexture:     "Kernel distance (KID) of texture",
+	spec.MeasureHistogramRatio: "Distance of grey levels, over real against real",
+	spec.MeasureUtilityGain:    "Gain in macro-F1 over classic augmentation, lower bound",
+}
+
+// likeness are the measures that tell whether images look real.
+var likeness = []string{
+	spec.MeasureCoverage, spec.MeasureDensity, spec.MeasureSWDRatio, spec.MeasureKIDPixels, spec.MeasureKIDTexture,
+}
+
+// arms say in words what the utility protocol's arms train on.
+var arms = map[string]string{
+	step.ArmReal:        "real images alone",
+	step.ArmOversampled: "real images, this class's repeated",
+	step.ArmClassic:     "real images, flipped and turned",
+	step.ArmGenerated:   "real and generated images",
+	step.ArmBoth:        "real images, flipped and turned, and generated ones",
+}
+
+// alarms say in words what a monitor found.
+var alarms = map[string]string{
+	step.AlarmDiverged:    "diverged: NaN or infinite",
+	step.AlarmOverpowered: "the discriminator won, and the generator learnt nothing",
+	step.AlarmCollapsed:   "generated images hardly differed",
+	step.AlarmMemorising:  "the discriminator knew every training image",
+}
+
+// said is the name in words, or itself where there are none.
+func said(words map[string]string, name string) string {
+	if w, ok := words[name]; ok {
+		return w
+	}
+	return name
+}
+
+// warning is what a pass under d's policy does not mean; empty where the policy
+// judges likeness to real images.
+func (d Data) warning() string {
+	judged := slices.ContainsFunc(d.Decision.Rules, func(r step.Rule) bool { return slices.Contains(likeness, r.Name) })
+	if judged && (d.Policy == nil || d.Policy.Name != spec.CopyingPolicy().Name) {
+		return ""
+	}
+	return "No production set. Only copying was judged, not whether the images look real, show every kind of the defect, or help a classifier."
+}
+
+// next says what happens now, and why.
+func (d Data) next() string {
+	switch {
+	case d.Decision == nil && d.Alarm != nil:
+		return fmt.Sprintf("Not published: training failed after %s. %s", count(len(d.Rollbacks)+1, "try", "tries"), sentence(d.Alarm.Reason))
+	case d.Decision == nil:
+		return "Not published: no verdict was reached."
+	case d.Decision.Verdict == step.Pass:
+		return d.nextOfPass()
+	case d.Decision.Verdict == step.Fail:
+		return "Not published: " + d.broken(step.Fail, "is not kept", "are not kept")
+	}
+	return "Not published: " + d.broken(step.Inconclusive, "could not be judged", "could not be judged") +
+		" A check that could not be made is never a pass."
+}
+
+func (d Data) nextOfPass() string {
+	const kept = "Every rule is kept. "
+	person := d.Policy != nil && d.Policy.Approval == spec.ApprovePerson
+	a := d.Approval
+	switch {
+	case d.Variant == VariantRelease && person:
+		return "Published: every rule is kept, and a person approved the set."
+	case d.Variant == VariantRelease:
+		return "Published: every rule is kept, and the policy asks nobody beyond that."
+	case a != nil && !a.Approved && a.By == step.ByDeadline:
+		return "Not published: every rule is kept, but nobody decided " + d.within() + ", which means no."
+	case a != nil && !a.Approved:
+		return "Not published: every rule is kept, but " + d.decider() + " rejected the set."
+	case a != nil && a.By == step.ByPerson:
+		return kept + "Published: " + d.decider() + " approved the set."
+	case person && a == nil:
+		return kept + "The set waits for a person's approval. If nobody approves it " + d.within() + ", it is not published."
+	}
+	return kept + "The set is published; the policy asks nobody beyond that."
+}
+
+// broken counts the rules with the given outcome, and names them.
+func (d Data) broken(outcome, one, many string) string {
+	var names []string
+	for _, r := range d.Decision.Rules {
+		if standing(r.Outcome) == outcome {
+			names = append(names, lower(said(labels, r.Name)))
+		}
+	}
+	verb := many
+	if len(names) == 1 {
+		verb = one
+	}
+	return fmt.Sprintf("%d of %s %s: %s.", len(names), count(len(d.Decision.Rules), "rule", "rules"), verb, strings.Join(names, "; "))
+}
+
+// approvalWords is the line of the page on who decides after the verdict.
+func (d Data) approvalWords() string {
+	auto := d.Policy == nil || d.Policy.Approval != spec.ApprovePerson
+	a := d.Approval
+	switch {
+	case d.Decision == nil || d.Decision.Verdict != step.Pass:
+		return "None is due: only a set that keeps every rule can be approved."
+	case d.Variant == VariantRelease && !auto:
+		return "By a person, after every rule was kept. Who and why stand in the run's own report."
+	case a == nil && auto, a != nil && a.Approved && a.By == step.ByPolicy, d.Variant == VariantRelease:
+		return "By policy: what keeps every rule is published without asking anybody."
+	case a == nil:
+		return "Waits for a person " + d.within() + "; after that the answer is no."
+	case a.By == step.ByDeadline:
+		return "No: nobody decided " + d.within() + "." + when(a.At)
+	}
+	verb := "Rejected by "
+	if a.Approved {
+		verb = "Approved by "
+	}
+	why := " No reason was given."
+	if a.Why != "" {
+		why = " Reason: “" + a.Why + "”"
+	}
+	return verb + d.decider() + "." + when(a.At) + why
+}
+
+// decider names who approved or rejected.
+func (d Data) decider() string {
+	if d.Approval.Who != "" {
+		return d.Approval.Who
+	}
+	return "a " + d.Approval.By
+}
+
+// within says how long a person has.
+func (d Data) within() string {
+	if d.Policy == nil || d.Policy.DeadlineHours <= 0 {
+		return "in time"
+	}
+	return "within " + hours(d.Policy.DeadlineHours) + " of the verdict"
+}
+
+func hours(h float64) string {
+	if h == 1 {
+		return "1 hour"
+	}
+	if h < 1 {
+		return duration(3600 * h)
+	}
+	return number(h) + " hours"
+}
+
+func when(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return " " + at.UTC().Format("2 January 2006, 15:04 UTC") + "."
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return number(float64(n)) + " " + many
+}
+
+// sentence writes s with a capital, unless its first word is a name with more
+// than letters, and with a full stop.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	first, _, _ := strings.Cut(s, " ")
+	if strings.Trim(strings.TrimRight(first, ",:;."), "abcdefghijklmnopqrstuvwxyz") == "" {
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
+	if strings.ContainsAny(s[len(s)-1:], ".!?") {
+		return s
+	}
+	return s + "."
+}
+
+// lower writes s as the middle of a sentence begins.
+func lower(s string) string {
+	if len(s) < 2 || s[1] < 'a' || s[1] > 'z' { // an abbreviation stays
+		return s
+	}
+	return strings.ToLower(s[:1]) + s[1:]
+}
+
+// standing is the outcome, where what is not known counts as inconclusive.
+func standing(outcome string) string {
+	if outcome == step.Pass || outcome == step.Fail {
+		return outcome
+	}
+	return step.Inconclusive
+}
