@@ -18,19 +18,21 @@ const (
 	formatDataset       = "defectforge.dataset/1"
 	formatTensorIndex   = "defectforge.tensors/1"
 	formatCandidateList = "defectforge.candidates/1"
-	formatNeighbourList = "defectforge.neighbours/1"
-	formatCurves        = "defectforge.curves/1"
+	formatNeighbourList = "defectforge.neighbours/2"
 )
 
 // ErrFormat: a document of another kind or version than the one asked for, or
 // one that is not well formed.
 var ErrFormat = errors.New("unreadable document")
 
-// The two sides of the split, the values of DatasetImage.Split, Shard.Split and
+// The sides of the split, the values of DatasetImage.Split, Shard.Split and
 // Neighbour.Split.
 const (
 	SplitTraining = "training"
-	SplitHoldout  = "holdout"
+	// SplitHoldout is what the set is judged by; nothing is chosen by it.
+	SplitHoldout = "holdout"
+	// SplitSelection is what the checkpoint is chosen by; nothing is judged by it.
+	SplitSelection = "selection"
 )
 
 // Dataset is the manifest of a data set: what was found below the source
@@ -68,7 +70,7 @@ type DatasetImage struct {
 	// Group names the group of similar images, by its smallest member's
 	// SHA-256; a group is never divided by the split.
 	Group string `json:"group"`
-	Split string `json:"split"` // SplitTraining or SplitHoldout
+	Split string `json:"split"` // SplitTraining, SplitHoldout or SplitSelection
 }
 
 // Quarantined is an object that can't be used, and why.
@@ -91,7 +93,8 @@ type Duplicate struct {
 }
 
 // TensorIndex lists the shards of a preprocessed data set: first the training
-// ones, then those held out, each in the manifest's order.
+// ones, then those held out, then those for selection, each in the manifest's
+// order.
 type TensorIndex struct {
 	Format  string  `json:"format"`
 	Dataset string  `json:"dataset"` // the data set manifest's SHA-256
@@ -121,15 +124,26 @@ type Candidate struct {
 }
 
 // NeighbourList holds the overfit check's outcome for every candidate.
-// Distances are Euclidean over the first channel's pixels in [-1,1].
+// Distances are Euclidean over the first channel's pixels in [-1,1]; those to
+// transformed images over the inner part that package quality names. A threshold
+// of 0 means that the training images gave none.
 type NeighbourList struct {
-	Format     string           `json:"format"`
-	RejectAt   float64          `json:"reject_at"`
-	TailAt     float64          `json:"tail_at"`
-	Candidates []CandidateCheck `json:"candidates"`
-	// RealNearest is each real image's distance to the nearest other one, in
-	// the order of the index's shards and rows.
-	RealNearest []float64 `json:"real_nearest"`
+	Format              string           `json:"format"`
+	RejectAt            float64          `json:"reject_at"`
+	TailAt              float64          `json:"tail_at"`
+	TransformedRejectAt float64          `json:"transformed_reject_at"`
+	TransformedTailAt   float64          `json:"transformed_tail_at"`
+	TailQuantile        float64          `json:"tail_quantile"`
+	Candidates          []CandidateCheck `json:"candidates"`
+	// RealNearest is each training image's distance to the nearest one of another
+	// group, in the order of the index's shards and rows, RealTransformed the same
+	// where images may be mirrored, turned and shifted; of a sample where Notes
+	// say so. HoldoutNearest is each held-out image's distance to the nearest
+	// training image.
+	RealNearest     []float64 `json:"real_nearest"`
+	RealTransformed []float64 `json:"real_transformed"`
+	HoldoutNearest  []float64 `json:"holdout_nearest"`
+	Notes           []string  `json:"notes"`
 }
 
 // CandidateCheck is one candidate's outcome.
@@ -139,6 +153,17 @@ type CandidateCheck struct {
 	Accepted bool        `json:"accepted"`
 	Reason   string      `json:"reason,omitempty"` // of a rejection
 	Nearest  []Neighbour `json:"nearest"`          // by distance, then by order in the index
+	// Training is the distance to the nearest training image.
+	Training float64 `json:"training"`
+	// Transformed is the nearest training image where the candidate may be
+	// mirrored, turned and shifted.
+	Transformed *TransformedNeighbour `json:"transformed,omitempty"`
+}
+
+// TransformedNeighbour is a training image near a transformed candidate.
+type TransformedNeighbour struct {
+	Neighbour
+	How string `json:"how"` // what was done to the candidate, in words
 }
 
 // Neighbour is a real image near a candidate.
@@ -147,18 +172,6 @@ type Neighbour struct {
 	SHA256   string  `json:"sha256"`
 	Distance float64 `json:"distance"`
 	Split    string  `json:"split"`
-}
-
-// Curves holds the losses of every training step so far, and the mean outputs
-// of the discriminator; the lists have equal lengths.
-type Curves struct {
-	Format        string    `json:"format"`
-	StepsPerEpoch int       `json:"steps_per_epoch"`
-	LossReal      []float32 `json:"loss_real"`
-	LossFake      []float32 `json:"loss_fake"`
-	LossG         []float32 `json:"loss_g"`
-	DReal         []float32 `json:"d_real"`
-	DFake         []float32 `json:"d_fake"`
 }
 
 // Encode renders the document, with its format stamped.
@@ -172,10 +185,6 @@ func (d CandidateList) Encode() ([]byte, error) { d.Format = formatCandidateList
 
 // Encode renders the document, with its format stamped.
 func (d NeighbourList) Encode() ([]byte, error) { d.Format = formatNeighbourList; return encode(d) }
-
-// Encode renders the document, with its format stamped. It fails on NaN and
-// infinities, which JSON can't hold.
-func (d Curves) Encode() ([]byte, error) { d.Format = formatCurves; return encode(d) }
 
 // DecodeDataset reads a Dataset; ErrFormat where raw is none.
 func DecodeDataset(raw []byte) (Dataset, error) { return decode[Dataset](raw, formatDataset) }
@@ -193,19 +202,6 @@ func DecodeCandidateList(raw []byte) (CandidateList, error) {
 // DecodeNeighbourList reads a NeighbourList; ErrFormat where raw is none.
 func DecodeNeighbourList(raw []byte) (NeighbourList, error) {
 	return decode[NeighbourList](raw, formatNeighbourList)
-}
-
-// DecodeCurves reads Curves; ErrFormat where raw holds none.
-func DecodeCurves(raw []byte) (Curves, error) {
-	c, err := decode[Curves](raw, formatCurves)
-	if err != nil {
-		return Curves{}, err
-	}
-	n := len(c.LossReal)
-	if len(c.LossFake) != n || len(c.LossG) != n || len(c.DReal) != n || len(c.DFake) != n {
-		return Curves{}, fmt.Errorf("%w: curves of unequal lengths", ErrFormat)
-	}
-	return c, nil
 }
 
 func encode(v any) ([]byte, error) {

@@ -45,7 +45,7 @@ func TestDocumentsRoundTrip(t *testing.T) {
 	require.Equal(t, neighbours, gotNeighbours)
 
 	one := []float32{0.1}
-	curves := Curves{Format: formatCurves, StepsPerEpoch: 2, LossReal: one, LossFake: one, LossG: one, DReal: one, DFake: one}
+	curves := Curves{Format: formatCurves, StepsPerEpoch: 2, LossReal: one, LossFake: one, LossG: one, DReal: one, DFake: one, SignReal: one}
 	raw, err = curves.Encode()
 	require.NoError(t, err)
 	gotCurves, err := DecodeCurves(raw)

@@ -35,7 +35,7 @@ type Ingester struct {
 
 // Ingest lists the source, reads and decodes every object, sets aside what
 // can't be used, leaves out duplicates, groups what is similar and draws the
-// hold-out. The manifest depends on the objects alone, not on the order or the
+// hold-out and the selection split. The manifest depends on the objects alone, not on the order or the
 // time in which they arrive. Too few images are a permanent failure of type
 // step.ErrTooFewImages; a store that fails is passed on, and nothing is
 // quarantined for it.
@@ -69,7 +69,7 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 	if err := g.group(ctx, kept, in.Ingest.GroupDistance, &doc); err != nil {
 		return step.IngestResult{}, err
 	}
-	split(doc.Images, in.Ingest.HoldoutShare)
+	split(doc.Images, in.Ingest.HoldoutShare, in.Ingest.SelectionShare)
 	return g.store(ctx, doc, s.found)
 }
 
@@ -83,6 +83,8 @@ func checkIngest(in step.IngestInput) error {
 		return permanent(step.ErrBadInput, "ingest.max_bytes is %d and ingest.max_pixels is %d; both must be above 0", c.MaxBytes, c.MaxPixels)
 	case !(c.HoldoutShare >= 0 && c.HoldoutShare <= 0.5):
 		return permanent(step.ErrBadInput, "ingest.holdout_share is %v; it must be from 0 to 0.5", c.HoldoutShare)
+	case !(c.SelectionShare >= 0 && c.SelectionShare+c.HoldoutShare <= 0.6):
+		return permanent(step.ErrBadInput, "ingest.selection_share is %v; it must be at least 0, and at most 0.6 with ingest.holdout_share (%v)", c.SelectionShare, c.HoldoutShare)
 	}
 	return nil
 }
@@ -121,34 +123,44 @@ func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *
 	return nil
 }
 
-// split holds out whole groups, in the order of the SHA-256 of their names,
-// as long as the held-out images are no more than the share of all, which is
-// at most a half. So it depends on the images' content alone, not on what they
-// are called.
-func split(images []DatasetImage, share float64) {
+// split holds out whole groups, and of those that are left keeps some for the
+// selection of the checkpoint: both shares are of all images, and at most 0.6
+// together. So it depends on the images' content alone, not on what they are
+// called, and the hold-out does not depend on the selection.
+func split(images []DatasetImage, holdout, selection float64) {
+	for i := range images {
+		images[i].Split = SplitTraining
+	}
+	draw(images, SplitHoldout, "", int(holdout*float64(len(images))))
+	draw(images, SplitSelection, "selection/", int(selection*float64(len(images))))
+}
+
+// draw moves whole groups of the training images to another split, in the order
+// of the SHA-256 of salt and their names, as long as these images are at most n.
+func draw(images []DatasetImage, to, salt string, n int) {
 	sizes := map[string]int{}
 	for i := range images {
-		sizes[images[i].Group]++
-		images[i].Split = SplitTraining
+		if images[i].Split == SplitTraining {
+			sizes[images[i].Group]++
+		}
 	}
 	order := make([]string, 0, len(sizes))
 	for group := range sizes {
 		order = append(order, group)
 	}
 	slices.SortFunc(order, func(a, b string) int {
-		return cmp.Compare(storage.Digest([]byte(a)), storage.Digest([]byte(b)))
+		return cmp.Compare(storage.Digest([]byte(salt+a)), storage.Digest([]byte(salt+b)))
 	})
-	left := int(share * float64(len(images)))
-	held := map[string]bool{}
+	drawn := map[string]bool{}
 	for _, group := range order {
-		if sizes[group] <= left {
-			held[group] = true
-			left -= sizes[group]
+		if sizes[group] <= n {
+			drawn[group] = true
+			n -= sizes[group]
 		}
 	}
 	for i := range images {
-		if held[images[i].Group] {
-			images[i].Split = SplitHoldout
+		if drawn[images[i].Group] {
+			images[i].Split = to
 		}
 	}
 }
@@ -174,9 +186,12 @@ func (g Ingester) store(ctx context.Context, doc Dataset, found int) (step.Inges
 	groups := map[string]bool{}
 	for _, i := range doc.Images {
 		groups[i.Group] = true
-		if i.Split == SplitTraining {
+		switch i.Split {
+		case SplitTraining:
 			out.Training++
-		} else {
+		case SplitSelection:
+			out.Selection++
+		default:
 			out.Holdout++
 		}
 	}

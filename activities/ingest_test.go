@@ -221,12 +221,44 @@ func TestSplit(t *testing.T) {
 		"single":        {make(1), 0.5, 0},
 		"ragged groups": {make(7, 7, 7, 7, 7), 0.5, 14},
 	} {
-		split(test.images, test.share)
+		split(test.images, test.share, 0)
 		require.Equal(t, test.want, count(test.images), name)
 		for _, i := range test.images {
 			require.Contains(t, []string{SplitTraining, SplitHoldout}, i.Split)
 		}
 	}
+}
+
+func TestSplitKeepsSomeForSelection(t *testing.T) {
+	images := func() (out []DatasetImage) {
+		for g := range 100 {
+			for range 1 + g%3 {
+				out = append(out, DatasetImage{Group: fmt.Sprint("g", g)})
+			}
+		}
+		return out
+	}
+	held := func(images []DatasetImage, split string) (out []string) {
+		for _, i := range images {
+			if i.Split == split {
+				out = append(out, i.Group)
+			}
+		}
+		return out
+	}
+	alone, both := images(), images()
+	split(alone, 0.2, 0)
+	split(both, 0.2, 0.1)
+	require.Equal(t, held(alone, SplitHoldout), held(both, SplitHoldout), "the hold-out does not depend on the selection")
+	require.Len(t, held(both, SplitSelection), 19)
+	require.Subset(t, held(alone, SplitTraining), held(both, SplitSelection))
+	for _, g := range held(both, SplitSelection) {
+		require.NotContains(t, held(both, SplitTraining), g, "a group is never divided")
+	}
+	again := images()
+	slices.Reverse(again)
+	split(again, 0.2, 0.1)
+	require.ElementsMatch(t, held(both, SplitSelection), held(again, SplitSelection), "nor does the order matter")
 }
 
 func TestIngestTooFewImages(t *testing.T) {

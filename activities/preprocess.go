@@ -34,8 +34,8 @@ type Preprocessor struct {
 }
 
 // Preprocess crops and resizes every image of the manifest to 128x128 and
-// stores them as shards, first those for training, then those held out, with an
-// index of the shards. A data set that was preprocessed before is found, not
+// stores them as shards, first those for training, then those held out, then
+// those kept for selection, with an index of the shards. A data set that was preprocessed before is found, not
 // done again. An image that is not the one of the manifest any more is a
 // permanent failure.
 func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
@@ -57,10 +57,11 @@ func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (
 	m := shardMaker{store: p.Store, source: storage.New(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress, total: len(dataset.Images)}
 	index := TensorIndex{Dataset: in.Dataset.SHA256, Shape: []int{spec.Channels, spec.Size, spec.Size}}
 	out := step.PreprocessResult{
-		Training: len(ofSplit(dataset.Images, SplitTraining)),
-		Holdout:  len(ofSplit(dataset.Images, SplitHoldout)),
+		Training:  len(ofSplit(dataset.Images, SplitTraining)),
+		Holdout:   len(ofSplit(dataset.Images, SplitHoldout)),
+		Selection: len(ofSplit(dataset.Images, SplitSelection)),
 	}
-	for _, split := range []string{SplitTraining, SplitHoldout} {
+	for _, split := range []string{SplitTraining, SplitHoldout, SplitSelection} {
 		images := ofSplit(dataset.Images, split)
 		for from := 0; from < len(images); from += shardImages {
 			shard, err := m.make(ctx, images[from:min(from+shardImages, len(images))], split)

@@ -2,8 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -27,8 +25,10 @@ type Trainer struct {
 
 // Train takes the networks from the input's checkpoint to ToEpoch. A retry goes
 // on from the newest checkpoint of its heartbeats. A finished training of the
-// same tensors and recipe is found, not repeated: the result then holds the
-// latest epoch that was found.
+// same tensors, recipe and rollbacks is found, not repeated: the result then
+// holds the latest epoch that was found, or what was chosen. Where the recipe
+// allows another try, a monitor's alarm ends the leg, and the result says so;
+// divergence is a failure of type step.ErrDiverged otherwise.
 func (t Trainer) Train(ctx context.Context, in step.TrainInput) (step.TrainResult, error) {
 	if err := checkLeg(in); err != nil {
 		return step.TrainResult{}, err
@@ -64,6 +64,12 @@ func checkLeg(in step.TrainInput) error {
 	if in.FromEpoch < 0 || in.ToEpoch <= in.FromEpoch || in.ToEpoch > in.Recipe.Train.Epochs {
 		return permanent(step.ErrBadInput, "leg from epoch %d to %d of %d: not a part of the training", in.FromEpoch, in.ToEpoch, in.Recipe.Train.Epochs)
 	}
+	for i, r := range in.Rollbacks {
+		if !(r.DiscriminatorScale > 0 && r.DiscriminatorScale <= 1) || r.ToEpoch > in.FromEpoch {
+			return permanent(step.ErrBadInput, "rollback %d to epoch %d with a scale of %v: a leg from epoch %d needs earlier ones, with scales above 0 and at most 1",
+				i+1, r.ToEpoch, r.DiscriminatorScale, in.FromEpoch)
+		}
+	}
 	if in.FromEpoch > 0 && (in.Checkpoint.IsZero() || in.Curves.IsZero()) {
 		return permanent(step.ErrBadInput, "leg from epoch %d: needs the checkpoint and the curves of the leg before", in.FromEpoch)
 	}
@@ -87,6 +93,7 @@ type leg struct {
 	began  time.Time
 	seen   int   // images of this attempt
 	done   int64 // steps of this attempt
+	alarm  *step.Alarm
 
 	mu       sync.Mutex
 	progress step.TrainProgress
@@ -122,6 +129,9 @@ func (l *leg) run(ctx context.Context) (step.TrainResult, error) {
 	if err := l.epochs(ctx); err != nil {
 		return step.TrainResult{}, err
 	}
+	if l.alarm != nil {
+		return step.TrainResult{Alarm: l.alarm}, nil
+	}
 	return l.finish(ctx)
 }
 
@@ -143,7 +153,7 @@ func (l *leg) open(ctx context.Context) error {
 	return l.restore(ctx)
 }
 
-// epochs trains to the end of the leg.
+// epochs trains to the end of the leg, or to an alarm.
 func (l *leg) epochs(ctx context.Context) error {
 	perEpoch := int64(l.curves.StepsPerEpoch)
 	l.began, l.saved = time.Now(), time.Now()
@@ -163,6 +173,9 @@ func (l *leg) epochs(ctx context.Context) error {
 				return l.diverged(err, epoch, losses)
 			}
 			l.stepped(ctx, epoch, len(batches[at]), losses)
+			if l.alarm = l.watch(epoch, at+1 == perEpoch); l.alarm != nil {
+				return nil
+			}
 			l.keepMid(ctx)
 		}
 	}
@@ -203,20 +216,6 @@ func rate(a, b float64) float64 {
 		return r
 	}
 	return 0
-}
-
-// diverged is the failure of a step: a lasting one where the numbers are at
-// fault.
-func (l *leg) diverged(err error, epoch int, losses model.Losses) error {
-	if err != nil && !errors.Is(err, model.ErrNotFinite) {
-		return fmt.Errorf("train step %d of epoch %d: %w", l.gan.Steps()+1, epoch+1, err)
-	}
-	train := l.in.Recipe.Train
-	return permanent(step.ErrDiverged,
-		"training diverged in epoch %d of %d, step %d of %d: loss real %g, fake %g, generator %g, D(x) %g, D(G(z)) %g; "+
-			"try a smaller train.generator_rate (now %g) and train.discriminator_rate (now %g), or another seed (now %d)",
-		epoch+1, train.Epochs, l.curves.steps()+1, l.steps, losses.Real, losses.Fake, losses.G, losses.DReal, losses.DFake,
-		train.GeneratorRate, train.DiscriminatorRate, l.in.Recipe.Seed)
 }
 
 // batch is the memory of one batch, as bytes and as the networks take it.

@@ -36,7 +36,6 @@ func tiny() spec.Recipe {
 	r.Model = spec.Model{Latent: 4, GeneratorDepth: 1, DiscriminatorDepth: 1, InitialWeights: spec.InitDCGAN}
 	r.Train.Batch, r.Train.Epochs, r.Train.LegEpochs = 3, 4, 2
 	r.Sample = spec.Sample{Count: 10, StatisticsBatches: 1}
-	r.Overfit.MinPublished = 1
 	return r
 }
 
@@ -493,9 +492,11 @@ func overflowing(t *testing.T, s *storage.Store, ref step.Ref) step.Ref {
 func TestTrainTellsWhatDivergedAndWhatToTry(t *testing.T) {
 	s := storage.New(memory.New())
 	_, tensors := smallSet(t, s, 7)
-	mid, _, err := attempt(t, Trainer{Store: s}, firstLeg(tensors), nil, nil)
+	first := firstLeg(tensors)
+	first.Recipe.Monitor.Tries = 0
+	mid, _, err := attempt(t, Trainer{Store: s}, first, nil, nil)
 	require.NoError(t, err)
-	in := nextLeg(firstLeg(tensors), mid)
+	in := nextLeg(first, mid)
 	in.Checkpoint = overflowing(t, s, mid.Checkpoint)
 	_, _, err = attempt(t, Trainer{Store: s}, in, nil, nil)
 	var app *temporal.ApplicationError
@@ -530,6 +531,10 @@ func TestTrainRefusesWhatCannotWork(t *testing.T) {
 		"another recipe's":   {func(in *step.TrainInput) { in.Recipe.Seed = 99 }, step.ErrCheckpointForeign, ""},
 		"corrupt checkpoint": {func(in *step.TrainInput) { in.Checkpoint = spoiled }, step.ErrCorrupt, "SHA-256"},
 		"corrupt index":      {func(in *step.TrainInput) { in.Tensors = mid.Curves }, step.ErrCorrupt, "format"},
+		"a later rollback": {func(in *step.TrainInput) {
+			in.Rollbacks = []step.Rollback{{ToEpoch: 3, DiscriminatorScale: 0.5}}
+		}, step.ErrBadInput, "rollback 1 to epoch 3"},
+		"a rollback that scales by nothing": {func(in *step.TrainInput) { in.Rollbacks = []step.Rollback{{}} }, step.ErrBadInput, "scale of 0"},
 		"too few images":     {func(in *step.TrainInput) { in.Tensors = two }, step.ErrTooFewImages, "2 training images"},
 	}
 	for _, name := range slices.Sorted(maps.Keys(cases)) {

@@ -23,13 +23,25 @@ type trainings struct {
 	Ended []step.TrainResult `json:"ended"` // by epoch
 }
 
+// trainingKey names a training by all that its states depend on.
 func trainingKey(in step.TrainInput) string {
-	return spec.Digest([]string{in.Tensors.SHA256, in.Recipe.TrainingFingerprint()})
+	type try struct {
+		ToEpoch int
+		Scale   float64
+	}
+	var tries []try
+	for _, r := range in.Rollbacks {
+		tries = append(tries, try{r.ToEpoch, r.DiscriminatorScale})
+	}
+	return spec.Digest([]any{in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), monitored(in.Recipe.Monitor), tries})
 }
 
 // recall finds the latest stored state of this training that lies beyond the
-// leg's start and not beyond the recipe's end.
+// leg's start and not beyond the recipe's end, or what was chosen.
 func (t Trainer) recall(ctx context.Context, in step.TrainInput) (step.TrainResult, bool, error) {
+	if in.Evaluated {
+		return recallChoice(ctx, t.Store, in.Tensors, in.Recipe)
+	}
 	var known trainings
 	if ok, err := t.Store.Recall(ctx, "train", trainingKey(in), &known); err != nil || !ok {
 		return step.TrainResult{}, false, wrap("look up earlier trainings", err)
@@ -60,6 +72,32 @@ func (t Trainer) remember(ctx context.Context, in step.TrainInput, r step.TrainR
 	slices.SortFunc(known.Ended, func(a, b step.TrainResult) int { return cmp.Compare(a.Epoch, b.Epoch) })
 	known.Ended = known.Ended[max(0, len(known.Ended)-maxTrainings):]
 	return wrap("remember training", t.Store.Remember(ctx, "train", trainingKey(in), known))
+}
+
+// chosenTraining is what Choose leaves for later runs: the choice, and the state
+// that was chosen.
+type chosenTraining struct {
+	Choice step.Choice      `json:"choice"`
+	Train  step.TrainResult `json:"train"`
+}
+
+// choiceKey names an evaluated training by all that its choice depends on: after
+// which epochs it is evaluated, and with how many images, among them.
+func choiceKey(tensors step.Ref, r spec.Recipe) string {
+	return spec.Digest([]any{tensors.SHA256, r.TrainingFingerprint(), r.Monitor, r.Train.Epochs, r.Train.LegEpochs, r.Sample.StatisticsBatches})
+}
+
+// recallChoice finds what an earlier run of the same training chose.
+func recallChoice(ctx context.Context, s *storage.Store, tensors step.Ref, r spec.Recipe) (step.TrainResult, bool, error) {
+	var known chosenTraining
+	if ok, err := s.Recall(ctx, "choice", choiceKey(tensors, r), &known); err != nil || !ok {
+		return step.TrainResult{}, false, wrap("look up earlier choices", err)
+	}
+	if ok, err := present(ctx, s, known.Choice.Checkpoint, known.Choice.Curves); err != nil || !ok {
+		return step.TrainResult{}, false, err
+	}
+	known.Train.Chosen = &known.Choice
+	return known.Train, true, nil
 }
 
 // present reports whether all of refs are stored, in their full size.

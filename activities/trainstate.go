@@ -44,6 +44,14 @@ func checkpointsOf(run step.Run) string {
 // restore takes the networks from the heartbeat's checkpoint, from the input's,
 // or anew.
 func (l *leg) restore(ctx context.Context) error {
+	if err := l.start(ctx); err != nil {
+		return err
+	}
+	l.slow()
+	return nil
+}
+
+func (l *leg) start(ctx context.Context) error {
 	input := state{Checkpoint: l.in.Checkpoint, Curves: l.in.Curves}
 	if !l.resume.Checkpoint.IsZero() {
 		err := l.load(ctx, l.resume)
@@ -125,8 +133,7 @@ func (l *leg) mid(ctx context.Context) error {
 		return nil
 	}
 	start := time.Now()
-	base := fmt.Sprintf("%s%s%09d", checkpointsOf(l.in.Run), midName, l.gan.Steps())
-	s, err := l.store(ctx, base)
+	s, err := l.store(ctx, l.base(midName))
 	if err != nil {
 		return err
 	}
@@ -139,6 +146,16 @@ func (l *leg) mid(ctx context.Context) error {
 		l.mids = l.mids[1:]
 	}
 	return nil
+}
+
+// base begins the keys of the present state. After rollbacks it names their
+// number, as the same number of steps is then another state.
+func (l *leg) base(kind string) string {
+	name := fmt.Sprintf("%s%s%09d", checkpointsOf(l.in.Run), kind, l.gan.Steps())
+	if n := len(l.in.Rollbacks); n > 0 {
+		name += fmt.Sprintf(".try%d", n+1)
+	}
+	return name
 }
 
 // stepOf is the number of steps in a mid-leg checkpoint's key, or -1.
@@ -200,12 +217,13 @@ func saveTo(gan *model.GAN, path string) (err error) {
 }
 
 // finish stores the leg's end and clears what it supersedes. The state after
-// the last epoch is stored by its content: later runs find it.
+// the last epoch is stored by its content, and later runs find it, unless one is
+// to be chosen yet.
 func (l *leg) finish(ctx context.Context) (step.TrainResult, error) {
-	steps, last := l.gan.Steps(), l.in.ToEpoch == l.in.Recipe.Train.Epochs
+	steps, last := l.gan.Steps(), l.in.ToEpoch == l.in.Recipe.Train.Epochs && !l.in.Evaluated
 	base := ""
 	if !last {
-		base = fmt.Sprintf("%s%s%09d", checkpointsOf(l.in.Run), legName, steps)
+		base = l.base(legName)
 	}
 	s, err := l.store(ctx, base)
 	if err != nil {
@@ -243,25 +261,33 @@ func (l *leg) clear(ctx context.Context) {
 			return
 		}
 		if n := stepOf(info.Key); n >= 0 && n <= from {
-			l.delete(ctx, info.Key)
+			deleteOrWarn(ctx, l.Store, info.Key)
 		}
 	}
 }
 
-// remove deletes a checkpoint of this run with its curves; anything else under
-// any other key is not its to delete.
+// remove deletes a checkpoint of this run with its curves, but never the one
+// that a retry starts from.
 func (l *leg) remove(ctx context.Context, s state) {
-	key := s.Checkpoint.Key
-	base, ok := strings.CutSuffix(key, checkpointExt)
-	if !ok || !strings.HasPrefix(key, checkpointsOf(l.in.Run)) || key == l.in.Checkpoint.Key {
-		return
+	if s.Checkpoint.Key != l.in.Checkpoint.Key {
+		removeCheckpoint(ctx, l.Store, l.in.Run, s.Checkpoint.Key)
 	}
-	l.delete(ctx, key)
-	l.delete(ctx, base+curvesExt)
 }
 
-func (l *leg) delete(ctx context.Context, key string) {
-	if err := l.Store.Bucket().Delete(ctx, key); err != nil {
+// removeCheckpoint deletes a checkpoint of a run with its curves; what lies under
+// any other key is not its to delete. What can't be removed stays.
+func removeCheckpoint(ctx context.Context, s *storage.Store, run step.Run, key string) {
+	base, ok := strings.CutSuffix(key, checkpointExt)
+	if !ok || !strings.HasPrefix(key, checkpointsOf(run)) {
+		return
+	}
+	for _, key := range []string{key, base + curvesExt} {
+		deleteOrWarn(ctx, s, key)
+	}
+}
+
+func deleteOrWarn(ctx context.Context, s *storage.Store, key string) {
+	if err := s.Bucket().Delete(ctx, key); err != nil {
 		activity.GetLogger(ctx).Warn("Old checkpoint stays", "key", key, "error", err)
 	}
 }

@@ -38,6 +38,7 @@ const (
 	ErrCorrupt           = "Corrupt"           // bytes that differ from their digest
 	ErrReleaseConflict   = "ReleaseConflict"   // other content under the same release
 	ErrCheckpointForeign = "CheckpointForeign" // a checkpoint of another recipe
+	ErrUnstable          = "Unstable"          // alarms in training after every try
 )
 
 // Ref names one stored object: its key in the bucket, and its content.
@@ -114,6 +115,9 @@ type TrainInput struct {
 	// Rollbacks are the alarms so far, oldest first. Each halves the
 	// discriminator's rate from its ToEpoch on.
 	Rollbacks []Rollback `json:"rollbacks,omitempty"`
+	// Evaluated: the state after every leg is evaluated, and Choose ends the
+	// training. Else its end is the state after the last epoch.
+	Evaluated bool `json:"evaluated,omitempty"`
 }
 
 // Alarms of a training, the values of Alarm.Kind.
@@ -200,6 +204,8 @@ type EvaluateInput struct {
 	Step       int64       `json:"step"`
 	// First is the training's first evaluation, zero for that one itself.
 	First Evaluation `json:"first"`
+	// Widest is the largest Spread of the evaluations so far.
+	Widest float64 `json:"widest,omitempty"`
 }
 
 // EvaluateResult is the evaluation, and an alarm where a monitor of it fires.
@@ -211,9 +217,12 @@ type EvaluateResult struct {
 // ChooseInput ends a training: Checkpoint is kept by its content, and later runs
 // of the same training find the choice.
 type ChooseInput struct {
+	Run     Run         `json:"run"`
 	Tensors Ref         `json:"tensors"`
 	Recipe  spec.Recipe `json:"recipe"`
 	Choice  Choice      `json:"choice"`
+	// Train is the state that Choice.Checkpoint belongs to.
+	Train TrainResult `json:"train"`
 	// Superseded are the run's checkpoints that may go.
 	Superseded []Ref `json:"superseded,omitempty"`
 }
@@ -400,6 +409,8 @@ type RecordRunInput struct {
 	Report  ReportResult  `json:"report"`
 	Publish PublishResult `json:"publish"`
 	Verdict string        `json:"verdict"`
+	// Failure says why a run failed that could still be recorded.
+	Failure string `json:"failure,omitempty"`
 }
 
 type RecordRunResult struct {
