@@ -2,9 +2,9 @@ package release
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -15,19 +15,26 @@ import (
 // byte for byte: put no times, run names or machine names into one.
 type Draft struct {
 	Class string // one component of a key
-	// Files are the release's files but for the manifest and metadata.jsonl,
-	// which Publish writes, and README.md, which it writes unless it is here. At
-	// least one image is needed; only PNG files go below images/.
+	// Files are the release's files but for those that Publish writes: the
+	// manifest, metadata.jsonl, the shards, croissant.json, and README.md unless it
+	// is here. At least one image is needed, as images/<class>/<name>.png, with
+	// names that differ in more than dots.
 	Files []DraftFile
 	// Attributes tell where the content comes from: digests of the data set and
 	// the checkpoint, the recipe, the seed, the verdict.
 	Attributes map[string]string
+	// License is an SPDX identifier, a URL or words; empty says that none is
+	// stated.
+	License string
+	// About is Markdown for the data set card: what the images are for, how they
+	// were made and judged.
+	About string
 }
 
 // DraftFile is one file of a draft: the bytes of Object, which lies in the same
 // bucket, or else Data.
 type DraftFile struct {
-	Path   string // below the release's prefix, such as "images/000017.png"
+	Path   string // below the release's prefix, such as "images/pits/000017.png"
 	Object storage.Object
 	Data   []byte
 	// Fields of an image become its line in metadata.jsonl, besides file_name:
@@ -35,52 +42,115 @@ type DraftFile struct {
 	Fields map[string]any
 }
 
-func (f DraftFile) file() File {
-	if f.Object.Key != "" {
-		return File{Path: f.Path, Size: f.Object.Size, SHA256: f.Object.SHA256}
-	}
-	return File{Path: f.Path, Size: int64(len(f.Data)), SHA256: storage.Digest(f.Data)}
+// piece is a file of a release together with where its bytes come from: an
+// object, a shard's samples, or else data.
+type piece struct {
+	File
+	data    []byte
+	object  storage.Object
+	samples []sample
 }
 
-// complete checks the draft and returns all files but the manifest, by path,
-// and the manifest.
-func (d Draft) complete() ([]DraftFile, Manifest, error) {
+func (f DraftFile) piece() piece {
+	if f.Object.Key != "" {
+		return piece{File: File{Path: f.Path, Size: f.Object.Size, SHA256: f.Object.SHA256}, object: f.Object}
+	}
+	return textPiece(f.Path, f.Data)
+}
+
+func textPiece(path string, data []byte) piece {
+	return piece{File: File{Path: path, Size: int64(len(data)), SHA256: storage.Digest(data)}, data: data}
+}
+
+// bytes are the piece's content.
+func (p piece) bytes(ctx context.Context, b storage.Bucket) ([]byte, error) {
+	switch {
+	case p.samples != nil:
+		buf := bytes.NewBuffer(make([]byte, 0, p.Size))
+		err := writeShard(ctx, b, p.samples, buf)
+		return buf.Bytes(), err
+	case p.object.Key != "":
+		data, err := storage.New(b).Read(ctx, p.object, maxFile)
+		if err != nil {
+			return nil, fmt.Errorf("file %q: %w", p.Path, err)
+		}
+		return data, nil
+	}
+	return p.data, nil
+}
+
+// compile checks the draft and returns all files but the manifest, by path,
+// and the manifest. It reads every image, to know its shard.
+func (d Draft) compile(ctx context.Context, b storage.Bucket) ([]piece, Manifest, error) {
 	files := slices.Clone(d.Files)
 	slices.SortFunc(files, func(a, b DraftFile) int { return strings.Compare(a.Path, b.Path) })
-	metadata, err := imageLines(files)
+	pieces, err := d.pieces(files)
 	if err != nil {
 		return nil, Manifest{}, err
 	}
-	files = append(files, DraftFile{Path: MetadataName, Data: metadata})
-	if !slices.ContainsFunc(d.Files, func(f DraftFile) bool { return f.Path == CardName }) {
-		files = append(files, DraftFile{Path: CardName, Data: d.card()})
+	lines, err := imageLines(files)
+	if err != nil {
+		return nil, Manifest{}, err
 	}
-	slices.SortStableFunc(files, func(a, b DraftFile) int { return strings.Compare(a.Path, b.Path) })
-	entries := make([]File, len(files))
-	for i, f := range files {
-		entries[i] = f.file()
+	shards, err := d.shards(ctx, b, pieces, lines)
+	if err != nil {
+		return nil, Manifest{}, err
+	}
+	metadata := textPiece(MetadataName, slices.Concat(lines...))
+	croissant, err := d.croissant(metadata.File, shards, lines)
+	if err != nil {
+		return nil, Manifest{}, err
+	}
+	pieces = append(pieces, metadata, textPiece(CroissantName, croissant))
+	if !slices.ContainsFunc(files, func(f DraftFile) bool { return f.Path == CardName }) {
+		pieces = append(pieces, textPiece(CardName, d.card(len(lines))))
+	}
+	pieces = append(pieces, shards...)
+	slices.SortFunc(pieces, func(a, b piece) int { return strings.Compare(a.Path, b.Path) })
+	entries := make([]File, len(pieces))
+	for i, p := range pieces {
+		entries[i] = p.File
 	}
 	m, err := newManifest(d.Class, d.Attributes, entries)
-	if err != nil {
-		return nil, Manifest{}, err
-	}
-	return files, m, nil
+	return pieces, m, err
 }
 
-// imageLines renders metadata.jsonl as Hugging Face's ImageFolder reads it:
-// file_name is relative to the file itself.
-func imageLines(files []DraftFile) ([]byte, error) {
-	var b bytes.Buffer
+// pieces are the draft's own files. It finds what is wrong with the draft
+// before anything of it is read.
+func (d Draft) pieces(files []DraftFile) ([]piece, error) {
+	if err := validClass(d.Class); err != nil {
+		return nil, err
+	}
+	if err := validAttributes(d.Attributes); err != nil {
+		return nil, err
+	}
+	pieces := make([]piece, len(files))
+	entries := make([]File, len(files))
+	for i, f := range files {
+		pieces[i] = f.piece()
+		entries[i] = pieces[i].File
+		if made := f.Path == MetadataName || f.Path == CroissantName || strings.HasPrefix(f.Path, ShardDir+"/"); made {
+			return nil, fmt.Errorf("file %q: %w: is made of the images and their fields", f.Path, ErrMalformed)
+		}
+	}
+	return pieces, validPaths(entries)
+}
+
+// imageLines renders the lines of metadata.jsonl as Hugging Face's ImageFolder
+// reads them: file_name is relative to the file itself.
+func imageLines(files []DraftFile) ([][]byte, error) {
+	var lines [][]byte
 	for _, f := range files {
 		if !isImage(f.Path) {
-			if f.Path == MetadataName || len(f.Fields) > 0 {
-				return nil, fmt.Errorf("file %q: %w: %s is made of the images' fields", f.Path, ErrMalformed, MetadataName)
+			if len(f.Fields) > 0 {
+				return nil, fmt.Errorf("file %q: %w: only images have fields", f.Path, ErrMalformed)
 			}
 			continue
 		}
 		if _, taken := f.Fields["file_name"]; taken {
 			return nil, fmt.Errorf("file %q: %w: field file_name is set from the path", f.Path, ErrMalformed)
 		}
+		var b bytes.Buffer
 		b.WriteString(`{"file_name":`)
 		b.Write(line(f.Path))
 		if len(f.Fields) > 0 {
@@ -92,32 +162,7 @@ func imageLines(files []DraftFile) ([]byte, error) {
 			b.Write(fields[1 : len(fields)-1])
 		}
 		b.WriteString("}\n")
+		lines = append(lines, b.Bytes())
 	}
-	return b.Bytes(), nil
-}
-
-// card renders a short data set card.
-func (d Draft) card() []byte {
-	images := 0
-	for _, f := range d.Files {
-		if isImage(f.Path) {
-			images++
-		}
-	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "---\npretty_name: %s\ntask_categories:\n- image-classification\ntags:\n- synthetic\n- defect\n---\n\n",
-		line("Synthetic images of "+d.Class))
-	fmt.Fprintf(&b, "# Synthetic images of %s\n\n", d.Class)
-	fmt.Fprintf(&b, "%d generated images of the defect class `%s`, made by defectforge. They are no photographs.\n\n", images, d.Class)
-	b.WriteString("Load them with Hugging Face `datasets`:\n\n```python\nfrom datasets import load_dataset\n" +
-		"images = load_dataset(\"imagefolder\", data_dir=\"this folder\", split=\"train\")\n```\n\n")
-	b.WriteString("`manifest.json` lists every file with its size and SHA-256; `metadata.jsonl` has a line for each image.\n")
-	if len(d.Attributes) > 0 {
-		b.WriteString("\n| attribute | value |\n| --- | --- |\n")
-		clean := strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ")
-		for _, k := range slices.Sorted(maps.Keys(d.Attributes)) {
-			fmt.Fprintf(&b, "| %s | %s |\n", clean.Replace(k), clean.Replace(d.Attributes[k]))
-		}
-	}
-	return b.Bytes()
+	return lines, nil
 }

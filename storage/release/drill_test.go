@@ -28,8 +28,7 @@ func Drill(t *testing.T, open func(t *testing.T) storage.Bucket, class string) {
 	outcomes := make([]release.Published, publishers)
 	for i := range outcomes {
 		group.Go(func() {
-			d := draft(fmt.Sprint("content ", i%contents))
-			d.Class = class
+			d := draftOf(class, fmt.Sprint("content ", i%contents))
 			outcomes[i] = persist(t, b, d, uint64(i))
 		})
 	}

@@ -5,7 +5,7 @@ import "github.com/defectforge/defectforge/storage"
 // HostileManifest renders a manifest with its right name, but with a path that
 // no honest one has.
 func HostileManifest(class, path string, data []byte) (name string, raw []byte) {
-	m := Manifest{Class: class, Images: 1, Files: []File{
+	m := Manifest{Version: 1, Class: class, Images: 1, Files: []File{
 		{Path: path, Size: int64(len(data)), SHA256: storage.Digest(data)},
 		{Path: "images/a.png", Size: 0, SHA256: storage.Digest(nil)},
 		{Path: MetadataName, Size: 0, SHA256: storage.Digest(nil)},

@@ -31,7 +31,7 @@ func (l Latest) encode() []byte { return append(line(l), '\n') }
 
 func decodeLatest(raw []byte, class string) (Latest, error) {
 	var l Latest
-	if err := decode(raw, latestFormat, &l); err != nil {
+	if err := decode(raw, &l, latestFormat); err != nil {
 		return Latest{}, fmt.Errorf("%s of class %q: %w", latestName, class, err)
 	}
 	valid := l.Class == class && isHex(l.Release, nameLength) && isHex(l.ManifestSHA256, 64) &&

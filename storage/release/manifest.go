@@ -1,6 +1,8 @@
 // Package release writes, verifies and reads the published format: immutable
 // prefixes of a bucket that become visible all at once. FORMAT.md has the
-// details. It needs nothing but the standard library and a bucket.
+// details. It needs nothing but the standard library and a bucket: to use a
+// release, Open it, or OpenDir the folder that it was pulled into, and range
+// over its Samples.
 package release
 
 import (
@@ -9,17 +11,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"path"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/defectforge/defectforge/storage"
 )
 
 // Errors, to be matched with errors.Is, besides those of storage.
 var (
+	// ErrWithdrawn: the release has been marked as not to be used.
+	ErrWithdrawn = errors.New("withdrawn")
+	// ErrSignature: the manifest has no signature, or not one of the wanted key.
+	ErrSignature = errors.New("signature")
 	// ErrMalformed: a manifest, a pointer or a draft breaks the format's rules.
 	ErrMalformed = errors.New("malformed")
 	// ErrConflict: other content lies where a release should go. No retry helps.
@@ -28,18 +31,27 @@ var (
 
 // Names of files that every release has.
 const (
-	ManifestName = "manifest.json"  // the commit; not listed in itself
-	MetadataName = "metadata.jsonl" // one line for each image
-	CardName     = "README.md"      // the data set card
-	ImageDir     = "images"         // PNG files
+	ManifestName  = "manifest.json"  // the commit; not listed in itself
+	MetadataName  = "metadata.jsonl" // one line for each image
+	CardName      = "README.md"      // the data set card
+	CroissantName = "croissant.json" // the description for machines
+	ImageDir      = "images"         // PNG files, in a folder named like the class
+	ShardDir      = "shards"         // the same as tar files
+	// SignatureName is the manifest's signature, beside it where there is one; no
+	// manifest lists it.
+	SignatureName = ManifestName + ".minisig"
 )
 
 const (
-	root           = "releases/"
-	latestName     = "latest.json"
-	manifestFormat = "defectforge.release/1"
-	latestFormat   = "defectforge.latest/1"
+	root         = "releases/"
+	latestName   = "latest.json"
+	latestFormat = "defectforge.latest/1"
+	// version is what Publish writes; readers take every one up to it.
+	version = 2
 )
+
+// manifestFormats are the values of a manifest's format, by version from 1 on.
+var manifestFormats = []string{"defectforge.release/1", "defectforge.release/2"}
 
 // Limits of what a reader accepts.
 const (
@@ -60,7 +72,10 @@ type File struct {
 
 // Manifest lists everything in a release but itself.
 type Manifest struct {
-	Class string
+	// Version is that of the format: 1 has neither shards nor croissant.json, and
+	// its images lie in one folder.
+	Version int
+	Class   string
 	// Release is the release's name, which follows from all the rest.
 	Release string
 	Images  int // files below images/
@@ -83,7 +98,7 @@ func Prefix(class, release string) string { return root + class + "/" + release 
 
 // newManifest sorts the files, counts the images and gives the release its name.
 func newManifest(class string, attributes map[string]string, files []File) (Manifest, error) {
-	m := Manifest{Class: class, Attributes: attributes, Files: slices.Clone(files)}
+	m := Manifest{Version: version, Class: class, Attributes: attributes, Files: slices.Clone(files)}
 	slices.SortFunc(m.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	for _, f := range m.Files {
 		if isImage(f.Path) {
@@ -118,7 +133,7 @@ func (m Manifest) Encode() []byte {
 		attributes = map[string]string{}
 	}
 	var b bytes.Buffer
-	h := line(head{manifestFormat, m.Class, m.Release, m.Images, attributes})
+	h := line(head{manifestFormats[m.Version-1], m.Class, m.Release, m.Images, attributes})
 	b.Write(h[:len(h)-1]) // all but the closing brace
 	b.WriteString(",\"files\":[")
 	for i, f := range m.Files {
@@ -154,10 +169,10 @@ func DecodeManifest(raw []byte) (Manifest, error) {
 		head
 		Files []File `json:"files"`
 	}
-	if err := decode(raw, manifestFormat, &doc); err != nil {
+	if err := decode(raw, &doc, manifestFormats...); err != nil {
 		return Manifest{}, fmt.Errorf("manifest: %w", err)
 	}
-	m := Manifest{Class: doc.Class, Release: doc.Release, Images: doc.Images, Attributes: doc.Attributes, Files: doc.Files}
+	m := Manifest{Version: slices.Index(manifestFormats, doc.Format) + 1, Class: doc.Class, Release: doc.Release, Images: doc.Images, Attributes: doc.Attributes, Files: doc.Files}
 	if err := m.validate(); err != nil {
 		return Manifest{}, err
 	}
@@ -167,16 +182,16 @@ func DecodeManifest(raw []byte) (Manifest, error) {
 	return m, nil
 }
 
-// decode reads one JSON object of the wanted format into v.
-func decode(raw []byte, format string, v any) error {
+// decode reads one JSON object of one of the formats into v.
+func decode(raw []byte, v any, formats ...string) error {
 	var stamp struct {
 		Format string `json:"format"`
 	}
 	if err := json.Unmarshal(raw, &stamp); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if stamp.Format != format {
-		return fmt.Errorf("%w: format %q, this program reads %q", ErrMalformed, stamp.Format, format)
+	if !slices.Contains(formats, stamp.Format) {
+		return fmt.Errorf("%w: format %q, this program reads %q", ErrMalformed, stamp.Format, formats)
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
@@ -187,133 +202,4 @@ func decode(raw []byte, format string, v any) error {
 		return fmt.Errorf("%w: something follows the document", ErrMalformed)
 	}
 	return nil
-}
-
-func (m Manifest) validate() error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("manifest: %w: %s", ErrMalformed, fmt.Sprintf(format, args...))
-	}
-	if err := validClass(m.Class); err != nil {
-		return err
-	}
-	if err := validAttributes(m.Attributes); err != nil {
-		return err
-	}
-	if len(m.Files) > maxFiles {
-		return bad("%d files, limit %d", len(m.Files), maxFiles)
-	}
-	if err := validPaths(m.Files); err != nil {
-		return err
-	}
-	images, metadata := 0, false
-	for _, f := range m.Files {
-		if f.Size < 0 || f.Size > maxFileSize {
-			return bad("file %q has %d bytes", f.Path, f.Size)
-		}
-		if !isHex(f.SHA256, 64) {
-			return bad("file %q has SHA-256 %q", f.Path, f.SHA256)
-		}
-		if isImage(f.Path) {
-			images++
-		}
-		metadata = metadata || f.Path == MetadataName
-	}
-	switch {
-	case images == 0 || images != m.Images:
-		return bad("%d images stated, %d listed", m.Images, images)
-	case !metadata:
-		return bad("no %s", MetadataName)
-	case m.Release != m.name():
-		return bad("release %q, but the content's name is %q", m.Release, m.name())
-	}
-	return nil
-}
-
-func validClass(class string) error {
-	if strings.Contains(class, "/") || len(class) > 128 || storage.ValidKey(class) != nil {
-		return fmt.Errorf("class %q: %w: use at most 128 letters, digits, '.', '_' and '-'", class, ErrMalformed)
-	}
-	return nil
-}
-
-func validAttributes(attributes map[string]string) error {
-	if len(attributes) > maxAttributes {
-		return fmt.Errorf("attributes: %w: %d of them, limit %d", ErrMalformed, len(attributes), maxAttributes)
-	}
-	for _, k := range slices.Sorted(maps.Keys(attributes)) {
-		v := attributes[k]
-		if k == "" || len(k) > maxAttribute || len(v) > maxAttribute || !utf8.ValidString(k) || !utf8.ValidString(v) {
-			return fmt.Errorf("attribute %.80q: %w: name and value must be UTF-8 of at most %d bytes, and the name not empty", k, ErrMalformed, maxAttribute)
-		}
-	}
-	return nil
-}
-
-// validPaths fails unless the files, in order, can lie in one folder on any
-// system, none of them outside of it.
-func validPaths(files []File) error {
-	bad := func(p, why string) error { return fmt.Errorf("file %q: %w: %s", p, ErrMalformed, why) }
-	// Lower-case paths and folders; true for folders.
-	folded := map[string]bool{ManifestName: false}
-	for i, f := range files {
-		if err := validPath(f.Path); err != nil {
-			return err
-		}
-		if i > 0 && files[i-1].Path >= f.Path {
-			return bad(f.Path, "listed twice or out of order")
-		}
-		low := strings.ToLower(f.Path)
-		if _, taken := folded[low]; taken {
-			return bad(f.Path, "another path differs in nothing but case, or goes through it")
-		}
-		folded[low] = false
-		for dir := path.Dir(low); dir != "." && dir != "/"; dir = path.Dir(dir) {
-			if isDir, taken := folded[dir]; taken && !isDir {
-				return bad(f.Path, "a folder on its way is a file")
-			}
-			folded[dir] = true
-		}
-	}
-	return nil
-}
-
-func validPath(p string) error {
-	bad := func(why string) error { return fmt.Errorf("file %q: %w: %s", p, ErrMalformed, why) }
-	if err := storage.ValidKey(p); err != nil {
-		return bad(err.Error())
-	}
-	if len(p) > 512 {
-		return bad("a path of more than 512 bytes")
-	}
-	if p == ManifestName {
-		return bad("the manifest does not list itself")
-	}
-	inside := strings.HasPrefix(p, ImageDir+"/")
-	switch ext := strings.ToLower(path.Ext(p)); ext {
-	case ".png":
-		if !inside {
-			return bad("images belong below " + ImageDir + "/")
-		}
-	case ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff":
-		return bad("images are PNG files below " + ImageDir + "/")
-	default:
-		if inside {
-			return bad("only PNG files belong below " + ImageDir + "/")
-		}
-	}
-	return nil
-}
-
-func isImage(p string) bool { return strings.HasPrefix(p, ImageDir+"/") }
-
-func isHex(s string, n int) bool {
-	if len(s) != n {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
-			return false
-		}
-	}
-	return true
 }

@@ -37,27 +37,36 @@ type Published struct {
 // last, and a release becomes the latest once, in the order of first success.
 // Publishing what has been published returns the sequence it got then and does
 // not move a later pointer back. ErrMalformed for a draft that breaks the
-// format's rules and ErrConflict are permanent.
-func Publish(ctx context.Context, b storage.Bucket, d Draft) (Published, error) {
-	p, err := publish(ctx, b, d)
+// format's rules, ErrConflict, and ErrWithdrawn for content that has been
+// withdrawn are permanent. WithSigner signs the manifest.
+func Publish(ctx context.Context, b storage.Bucket, d Draft, opts ...Option) (Published, error) {
+	p, err := publish(ctx, b, d, collect(opts))
 	if err != nil {
 		return Published{}, fmt.Errorf("publish release of class %q: %w", d.Class, err)
 	}
 	return p, nil
 }
 
-func publish(ctx context.Context, b storage.Bucket, d Draft) (Published, error) {
-	files, m, err := d.complete()
+func publish(ctx context.Context, b storage.Bucket, d Draft, o options) (Published, error) {
+	files, m, err := d.compile(ctx, b)
 	if err != nil {
-		return Published{}, err
-	}
-	prefix := Prefix(m.Class, m.Release)
-	if err := each(ctx, files, func(ctx context.Context, f DraftFile) error { return place(ctx, b, prefix, f) }); err != nil {
 		return Published{}, err
 	}
 	raw := m.Encode()
 	if len(raw) > maxManifest {
 		return Published{}, fmt.Errorf("manifest: %w: %d bytes, limit %d", ErrMalformed, len(raw), maxManifest)
+	}
+	if w, err := readWithdrawal(ctx, b, m.Class, m.Release); err != nil {
+		return Published{}, err
+	} else if w != nil {
+		return Published{}, w
+	}
+	prefix := Prefix(m.Class, m.Release)
+	if err := placeAll(ctx, b, prefix, files); err != nil {
+		return Published{}, err
+	}
+	if err := o.putSignature(ctx, b, m, raw); err != nil {
+		return Published{}, err
 	}
 	// What the manifest promises must be on disk before it, and the manifest
 	// before the pointer.
@@ -84,21 +93,40 @@ func publish(ctx context.Context, b storage.Bucket, d Draft) (Published, error) 
 		Files: len(m.Files), Bytes: m.Bytes(), Sequence: sequence, Latest: latest}, nil
 }
 
+// placeAll brings the files below the prefix: shards, which may be large, one
+// by one.
+func placeAll(ctx context.Context, b storage.Bucket, prefix string, files []piece) error {
+	var small []piece
+	for _, f := range files {
+		if f.samples == nil {
+			small = append(small, f)
+		}
+	}
+	if err := each(ctx, small, func(ctx context.Context, f piece) error { return place(ctx, b, prefix, f) }); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.samples != nil {
+			if err := place(ctx, b, prefix, f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // place brings one file below the prefix, if it is not there already.
-func place(ctx context.Context, b storage.Bucket, prefix string, f DraftFile) error {
-	want := f.file()
+func place(ctx context.Context, b storage.Bucket, prefix string, f piece) error {
 	info, err := b.Stat(ctx, prefix+f.Path)
-	if err == nil && info.Size == want.Size && info.SHA256 == want.SHA256 {
+	if err == nil && info.Size == f.Size && info.SHA256 == f.SHA256 {
 		return nil
 	}
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	data := f.Data
-	if f.Object.Key != "" {
-		if data, err = storage.New(b).Read(ctx, f.Object, maxFile); err != nil {
-			return fmt.Errorf("file %q: %w", f.Path, err)
-		}
+	data, err := f.bytes(ctx, b)
+	if err != nil {
+		return err
 	}
 	return write(ctx, b, prefix+f.Path, data)
 }

@@ -21,25 +21,41 @@ type Pulled struct {
 	Images         int    `json:"images"`
 	Files          int    `json:"files"` // but for the manifest
 	Bytes          int64  `json:"bytes"` // of these files
+	Signed         bool   `json:"signed"`
+	// Withdrawn is set where a withdrawn release was wanted all the same.
+	Withdrawn *Withdrawal `json:"withdrawn,omitempty"`
 }
 
-// Pull downloads a release, by name or Newest, with its manifest, into the
-// folder dir, which must not exist or be empty. Every byte is verified; dir
-// appears whole or not at all, and nothing is ever written outside of it and of
-// the temporary folder beside it that becomes it.
-func Pull(ctx context.Context, b storage.Bucket, class, release, dir string) (Pulled, error) {
-	m, raw, err := load(ctx, b, class, release)
+// Pull downloads a release, by name or Newest, with its manifest and, where it
+// has one, the manifest's signature, into the folder dir, which must not exist
+// or be empty. Every byte is verified; dir appears whole or not at all, and
+// nothing is ever written outside of it and of the temporary folder beside it
+// that becomes it. It fails with ErrWithdrawn for a release that has been,
+// unless AllowWithdrawn, and WithVerifier with ErrSignature.
+func Pull(ctx context.Context, b storage.Bucket, class, release, dir string, opts ...Option) (Pulled, error) {
+	r, err := openToPull(ctx, b, class, release, opts)
 	if err != nil {
 		return Pulled{}, err
 	}
-	if err := vacant(dir); err != nil {
-		return Pulled{}, err
-	}
-	if err := pull(ctx, b, m, raw, dir); err != nil {
+	m := r.Manifest
+	err = inFolder(dir, func(folder *os.Root) error { return r.fill(ctx, folder) })
+	if err != nil {
 		return Pulled{}, fmt.Errorf("pull release %s of class %q: %w", m.Release, class, err)
 	}
-	return Pulled{Class: class, Release: m.Release, Dir: dir, ManifestSHA256: storage.Digest(raw), Images: m.Images,
-		Files: len(m.Files), Bytes: m.Bytes()}, nil
+	return Pulled{Class: class, Release: m.Release, Dir: dir, ManifestSHA256: r.ManifestSHA256, Images: m.Images,
+		Files: len(m.Files), Bytes: m.Bytes(), Signed: r.signature != nil, Withdrawn: r.Withdrawn}, nil
+}
+
+// openToPull is Open for what shall be used.
+func openToPull(ctx context.Context, b storage.Bucket, class, release string, opts []Option) (*Release, error) {
+	r, err := Open(ctx, b, class, release, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if r.Withdrawn != nil && !collect(opts).allowWithdrawn {
+		return nil, r.Withdrawn
+	}
+	return r, nil
 }
 
 // vacant fails unless nothing or an empty folder is at dir.
@@ -56,7 +72,11 @@ func vacant(dir string) error {
 	return nil
 }
 
-func pull(ctx context.Context, b storage.Bucket, m Manifest, raw []byte, dir string) (err error) {
+// inFolder lets fill write into a folder that becomes dir if it succeeds.
+func inFolder(dir string, fill func(*os.Root) error) (err error) {
+	if err := vacant(dir); err != nil {
+		return err
+	}
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return err
@@ -73,7 +93,11 @@ func pull(ctx context.Context, b storage.Bucket, m Manifest, raw []byte, dir str
 			os.RemoveAll(temp)
 		}
 	}()
-	if err := fill(ctx, b, m, raw, temp); err != nil {
+	folder, err := os.OpenRoot(temp)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(fill(folder), folder.Close()); err != nil {
 		return err
 	}
 	if err := os.Chmod(temp, 0o755); err != nil {
@@ -88,31 +112,32 @@ func pull(ctx context.Context, b storage.Bucket, m Manifest, raw []byte, dir str
 
 // fill writes everything into the folder. The manifest's paths have been
 // checked; the root keeps them inside all the same.
-func fill(ctx context.Context, b storage.Bucket, m Manifest, raw []byte, dir string) error {
-	folder, err := os.OpenRoot(dir)
+func (r *Release) fill(ctx context.Context, folder *os.Root) error {
+	err := each(ctx, r.Manifest.Files, func(ctx context.Context, f File) error { return r.fetch(ctx, f, folder, f.Path) })
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
-	err = each(ctx, m.Files, func(ctx context.Context, f File) error { return fetch(ctx, b, m, f, folder) })
-	if err != nil {
-		return err
+	if r.signature != nil {
+		if err := folder.WriteFile(SignatureName, r.signature, 0o644); err != nil {
+			return err
+		}
 	}
-	return folder.WriteFile(ManifestName, raw, 0o644)
+	return folder.WriteFile(ManifestName, r.raw, 0o644)
 }
 
-func fetch(ctx context.Context, b storage.Bucket, m Manifest, f File, folder *os.Root) error {
-	if parent := path.Dir(f.Path); parent != "." {
+// fetch downloads a file to a path below the folder.
+func (r *Release) fetch(ctx context.Context, f File, folder *os.Root, to string) error {
+	if parent := path.Dir(to); parent != "." {
 		if err := folder.MkdirAll(filepath.FromSlash(parent), 0o755); err != nil {
 			return err
 		}
 	}
-	body, err := storage.New(b).Open(ctx, storage.Object{Key: Prefix(m.Class, m.Release) + f.Path, SHA256: f.SHA256, Size: f.Size})
+	body, err := storage.New(r.bucket).Open(ctx, r.object(f))
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	file, err := folder.OpenFile(filepath.FromSlash(f.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := folder.OpenFile(filepath.FromSlash(to), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

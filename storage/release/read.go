@@ -15,49 +15,40 @@ import (
 const Newest = "latest"
 
 // Load returns the manifest of a release and the manifest's SHA-256. release is
-// its name, or Newest. It fails with storage.ErrNotFound where there is no such
+// its name, or Newest, which passes by those that have been withdrawn; whether
+// the release has been, Open tells. It fails with storage.ErrNotFound where there is no such
 // release, and with ErrMalformed or storage.ErrCorrupt where the manifest or
 // the pointer is not as it was written.
 func Load(ctx context.Context, b storage.Bucket, class, release string) (Manifest, string, error) {
-	m, raw, err := load(ctx, b, class, release)
+	m, raw, _, err := load(ctx, b, class, release)
 	if err != nil {
 		return Manifest{}, "", err
 	}
 	return m, storage.Digest(raw), nil
 }
 
-func load(ctx context.Context, b storage.Bucket, class, release string) (Manifest, []byte, error) {
-	if err := validClass(class); err != nil {
-		return Manifest{}, nil, err
-	}
-	digest := ""
-	if release == Newest || release == "" {
-		latest, err := ReadLatest(ctx, b, class)
-		if err != nil {
-			return Manifest{}, nil, err
-		}
-		release, digest = latest.Release, latest.ManifestSHA256
-	}
-	if !isHex(release, nameLength) {
-		return Manifest{}, nil, fmt.Errorf("release %q: %w: a name has %d hex digits; or use %q", release, ErrMalformed, nameLength, Newest)
+func load(ctx context.Context, b storage.Bucket, class, release string) (Manifest, []byte, *Withdrawal, error) {
+	release, digest, w, err := Resolve(ctx, b, class, release)
+	if err != nil {
+		return Manifest{}, nil, nil, err
 	}
 	raw, _, err := storage.New(b).ReadNamed(ctx, Prefix(class, release)+ManifestName, maxManifest)
 	if err != nil {
-		return Manifest{}, nil, fmt.Errorf("read manifest of release %s of class %q: %w", release, class, err)
+		return Manifest{}, nil, nil, fmt.Errorf("read manifest of release %s of class %q: %w", release, class, err)
 	}
 	if actual := storage.Digest(raw); digest != "" && actual != digest {
-		return Manifest{}, nil, fmt.Errorf("manifest of release %s of class %q: %w: SHA-256 is %s, %s says %s",
+		return Manifest{}, nil, nil, fmt.Errorf("manifest of release %s of class %q: %w: SHA-256 is %s, %s says %s",
 			release, class, storage.ErrCorrupt, actual, latestName, digest)
 	}
 	m, err := DecodeManifest(raw)
 	if err != nil {
-		return Manifest{}, nil, fmt.Errorf("release %s of class %q: %w", release, class, err)
+		return Manifest{}, nil, nil, fmt.Errorf("release %s of class %q: %w", release, class, err)
 	}
 	if m.Class != class || m.Release != release {
-		return Manifest{}, nil, fmt.Errorf("release %s of class %q: %w: the manifest is that of release %s of class %q",
+		return Manifest{}, nil, nil, fmt.Errorf("release %s of class %q: %w: the manifest is that of release %s of class %q",
 			release, class, ErrMalformed, m.Release, m.Class)
 	}
-	return m, raw, nil
+	return m, raw, w, nil
 }
 
 // Summary describes one release in a list.
@@ -74,6 +65,8 @@ type Summary struct {
 	// latest: its publisher was stopped in between.
 	Sequence   int               `json:"sequence"`
 	Attributes map[string]string `json:"attributes"`
+	// Withdrawn says that the release is not to be used, and why.
+	Withdrawn *Withdrawal `json:"withdrawn,omitempty"`
 	// Problem says why the manifest can't be read; fields above may be empty.
 	Problem string `json:"problem,omitempty"`
 }
@@ -90,13 +83,18 @@ func List(ctx context.Context, b storage.Bucket, class string) ([]Summary, error
 		prefix += class + "/"
 	}
 	list := []Summary{}
+	withdrawn := map[string]bool{} // by key
 	for info, err := range b.List(ctx, prefix) {
 		if err != nil {
 			return nil, fmt.Errorf("list releases: %w", err)
 		}
 		parts := strings.Split(strings.TrimPrefix(info.Key, root), "/")
-		if len(parts) == 3 && isHex(parts[1], nameLength) && parts[2] == ManifestName {
+		switch {
+		case len(parts) != 3:
+		case isHex(parts[1], nameLength) && parts[2] == ManifestName:
 			list = append(list, Summary{Class: parts[0], Release: parts[1], Published: info.Modified})
+		case parts[1] == withdrawnDir:
+			withdrawn[info.Key] = true
 		}
 	}
 	pointers := map[string]Latest{}
@@ -107,6 +105,12 @@ func List(ctx context.Context, b storage.Bucket, class string) ([]Summary, error
 		}
 		if err := s.rank(ctx, b, pointers); err != nil {
 			return nil, err
+		}
+		if withdrawn[withdrawalKey(s.Class, s.Release)] {
+			var err error
+			if s.Withdrawn, err = readWithdrawal(ctx, b, s.Class, s.Release); err != nil {
+				return nil, err
+			}
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Summary) int {

@@ -22,12 +22,14 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // draft is a draft whose content depends on seed.
-func draft(seed string) release.Draft {
+func draft(seed string) release.Draft { return draftOf("scratches", seed) }
+
+func draftOf(class, seed string) release.Draft {
 	return release.Draft{
-		Class: "scratches",
+		Class: class,
 		Files: []release.DraftFile{
-			{Path: "images/000001.png", Data: []byte("second image of " + seed), Fields: map[string]any{"seed": seed, "index": 1, "distance": 0.5}},
-			{Path: "images/000000.png", Data: []byte("first image of " + seed), Fields: map[string]any{"seed": seed, "index": 0, "distance": 1e-7}},
+			{Path: "images/" + class + "/000001.png", Data: []byte("second image of " + seed), Fields: map[string]any{"seed": seed, "index": 1, "distance": 0.5}},
+			{Path: "images/" + class + "/000000.png", Data: []byte("first image of " + seed), Fields: map[string]any{"seed": seed, "index": 0, "distance": 1e-7}},
 			{Path: "report.html", Data: []byte("<p>" + seed)},
 			{Path: "report.json", Data: []byte(`{"seed":"` + seed + `"}`)},
 		},
@@ -75,19 +77,20 @@ func keys(t *testing.T, b storage.Bucket, prefix string) []string {
 func TestPublishGolden(t *testing.T) {
 	b := memory.New()
 	p := mustPublish(t, b, draft("a"))
-	want := []string{"README.md", "images/000000.png", "images/000001.png", "manifest.json", "metadata.jsonl", "report.html", "report.json"}
+	want := []string{"README.md", "croissant.json", "images/scratches/000000.png", "images/scratches/000001.png",
+		"manifest.json", "metadata.jsonl", "report.html", "report.json", "shards/scratches-000000.tar"}
 	for i := range want {
 		want[i] = p.Prefix + want[i]
 	}
 	if got := keys(t, b, p.Prefix); !slices.Equal(got, want) {
 		t.Errorf("published %q\nwant      %q", got, want)
 	}
-	for _, name := range []string{"manifest.json", "metadata.jsonl", "README.md", "latest.json"} {
+	for _, name := range []string{"manifest.json", "metadata.jsonl", "README.md", "croissant.json", "latest.json", "shards/scratches-000000.tar"} {
 		key := p.Prefix + name
 		if name == "latest.json" {
 			key = "releases/scratches/latest.json"
 		}
-		got, golden := contents(t, b, key), filepath.Join("testdata", name+".golden")
+		got, golden := contents(t, b, key), filepath.Join("testdata", filepath.Base(name)+".golden")
 		if *update {
 			if err := os.WriteFile(golden, got, 0o644); err != nil {
 				t.Fatal(err)
@@ -101,7 +104,7 @@ func TestPublishGolden(t *testing.T) {
 			t.Errorf("%s is\n%s\nwant\n%s", name, got, want)
 		}
 	}
-	if p.Images != 2 || p.Files != 6 || p.Sequence != 1 || !p.Latest || p.ManifestSHA256 != storage.Digest(contents(t, b, p.Prefix+"manifest.json")) {
+	if p.Images != 2 || p.Files != 8 || p.Sequence != 1 || !p.Latest || p.ManifestSHA256 != storage.Digest(contents(t, b, p.Prefix+"manifest.json")) {
 		t.Errorf("published %+v", p)
 	}
 }
@@ -120,7 +123,7 @@ func TestMetadataLines(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &row); err != nil {
 			t.Fatal(err)
 		}
-		if row.FileName != fmt.Sprintf("images/%06d.png", i) || row.Index != i || row.Seed != "a" || row.Distance == 0 {
+		if row.FileName != fmt.Sprintf("images/scratches/%06d.png", i) || row.Index != i || row.Seed != "a" || row.Distance == 0 {
 			t.Errorf("line %d is %+v", i, row)
 		}
 	}
@@ -136,13 +139,13 @@ func TestPublishFromArtifacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := release.Draft{Class: "c", Files: []release.DraftFile{{Path: "images/x.png", Object: obj}}}
+	d := release.Draft{Class: "c", Files: []release.DraftFile{{Path: "images/c/x.png", Object: obj}}}
 	p := mustPublish(t, b, d)
-	if got := contents(t, b, p.Prefix+"images/x.png"); !bytes.Equal(got, image) {
+	if got := contents(t, b, p.Prefix+"images/c/x.png"); !bytes.Equal(got, image) {
 		t.Errorf("published %d bytes, want %d", len(got), len(image))
 	}
 	// The same bytes handed over directly are the same release.
-	same := mustPublish(t, b, release.Draft{Class: "c", Files: []release.DraftFile{{Path: "images/x.png", Data: image}}})
+	same := mustPublish(t, b, release.Draft{Class: "c", Files: []release.DraftFile{{Path: "images/c/x.png", Data: image}}})
 	if same != p {
 		t.Errorf("from memory %+v, from the store %+v", same, p)
 	}
@@ -163,10 +166,12 @@ func TestNameFollowsContent(t *testing.T) {
 	b := memory.New()
 	base := mustPublish(t, b, draft("a"))
 	for name, change := range map[string]func(*release.Draft){
-		"class":     func(d *release.Draft) { d.Class = "pits" },
+		"class":     func(d *release.Draft) { *d = draftOf("pits", "a") },
+		"license":   func(d *release.Draft) { d.License = "MIT" },
+		"about":     func(d *release.Draft) { d.About = "x" },
 		"attribute": func(d *release.Draft) { d.Attributes["seed"] = "b" },
 		"bytes":     func(d *release.Draft) { d.Files[0].Data = []byte("other") },
-		"path":      func(d *release.Draft) { d.Files[0].Path = "images/other.png" },
+		"path":      func(d *release.Draft) { d.Files[0].Path = "images/scratches/other.png" },
 		"fields":    func(d *release.Draft) { d.Files[0].Fields["index"] = 2 },
 		"card": func(d *release.Draft) {
 			d.Files = append(d.Files, release.DraftFile{Path: "README.md", Data: []byte("x")})
@@ -203,6 +208,19 @@ func TestBadDrafts(t *testing.T) {
 		"file as folder":   func(d *release.Draft) { d.Files[2].Path = "report.json/x" },
 		"stray image":      func(d *release.Draft) { d.Files[2].Path = "sheet.png" },
 		"text in images":   func(d *release.Draft) { d.Files[2].Path = "images/a.txt" },
+		"shard":            func(d *release.Draft) { d.Files[2].Path = "shards/x.tar" },
+		"croissant":        func(d *release.Draft) { d.Files[2].Path = "croissant.json" },
+		"signature":        func(d *release.Draft) { d.Files[2].Path = "manifest.json.minisig" },
+		"another's folder": func(d *release.Draft) { d.Files[0].Path = "images/pits/000001.png" },
+		"no folder":        func(d *release.Draft) { d.Files[0].Path = "images/000001.png" },
+		"deeper folder":    func(d *release.Draft) { d.Files[0].Path = "images/scratches/a/000001.png" },
+		"dotted twin": func(d *release.Draft) {
+			d.Files[0].Path, d.Files[1].Path = "images/scratches/a.b.png", "images/scratches/a_b.png"
+		},
+		"field of two types": func(d *release.Draft) { d.Files[0].Fields["index"] = "one" },
+		"too large": func(d *release.Draft) {
+			d.Files[0].Object = storage.Object{Key: "k", SHA256: storage.Digest(nil), Size: 64_000_000}
+		},
 		"jpeg":             func(d *release.Draft) { d.Files[2].Path = "images/a.jpg" },
 		"file_name":        func(d *release.Draft) { d.Files[0].Fields["file_name"] = "x" },
 		"fields elsewhere": func(d *release.Draft) { d.Files[2].Fields = map[string]any{"a": 1} },
@@ -274,7 +292,7 @@ func TestSequence(t *testing.T) {
 	for i, p := range []release.Published{first, second, third} {
 		s := list[i]
 		if s.Release != p.Release || s.Sequence != i+1 || s.Latest != (i == 2) || s.ManifestSHA256 != p.ManifestSHA256 ||
-			s.Images != 2 || s.Files != 6 || s.Bytes != p.Bytes || s.Class != "scratches" || s.Published.IsZero() || s.Problem != "" {
+			s.Images != 2 || s.Files != 8 || s.Bytes != p.Bytes || s.Class != "scratches" || s.Published.IsZero() || s.Problem != "" {
 			t.Errorf("listed %+v for %+v", s, p)
 		}
 	}
@@ -282,7 +300,7 @@ func TestSequence(t *testing.T) {
 
 func TestConflict(t *testing.T) {
 	clean := mustPublish(t, memory.New(), draft("a"))
-	for _, name := range []string{"images/000000.png", "metadata.jsonl", "manifest.json"} {
+	for _, name := range []string{"images/scratches/000000.png", "metadata.jsonl", "shards/scratches-000000.tar", "manifest.json"} {
 		b := memory.New()
 		put(t, b, clean.Prefix+name, []byte("somebody else's"))
 		if _, err := release.Publish(t.Context(), b, draft("a")); !errors.Is(err, release.ErrConflict) {

@@ -21,33 +21,54 @@ type Report struct {
 	ManifestSHA256 string `json:"manifest_sha256"` // as it is in the bucket
 	Files          int    `json:"files"`           // that the manifest lists
 	Bytes          int64  `json:"bytes"`           // that the manifest lists
-	OK             bool   `json:"ok"`
+	// Signature is SignatureNone, SignatureUnchecked, SignatureValid or
+	// SignatureInvalid.
+	Signature string `json:"signature"`
+	// Withdrawn says that the release, as it was published or not, is not to be
+	// used.
+	Withdrawn *Withdrawal `json:"withdrawn,omitempty"`
+	OK        bool        `json:"ok"`
 	// Problems name what is wrong, each beginning with the file's path, by path.
 	Problems []string `json:"problems"`
 }
 
+// What Verify found out about the manifest's signature.
+const (
+	SignatureNone      = "none"      // there is none, and none was demanded
+	SignatureUnchecked = "unchecked" // there is one, and no key to check it with
+	SignatureValid     = "valid"
+	SignatureInvalid   = "invalid" // a problem, as is the lack of one that was demanded
+)
+
 // Verify reads every byte of a release, by name or Newest, and compares it with
 // the manifest, and the manifest with its name and, if it is the latest, with
 // the class's pointer. It reports everything that is missing, differs or should
-// not be there. Only a store that can't be asked is an error.
-func Verify(ctx context.Context, b storage.Bucket, class, release string) (Report, error) {
+// not be there; WithVerifier, also what is wrong with the manifest's signature.
+// Only a store that can't be asked is an error.
+func Verify(ctx context.Context, b storage.Bucket, class, release string, opts ...Option) (Report, error) {
 	if err := validClass(class); err != nil {
 		return Report{}, err
 	}
-	r := Report{Class: class, Release: release, Problems: []string{}}
+	r := Report{Class: class, Release: release, Signature: SignatureNone, Problems: []string{}}
 	latest, err := ReadLatest(ctx, b, class)
-	if wanted := release == Newest || release == ""; wanted || err == nil && release == latest.Release {
+	if release == Newest || release == "" {
 		if err != nil {
 			return r.end(latestName, err)
 		}
-		r.Release = latest.Release
-	} else {
+		if r.Release, _, _, err = latest.usable(ctx, b); err != nil {
+			return Report{}, err
+		}
+	}
+	if err != nil || r.Release != latest.Release {
 		latest = Latest{}
 	}
-	if !isHex(r.Release, nameLength) {
-		return Report{}, fmt.Errorf("release %q: %w: a name has %d hex digits; or use %q", release, ErrMalformed, nameLength, Newest)
+	if err := validName(r.Release); err != nil {
+		return Report{}, err
 	}
-	m, err := r.manifest(ctx, b, latest)
+	if r.Withdrawn, err = readWithdrawal(ctx, b, class, r.Release); err != nil {
+		return Report{}, err
+	}
+	m, err := r.manifest(ctx, b, latest, collect(opts))
 	if err != nil || len(m.Files) == 0 {
 		return r, err
 	}
@@ -77,13 +98,16 @@ func (r *Report) end(path string, err error) (Report, error) {
 }
 
 // manifest reads and checks the manifest; without files if it is of no use.
-func (r *Report) manifest(ctx context.Context, b storage.Bucket, latest Latest) (Manifest, error) {
+func (r *Report) manifest(ctx context.Context, b storage.Bucket, latest Latest, o options) (Manifest, error) {
 	raw, _, err := storage.New(b).ReadNamed(ctx, Prefix(r.Class, r.Release)+ManifestName, maxManifest)
 	if err != nil {
 		_, err = r.end(ManifestName, err)
 		return Manifest{}, err
 	}
 	r.ManifestSHA256 = storage.Digest(raw)
+	if err := r.signature(ctx, b, raw, o); err != nil {
+		return Manifest{}, err
+	}
 	if latest.Release != "" && latest.ManifestSHA256 != r.ManifestSHA256 {
 		r.Problems = append(r.Problems, fmt.Sprintf("%s: SHA-256 is %s, %s says %s", ManifestName, r.ManifestSHA256, latestName, latest.ManifestSHA256))
 	}
@@ -97,6 +121,23 @@ func (r *Report) manifest(ctx context.Context, b storage.Bucket, latest Latest) 
 	}
 	r.Files, r.Bytes = len(m.Files), m.Bytes()
 	return m, nil
+}
+
+// signature looks for the manifest's signature and, where it can, checks it.
+func (r *Report) signature(ctx context.Context, b storage.Bucket, manifest []byte, o options) error {
+	signature, err := o.signature(ctx, b, r.Class, r.Release, manifest)
+	switch {
+	case errors.Is(err, ErrSignature):
+		r.Signature = SignatureInvalid
+		r.Problems = append(r.Problems, err.Error())
+	case err != nil:
+		return err
+	case signature != nil && o.verifier != nil:
+		r.Signature = SignatureValid
+	case signature != nil:
+		r.Signature = SignatureUnchecked
+	}
+	return nil
 }
 
 // files compares every listed file.
@@ -152,7 +193,7 @@ func (r *Report) extras(ctx context.Context, b storage.Bucket, m Manifest) error
 		}
 		path := strings.TrimPrefix(info.Key, prefix)
 		_, listed := slices.BinarySearchFunc(m.Files, path, func(f File, p string) int { return strings.Compare(f.Path, p) })
-		if !listed && path != ManifestName {
+		if !listed && path != ManifestName && path != SignatureName {
 			r.Problems = append(r.Problems, path+": not in the manifest")
 		}
 	}

@@ -24,7 +24,7 @@ func TestVerifyOK(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !r.OK || len(r.Problems) != 0 || r.Release != p.Release || r.ManifestSHA256 != p.ManifestSHA256 || r.Files != 6 || r.Bytes != p.Bytes {
+		if !r.OK || len(r.Problems) != 0 || r.Release != p.Release || r.ManifestSHA256 != p.ManifestSHA256 || r.Files != 8 || r.Bytes != p.Bytes {
 			t.Errorf("verify %q: %+v", name, r)
 		}
 	}
@@ -40,25 +40,25 @@ func TestVerifyProblems(t *testing.T) {
 		want  []string // the beginnings of the problems
 	}{
 		{"missing", func(t *testing.T, b storage.Bucket, prefix string) {
-			if err := b.Delete(t.Context(), prefix+"images/000000.png"); err != nil {
+			if err := b.Delete(t.Context(), prefix+"images/scratches/000000.png"); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{"images/000000.png: missing"}},
+		}, []string{"images/scratches/000000.png: missing"}},
 		{"corrupt", func(t *testing.T, b storage.Bucket, prefix string) {
-			put(t, b, prefix+"images/000000.png", rotten)
-		}, []string{"images/000000.png: SHA-256 is " + digest(rotten) + ", the manifest says " + digest(image)}},
+			put(t, b, prefix+"images/scratches/000000.png", rotten)
+		}, []string{"images/scratches/000000.png: SHA-256 is " + digest(rotten) + ", the manifest says " + digest(image)}},
 		{"size", func(t *testing.T, b storage.Bucket, prefix string) {
-			put(t, b, prefix+"images/000000.png", image[:5])
-		}, []string{"images/000000.png: 5 bytes, the manifest says 16"}},
+			put(t, b, prefix+"images/scratches/000000.png", image[:5])
+		}, []string{"images/scratches/000000.png: 5 bytes, the manifest says 16"}},
 		{"extra", func(t *testing.T, b storage.Bucket, prefix string) {
-			put(t, b, prefix+"images/000002.png", image)
+			put(t, b, prefix+"images/scratches/000002.png", image)
 			put(t, b, prefix+"manifest.json.bak", image)
-		}, []string{"images/000002.png: not in the manifest", "manifest.json.bak: not in the manifest"}},
+		}, []string{"images/scratches/000002.png: not in the manifest", "manifest.json.bak: not in the manifest"}},
 		{"several", func(t *testing.T, b storage.Bucket, prefix string) {
 			put(t, b, prefix+"report.html", nil)
-			put(t, b, prefix+"images/000000.png", rotten)
+			put(t, b, prefix+"images/scratches/000000.png", rotten)
 			put(t, b, prefix+"a", nil)
-		}, []string{"a: not in", "images/000000.png: SHA-256 is", "report.html: 0 bytes"}},
+		}, []string{"a: not in", "images/scratches/000000.png: SHA-256 is", "report.html: 0 bytes"}},
 		{"no manifest", func(t *testing.T, b storage.Bucket, prefix string) {
 			if err := b.Delete(t.Context(), prefix+"manifest.json"); err != nil {
 				t.Fatal(err)
@@ -148,7 +148,7 @@ func TestListSkipsHalfReleases(t *testing.T) {
 	b := memory.New()
 	p := mustPublish(t, b, draft("a"))
 	q := mustPublish(t, memory.New(), draft("b"))
-	put(t, b, q.Prefix+"images/000000.png", []byte("x"))
+	put(t, b, q.Prefix+"images/scratches/000000.png", []byte("x"))
 	put(t, b, "releases/pits/"+p.Release+"/deep/manifest.json", []byte("x"))
 	put(t, b, "releases/pits/no-name/manifest.json", []byte("x"))
 	list, err := release.List(t.Context(), b, "")
@@ -177,7 +177,7 @@ func TestPull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Release != p.Release || got.ManifestSHA256 != p.ManifestSHA256 || got.Files != 6 || got.Images != 2 || got.Bytes != p.Bytes || got.Dir != dir {
+	if got.Release != p.Release || got.ManifestSHA256 != p.ManifestSHA256 || got.Files != 8 || got.Images != 2 || got.Bytes != p.Bytes || got.Dir != dir {
 		t.Errorf("pulled %+v", got)
 	}
 	for _, key := range keys(t, b, p.Prefix) {
