@@ -18,6 +18,7 @@ type Config struct {
 	Temporal Temporal `mapstructure:"temporal" yaml:"temporal" json:"temporal" doc:"task queues; the connection itself comes from TEMPORAL_ADDRESS and its kin"`
 	Devstack Devstack `mapstructure:"devstack" yaml:"devstack" json:"devstack" doc:"ports of the embedded stack; 0 takes a free one"`
 	Worker   Worker   `mapstructure:"worker" yaml:"worker" json:"worker" doc:"what this process does at once"`
+	Release  Release  `mapstructure:"release" yaml:"release" json:"release" doc:"what this process's workers put into releases"`
 	Log      Log      `mapstructure:"log" yaml:"log" json:"log" doc:"logging, on standard error"`
 }
 
@@ -57,6 +58,13 @@ type Worker struct {
 	Threads         int    `mapstructure:"threads" yaml:"threads" json:"threads" doc:"threads of the numeric kernels; 0 is one per CPU. Results do not depend on it"`
 	Role            string `mapstructure:"role" yaml:"role" json:"role" doc:"what a worker takes on: io, training or all"`
 	MaxConcurrentIO int    `mapstructure:"max_concurrent_io" yaml:"max_concurrent_io" json:"max_concurrent_io" doc:"stages other than training run at once"`
+}
+
+// Release says what a worker puts into the releases that it publishes.
+type Release struct {
+	SigningKey      string `mapstructure:"signing_key" yaml:"signing_key" json:"signing_key" doc:"file with minisign's private key, for workers that publish; empty does not sign"`
+	SigningPassword Secret `mapstructure:"signing_password" yaml:"signing_password" json:"signing_password" doc:"password of an encrypted signing key; better set in the environment than here"`
+	License         string `mapstructure:"license" yaml:"license" json:"license" doc:"licence of published images: an SPDX identifier, a URL or words; empty states none"`
 }
 
 // Log says how much is logged and in which form.

@@ -15,6 +15,7 @@ const (
 	maxThreads   = 1024
 	maxIO        = 1000
 	maxQueueName = 200
+	maxLicense   = 500 // bytes
 )
 
 // Validate returns every problem of c at once, as Problems.
@@ -27,6 +28,7 @@ func (c Config) Validate() error {
 	c.Temporal.validate(&p)
 	c.Devstack.validate(&p)
 	c.Worker.validate(&p)
+	c.Release.validate(&p)
 	oneOf(&p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(&p, "log.format", c.Log.Format, "text", "json")
 	return p.orNil()
@@ -83,6 +85,15 @@ func (w Worker) validate(p *Problems) {
 	between(p, "worker.threads", w.Threads, 0, maxThreads)
 	between(p, "worker.max_concurrent_io", w.MaxConcurrentIO, 1, maxIO)
 	oneOf(p, "worker.role", w.Role, RoleAll, RoleIO, RoleTraining)
+}
+
+func (r Release) validate(p *Problems) {
+	if r.SigningKey == "" && r.SigningPassword != "" {
+		p.add("release.signing_password", "", "set without release.signing_key; name the key's file, or leave both out")
+	}
+	if len(r.License) > maxLicense || strings.ContainsAny(r.License, "\r\n") {
+		p.add("release.license", strconv.Quote(r.License), fmt.Sprintf("give one line of at most %d bytes", maxLicense))
+	}
 }
 
 func oneOf(p *Problems, field, value string, allowed ...string) {
