@@ -42,7 +42,7 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 		"rejected": {func(d *Data) { d.Policy, d.Approval = person, &step.Approval{By: step.ByPerson, Who: "Ada", At: at} },
 			"Not published: every rule is kept, but Ada rejected the set.", "Rejected by Ada. 4 March 2026, 05:06 UTC. No reason was given."},
 		"too late": {func(d *Data) { d.Policy, d.Approval = person, &step.Approval{By: step.ByDeadline, At: at} },
-			"nobody decided within 48 hours of the verdict, which means no.", "No: nobody decided within 48 hours"},
+			"Not published: every rule is kept, but nobody decided within 48 hours of the verdict, which means no.", "No: nobody decided within 48 hours"},
 		"fail": {func(d *Data) {
 			d.Decision.Verdict, d.Decision.Rules[1].Outcome, d.Decision.Rules[2].Outcome = step.Fail, step.Fail, "odd"
 		}, "Not published: 1 of 3 rules is not kept: candidates unusually near to a training image.", "None is due"},
@@ -63,6 +63,8 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 			_, root := render(t, d, pics)
 			require.Contains(t, text(byID(t, root, "decision")), c.next)
 			require.Contains(t, text(byID(t, root, "approval")), c.approving)
+			state := attr(byID(t, root, "decision"), "class")
+			require.Equal(t, !strings.Contains(c.next, "Not published") && name != "waiting", state == step.Pass, "looks like a pass")
 			raw, err := d.JSON()
 			require.NoError(t, err)
 			var twin Data
@@ -107,6 +109,7 @@ func TestCopyingIsNoProductionSet(t *testing.T) {
 	d.Policy.Name = "copying"
 	_, root = render(t, d, pics)
 	require.Contains(t, text(byID(t, root, "decision")), "No production set")
+	require.Contains(t, text(tags(root, "title")[0]), "Pass, copying only")
 	// A policy of one's own that judges no more is warned of as well.
 	d.Policy.Name, d.Decision.Rules = "mine", d.Decision.Rules[:2]
 	_, root = render(t, d, pics)
@@ -120,7 +123,7 @@ func TestUtilitySaysWhatItFound(t *testing.T) {
 	_, root := render(t, d, pics)
 	section := byID(t, root, "utility")
 	require.Contains(t, text(section), "✓ Yes.")
-	require.Contains(t, text(section), "real images, flipped and turned, and generated ones")
+	require.Contains(t, text(section), "classic augmentation and generated images, over classic augmentation")
 	require.Equal(t, []float64{0.02, 0.005, 0.035}, values(t, tags(tags(section, "table")[1], "tr")[1]))
 
 	d.Utility.Helps, d.Utility.Gains[0].Low = false, -0.01

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"path"
 	"slices"
+	"strings"
 )
 
 // How many pictures the page shows; the JSON twin lists every candidate.
@@ -127,7 +129,7 @@ func (v *view) pictures(p Pictures) error {
 		v.Grid = append(v.Grid, tile{at.candidates[c.Index], fmt.Sprintf("Candidate %d", c.Index), fmt.Sprintf("#%d", c.Index)})
 	}
 	for _, r := range s.real {
-		v.RealGrid = append(v.RealGrid, tile{at.real[r.SHA256], "Real training image " + r.Name, r.Name})
+		v.RealGrid = append(v.RealGrid, tile{at.real[r.SHA256], "Real training image " + r.Name, short(r.Name)})
 	}
 	rejected := pairs(s.rejected, at)
 	open := min(len(rejected), openPairs)
@@ -143,12 +145,26 @@ func (v *view) pictures(p Pictures) error {
 	return nil
 }
 
+// short is the end of a file's name, which tells images apart, without its kind.
+func short(name string) string {
+	const longest = 11 // characters that fit below a picture
+	runes := []rune(strings.TrimSuffix(path.Base(name), path.Ext(name)))
+	if len(runes) <= longest {
+		return string(runes)
+	}
+	return "…" + string(runes[len(runes)-longest+1:])
+}
+
 func pairs(cs []Candidate, at urls) []pair {
 	out := make([]pair, len(cs))
 	for i, c := range cs {
 		out[i] = pair{Candidate: c, Src: at.candidates[c.Index]}
 		if n := c.near(); n != nil {
-			out[i].Near, out[i].RealSrc = n, at.real[n.SHA256]
+			near := *n
+			if strings.Contains(c.Reason, near.Transform) { // said already
+				near.Transform = ""
+			}
+			out[i].Near, out[i].RealSrc = &near, at.real[n.SHA256]
 		}
 	}
 	return out

@@ -36,6 +36,8 @@ type view struct {
 	Style                           template.CSS
 	Verdict                         string
 	Headline                        string
+	State                           string // the look of the decision
+	But, ButState                   string // what a pass lacks, in words, and its look
 	Approving                       string // who decides after the verdict, in words
 	Rules                           []ruleRow
 	Grid, RealGrid                  []tile
@@ -121,13 +123,22 @@ func newView(d Data, p Pictures) (*view, error) {
 }
 
 func (v *view) decide() {
-	v.Verdict, v.Headline = "none", "No verdict"
+	v.Verdict, v.State, v.Headline = "none", "none", "No verdict"
 	if v.Decision == nil {
 		return
 	}
 	v.Rules = rows(v.Decision.Rules)
 	v.Verdict = standing(v.Decision.Verdict) // whatever is not known to be a pass is shown as none
 	v.Headline = map[string]string{step.Pass: "Pass", step.Fail: "Fail", step.Inconclusive: "Inconclusive"}[v.Verdict]
+	v.State = v.Verdict
+	switch a := v.Approval; {
+	case v.Waits():
+		v.State, v.But, v.ButState = step.Inconclusive, "waits for approval", step.Inconclusive
+	case v.Verdict == step.Pass && a != nil && !a.Approved:
+		v.State, v.But, v.ButState = step.Fail, "not approved", step.Fail
+	case v.Verdict == step.Pass && v.Decision.Warning != "":
+		v.But, v.ButState = "copying only", step.Inconclusive
+	}
 	if v.Utility == nil {
 		return
 	}

@@ -248,7 +248,7 @@ func TestNamesCannotInjectMarkup(t *testing.T) {
 	d.Intake.DuplicateList[0] = Duplicate{hostile, hostile, hostile}
 	d.Samples.Images[3].Reason, d.Samples.Images[3].SHA256 = hostile, hostile
 	d.Samples.Images[3].Nearest[0].Name, d.Samples.Images[3].Nearest[0].Split = hostile, hostile
-	d.Samples.Images[3].Nearest[0].Transform = hostile
+	d.Samples.Images[3].Nearest[0].Transform = hostile + hostile
 	d.Run.WorkflowID, d.Run.RunID, d.Run.Source.Prefix, d.Run.Times[0].Stage = hostile, hostile, hostile, hostile
 	d.Settings[0].Value, _ = json.Marshal(hostile)
 	d.Digests[0] = Digest{Name: hostile, SHA256: hostile}

@@ -17,7 +17,7 @@ var labels = map[string]string{
 	spec.MeasureCompared:       "Candidates compared with every real image",
 	spec.MeasureAccepted:       "Accepted candidates",
 	spec.MeasureTailShare:      "Candidates unusually near to a training image",
-	spec.MeasureTransformed:    "The same with training images mirrored, turned and shifted",
+	spec.MeasureTransformed:    "Candidates unusually near to a training image mirrored, turned or shifted",
 	spec.MeasureCopyZ:          "Candidates nearer to training images than held-out ones are",
 	spec.MeasureRepeated:       "Blank and repeated candidates",
 	spec.MeasureWithin:         "Candidates unusually near to one another",
@@ -39,10 +39,10 @@ var likeness = []string{
 // arms say in words what the utility protocol's arms train on.
 var arms = map[string]string{
 	step.ArmReal:        "real images alone",
-	step.ArmOversampled: "real images, this class's repeated",
-	step.ArmClassic:     "real images, flipped and turned",
-	step.ArmGenerated:   "real and generated images",
-	step.ArmBoth:        "real images, flipped and turned, and generated ones",
+	step.ArmOversampled: "real images, this class repeated",
+	step.ArmClassic:     "classic augmentation",
+	step.ArmGenerated:   "generated images",
+	step.ArmBoth:        "classic augmentation and generated images",
 }
 
 // alarms say in words what a monitor found.
