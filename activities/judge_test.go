@@ -204,8 +204,9 @@ func publishInput(t *testing.T, s *storage.Store) step.PublishInput {
 	return step.PublishInput{
 		Class: "scratches", Candidates: in.Candidates, Neighbours: out.Neighbours, Dataset: in.Dataset,
 		Checkpoint: step.Ref{Key: "artifacts/x", SHA256: "c0ffee", Size: 1}, Recipe: tiny(),
-		Assess: step.AssessResult{Verdict: step.Pass, Scope: scope, Rules: []step.Rule{{Name: "not copying", Outcome: step.Pass, Reason: "a | b"}}},
-		Report: step.ReportResult{ReleaseHTML: put("<html>", ".html"), ReleaseJSON: put("{}", ".json"), HTML: put("times", ".html")},
+		Assess:   step.AssessResult{Verdict: step.Pass, Scope: scope, Rules: []step.Rule{{Name: "not copying", Outcome: step.Pass, Reason: "a | b"}}},
+		Approval: step.Approval{Approved: true, By: step.ByPolicy},
+		Report:   step.ReportResult{ReleaseHTML: put("<html>", ".html"), ReleaseJSON: put("{}", ".json"), HTML: put("times", ".html")},
 	}
 }
 
@@ -218,7 +219,7 @@ func TestPublishReleasesAcceptedCandidatesOnly(t *testing.T) {
 	require.Equal(t, 2, out.Images)
 	require.Equal(t, "releases/scratches/"+out.Release, out.Prefix)
 	require.ElementsMatch(t, []string{
-		"images/scratches-000001.png", "images/scratches-000005.png", "README.md", "manifest.json", "metadata.jsonl", "report.html", "report.json",
+		"images/scratches/scratches-000001.png", "images/scratches/scratches-000005.png", "shards/scratches-000000.tar", "croissant.json", "README.md", "manifest.json", "metadata.jsonl", "report.html", "report.json",
 	}, keys(t, s, out.Prefix+"/"))
 	report, err := release.Verify(ctx, s.Bucket(), "scratches", out.Release)
 	require.NoError(t, err)
@@ -234,12 +235,12 @@ func TestPublishReleasesAcceptedCandidatesOnly(t *testing.T) {
 		lines = append(lines, line)
 	}
 	require.Len(t, lines, 2)
-	require.Equal(t, "images/scratches-000001.png", lines[0]["file_name"])
+	require.Equal(t, "images/scratches/scratches-000001.png", lines[0]["file_name"])
 	require.Equal(t, "scratches", lines[0]["label"])
 	require.Equal(t, 1.0, lines[0]["latent_index"])
 	require.Equal(t, "c0ffee", lines[0]["checkpoint_sha256"])
 	require.Positive(t, lines[0]["nearest_real"].(map[string]any)["distance"])
-	image, _, err := s.ReadNamed(ctx, out.Prefix+"/images/scratches-000001.png", 1<<20)
+	image, _, err := s.ReadNamed(ctx, out.Prefix+"/images/scratches/scratches-000001.png", 1<<20)
 	require.NoError(t, err)
 	require.Equal(t, storage.Digest(image), lines[0]["sha256"])
 	page, _, err := s.ReadNamed(ctx, out.Prefix+"/report.html", 1<<20)
@@ -256,6 +257,8 @@ func TestPublishLeavesNothingOfWhatIsRefused(t *testing.T) {
 	in := publishInput(t, s)
 	// A release must hold nothing that failed, in whatever way it got here.
 	for name, change := range map[string]func(*step.PublishInput){
+		"not approved":     func(in *step.PublishInput) { in.Approval = step.Approval{By: step.ByDeadline} },
+		"no approval":      func(in *step.PublishInput) { in.Approval = step.Approval{} },
 		"fail":             func(in *step.PublishInput) { in.Assess.Verdict = step.Fail },
 		"inconclusive":     func(in *step.PublishInput) { in.Assess.Verdict = step.Inconclusive },
 		"no verdict":       func(in *step.PublishInput) { in.Assess.Verdict = "" },

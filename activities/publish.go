@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,10 @@ import (
 // Publisher makes releases of approved candidates.
 type Publisher struct {
 	Store *storage.Store
+	// Signer signs manifests; nil leaves them unsigned.
+	Signer release.Signer
+	// License is that of the images, as release.Draft takes it.
+	License string
 }
 
 // Publish puts the accepted candidates, with what is known about each, into a
@@ -24,18 +29,26 @@ func (p Publisher) Publish(ctx context.Context, in step.PublishInput) (step.Publ
 	if in.Assess.Verdict != step.Pass {
 		return step.PublishResult{}, permanent(step.ErrBadInput, "verdict %q: only a set that passed is published", in.Assess.Verdict)
 	}
+	if !in.Approval.Approved {
+		return step.PublishResult{}, permanent(step.ErrBadInput, "approval: not given; only an approved set is published")
+	}
 	images, err := p.images(ctx, in)
 	if err != nil {
 		return step.PublishResult{}, err
 	}
-	draft := release.Draft{Class: in.Class, Files: images, Attributes: attributes(in)}
-	draft.Files = append(draft.Files, release.DraftFile{Path: release.CardName, Data: card(in, len(images))})
-	for path, ref := range map[string]step.Ref{"report.html": in.Report.ReleaseHTML, "report.json": in.Report.ReleaseJSON} {
+	draft := release.Draft{Class: in.Class, Files: images, Attributes: attributes(in), License: p.License, About: about(in)}
+	for path, ref := range map[string]step.Ref{
+		"report.html": in.Report.ReleaseHTML, "report.json": in.Report.ReleaseJSON, "measures.json": in.Assess.Measures,
+	} {
 		if !ref.IsZero() {
 			draft.Files = append(draft.Files, release.DraftFile{Path: path, Object: storage.Object(ref)})
 		}
 	}
-	out, err := release.Publish(ctx, p.Store.Bucket(), draft)
+	var options []release.Option
+	if p.Signer != nil {
+		options = append(options, release.WithSigner(p.Signer))
+	}
+	out, err := release.Publish(ctx, p.Store.Bucket(), draft, options...)
 	if err != nil {
 		return step.PublishResult{}, err
 	}
@@ -69,7 +82,7 @@ func (p Publisher) images(ctx context.Context, in step.PublishInput) ([]release.
 			continue
 		}
 		files = append(files, release.DraftFile{
-			Path:   fmt.Sprintf("%s/%s-%06d.png", release.ImageDir, in.Class, c.Index),
+			Path:   fmt.Sprintf("%s/%s/%s-%06d.png", release.ImageDir, in.Class, in.Class, c.Index),
 			Object: storage.Object(c.Image), Fields: fields(in, list.Seed, check),
 		})
 	}
@@ -79,23 +92,30 @@ func (p Publisher) images(ctx context.Context, in step.PublishInput) ([]release.
 	return files, nil
 }
 
-// fields say where an image comes from. The nearest real image is named by
-// its content alone: file names of the source stay with the run.
+// fields say where an image comes from and how near it is to real ones. A real
+// image is named by its content alone: file names of the source stay with the
+// run. The seed is text: readers round numbers of 64 bits.
 func fields(in step.PublishInput, seed uint64, check CandidateCheck) map[string]any {
 	f := map[string]any{
-		"label": in.Class, "seed": seed, "latent_index": check.Index,
+		"label": in.Class, "seed": strconv.FormatUint(seed, 10), "latent_index": check.Index,
 		"checkpoint_sha256": in.Checkpoint.SHA256, "sha256": check.SHA256,
 	}
 	if len(check.Nearest) > 0 {
 		f["nearest_real"] = map[string]any{"sha256": check.Nearest[0].SHA256, "distance": check.Nearest[0].Distance}
+		f["nearest_training_distance"] = check.Training
+	}
+	if n := check.Transformed; n != nil {
+		f["nearest_transformed"] = map[string]any{"sha256": n.SHA256, "distance": n.Distance, "how": n.How}
 	}
 	return f
 }
 
 func attributes(in step.PublishInput) map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		"verdict":           in.Assess.Verdict,
+		"policy":            in.Assess.Policy,
 		"scope":             in.Assess.Scope,
+		"approval":          in.Approval.By,
 		"dataset_sha256":    in.Dataset.SHA256,
 		"checkpoint_sha256": in.Checkpoint.SHA256,
 		"candidates_sha256": in.Candidates.SHA256,
@@ -104,26 +124,44 @@ func attributes(in step.PublishInput) map[string]string {
 		"recipe_sha256":     spec.Digest(in.Recipe),
 		"seed":              strconv.FormatUint(in.Recipe.Seed, 10),
 	}
+	if in.Approval.By == step.ByPerson {
+		all["approved_by"], all["approval_reason"] = in.Approval.Who, in.Approval.Why
+	}
+	maps.DeleteFunc(all, func(_, value string) bool { return value == "" })
+	return all
 }
 
-// card is the release's README.md: what the images are, how they were made and
-// judged, and what nobody should take them for.
-func card(in step.PublishInput, images int) []byte {
+// about is the middle of the data set card: what the images are for, how they
+// were made and judged, and what nobody should take them for.
+func about(in step.PublishInput) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("---\npretty_name: %q\ntask_categories:\n- image-classification\ntags:\n- synthetic\n- defect\n---\n", "Synthetic images of "+in.Class)
-	line("# Synthetic images of %s\n", in.Class)
-	line("%d generated images, 128x128 RGB PNG, of the defect class `%s`. None is a photograph. Each carries the label `%s`.\n", images, in.Class, in.Class)
-	line("```python\nfrom datasets import load_dataset\nimages = load_dataset(\"imagefolder\", data_dir=\"this folder\", split=\"train\")\n```\n")
+	line("## Uses\n")
+	line("To train classifiers and detectors of the defect `%s`, besides real images and never in place of them. "+
+		"Validate and test on real images alone: these repeat what the generator saw, and its mistakes.\n", in.Class)
+	line("## Limits\n")
+	line("The images are 128x128 RGB PNG. They show no more kinds of `%s` than the real images that the generator was trained on, "+
+		"and say nothing on how often a kind occurs, how large it is, or where on a part it lies. Each carries the one label `%s`; none has a box or mask.\n",
+		in.Class, in.Class)
 	line("## How they were made\n")
-	line("A DCGAN with spectral norm, recipe `%s`, %d epochs, seed %d, trained on the data set with digest `%s`. `metadata.jsonl` gives, for each image, "+
-		"the number of its latent, the checkpoint, and the nearest real image with its distance.\n", in.Recipe.Name, in.Recipe.Train.Epochs, in.Recipe.Seed, in.Dataset.SHA256)
+	line("A DCGAN with spectral norm, recipe `%s`, at most %d epochs, seed %d, trained on the data set with digest `%s`. For each image, "+
+		"`metadata.jsonl` has the number of its latent (`latent_index`, drawn with `seed`), the checkpoint's digest, and its nearest real image with the distance "+
+		"(Euclidean over pixels in [-1,1]), as it is and, where that was looked for, mirrored, turned and shifted.\n",
+		in.Recipe.Name, in.Recipe.Train.Epochs, in.Recipe.Seed, in.Dataset.SHA256)
 	line("## How they were judged\n\n%s\n", in.Assess.Scope)
 	line("| rule | outcome | reason |\n| --- | --- | --- |")
 	clean := strings.NewReplacer("|", `\|`, "\n", " ")
 	for _, r := range in.Assess.Rules {
 		line("| %s | %s | %s |", clean.Replace(r.Name), r.Outcome, clean.Replace(r.Reason))
 	}
-	line("\n`report.html` shows the images beside the real ones nearest to them. `manifest.json` lists every file with its size and SHA-256.")
-	return []byte(b.String())
+	line("\n%s `report.html` shows the images beside the real ones nearest to them.", approved(in.Approval))
+	return b.String()
+}
+
+// approved says who approved the set.
+func approved(a step.Approval) string {
+	if a.By == step.ByPerson {
+		return fmt.Sprintf("Approved by %s: %s.", a.Who, strings.TrimSuffix(strings.Join(strings.Fields(a.Why), " "), "."))
+	}
+	return "Approved by the policy, on this verdict alone; nobody has looked at the images."
 }

@@ -1,0 +1,69 @@
+package activities
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"aead.dev/minisign"
+	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/memory"
+	"github.com/defectforge/defectforge/storage/release"
+	"github.com/defectforge/defectforge/storage/release/sign"
+)
+
+// A release says who approved it and why, and carries what it was judged by, a
+// licence and a signature.
+func TestPublishTellsWhoApproved(t *testing.T) {
+	ctx := context.Background()
+	s := storage.New(memory.New())
+	in := publishInput(t, s)
+	in.Approval = step.Approval{Approved: true, By: step.ByPerson, Who: "Ada", Why: "looked at | all"}
+	in.Assess.Policy = "production"
+	measures, err := s.PutArtifact(ctx, []byte(`{"kid":1}`), ".json")
+	require.NoError(t, err)
+	in.Assess.Measures = step.Ref(measures)
+
+	_, private, err := minisign.GenerateKey(nil)
+	require.NoError(t, err)
+	text, err := private.MarshalText()
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	key, err := sign.LoadKey(path, "")
+	require.NoError(t, err)
+
+	out, err := Publisher{Store: s, Signer: key, License: "CC0-1.0"}.Publish(ctx, in)
+	require.NoError(t, err)
+	r, err := release.Open(ctx, s.Bucket(), "scratches", release.Newest, release.WithVerifier(key.Public()))
+	require.NoError(t, err)
+	require.Equal(t, out.ManifestSHA256, r.ManifestSHA256)
+	require.Subset(t, r.Manifest.Attributes, map[string]string{
+		"policy": "production", "approval": "person", "approved_by": "Ada", "approval_reason": "looked at | all", "verdict": "pass",
+	})
+	raw, err := r.Read(ctx, "measures.json")
+	require.NoError(t, err)
+	require.JSONEq(t, `{"kid":1}`, string(raw))
+	card, err := r.Read(ctx, release.CardName)
+	require.NoError(t, err)
+	for _, want := range []string{"license: cc0-1.0\n", "Licence: CC0-1.0.", "## Uses", "## Limits", "## How they were judged", "Approved by Ada: looked at | all."} {
+		require.Contains(t, string(card), want)
+	}
+	require.False(t, strings.Contains(string(card), "Approved by the policy"))
+	for sample, err := range r.Samples(ctx) {
+		require.NoError(t, err)
+		require.Equal(t, "scratches", sample.Label)
+		require.Contains(t, sample.Metadata, "nearest_training_distance")
+		require.IsType(t, "", sample.Metadata["seed"])
+	}
+
+	_, _, err = release.Withdraw(ctx, s.Bucket(), "scratches", out.Release, "wrong", in.Approval.At)
+	require.NoError(t, err)
+	_, err = Publisher{Store: s, Signer: key, License: "CC0-1.0"}.Publish(ctx, in)
+	require.ErrorIs(t, err, release.ErrWithdrawn)
+}
