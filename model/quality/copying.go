@@ -21,9 +21,10 @@ type CopyInput struct {
 	// Training images are what a generator may have copied; Holdout images it
 	// never saw, and may have none.
 	Training, Holdout Source
-	// Groups names the group of each training image; images of one group show
-	// parts of one scene. Nil where nothing is known: every image is alone.
-	Groups []string
+	// Groups name the group of each training and each held-out image; images of one
+	// group show parts of one scene. Nil where nothing is known: every image is
+	// alone.
+	Groups, HoldoutGroups []string
 	// RejectQuantile and TailQuantile are taken of the null, in [0,1].
 	RejectQuantile, TailQuantile float64
 	Neighbours                   int // listed of each candidate
@@ -40,6 +41,8 @@ type Copies struct {
 	ToTraining  []float64     // each candidate's distance to the nearest training image
 	Transformed []Transformed // each candidate's nearest transformed training image
 	Holdout     []float64     // each hold-out image's distance to the nearest training image
+	// HoldoutGroups are Holdout's groups; nil where nothing is known.
+	HoldoutGroups []string
 
 	Null, NullTransformed []float64 // of training images, in order, possibly of a sample
 	// Distances below which a candidate is rejected, and those that the tail
@@ -64,15 +67,16 @@ func FindCopies(ctx context.Context, in CopyInput) (Copies, error) {
 	if err := c.findNearest(ctx, in); err != nil {
 		return c, err
 	}
+	if in.HoldoutGroups != nil && len(in.HoldoutGroups) != len(c.Holdout) {
+		return c, fmt.Errorf("find copies: %d groups of %d held-out images", len(in.HoldoutGroups), len(c.Holdout))
+	}
+	c.HoldoutGroups = in.HoldoutGroups
 	if c.Transformed, err = NearestTransformed(ctx, in.Candidates, in.Training, nil, in.Progress); err != nil {
 		return c, err
 	}
 	if err := c.findNull(ctx, in); err != nil {
 		return c, err
 	}
-	c.RejectAt, c.TailAt = Quantile(c.Null, in.RejectQuantile), Quantile(c.Null, in.TailQuantile)
-	c.TransformedRejectAt = Quantile(c.NullTransformed, in.RejectQuantile)
-	c.TransformedTailAt = Quantile(c.NullTransformed, in.TailQuantile)
 	return c, nil
 }
 
@@ -150,10 +154,11 @@ func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
 	if err != nil {
 		return err
 	}
+	var plain, transformed []string // groups of the null's values
 	for i, list := range lists {
 		at := slices.IndexFunc(list, func(n Neighbour) bool { return n.Index != rows[i] && group(n.Index) != group(rows[i]) })
 		if at >= 0 {
-			c.Null = append(c.Null, list[at].Distance)
+			c.Null, plain = append(c.Null, list[at].Distance), append(plain, group(rows[i]))
 		}
 	}
 	fewer := Spaced(len(rows), maxNullTransformed)
@@ -166,11 +171,14 @@ func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range found {
+	for i, t := range found {
 		if t.Index >= 0 {
-			c.NullTransformed = append(c.NullTransformed, t.Distance)
+			c.NullTransformed, transformed = append(c.NullTransformed, t.Distance), append(transformed, group(rows[fewer[i]]))
 		}
 	}
+	c.RejectAt, c.TailAt = groupQuantile(c.Null, plain, in.RejectQuantile), groupQuantile(c.Null, plain, in.TailQuantile)
+	c.TransformedRejectAt = groupQuantile(c.NullTransformed, transformed, in.RejectQuantile)
+	c.TransformedTailAt = groupQuantile(c.NullTransformed, transformed, in.TailQuantile)
 	c.note(len(rows), len(fewer))
 	return nil
 }
@@ -224,29 +232,33 @@ func shareBelow(values []float64, at float64) float64 {
 	return ShareBelow(values, at)
 }
 
-// CopyZ is the statistic of C_T (Meehan and others, 2020): U counts the pairs in
-// which the generated image is farther from the training images than the held-out
-// one, of ties half, and Z = (U - mn/2) / sqrt(mn(m+n+1)/12). Far below zero means
-// copying. NaN where one list is empty.
-func CopyZ(generated, holdout []float64) float64 {
+// CopyZ is the statistic of C_T (Meehan and others, 2020): with A the share of
+// pairs in which the generated image is farther from the training images than
+// the held-out one, ties half, Z = (A - 1/2) / sqrt((m+n+1)/(12mn)). Far below zero
+// means copying. Held-out images of one group are no independent draws: A is the
+// mean over their n groups, each of which counts once. groups may be nil. NaN where
+// one list is empty.
+func CopyZ(generated, holdout []float64, groups []string) float64 {
 	if len(generated) == 0 || len(holdout) == 0 {
 		return math.NaN()
 	}
-	u := 0.0
-	for _, g := range generated {
-		for _, h := range holdout {
-			switch {
-			case math.IsNaN(g) || math.IsNaN(h):
-				return math.NaN()
-			case g > h:
-				u++
-			case g == h:
-				u += 0.5
+	m, parts, share := float64(len(generated)), members(len(holdout), groups), 0.0
+	n := float64(len(parts))
+	for _, part := range parts {
+		for _, i := range part {
+			for _, g := range generated {
+				switch h := holdout[i]; {
+				case math.IsNaN(g) || math.IsNaN(h):
+					return math.NaN()
+				case g > h:
+					share += 1 / (m * n * float64(len(part)))
+				case g == h:
+					share += 0.5 / (m * n * float64(len(part)))
+				}
 			}
 		}
 	}
-	m, n := float64(len(generated)), float64(len(holdout))
-	return (u - m*n/2) / math.Sqrt(m*n*(m+n+1)/12)
+	return (share - 0.5) / math.Sqrt((m+n+1)/(12*m*n))
 }
 
 // Spaced are at most limit evenly spaced numbers below n, rising.

@@ -32,7 +32,9 @@ type Judged struct {
 
 // Decide holds a policy's rules against measures. It fails where a rule fails,
 // and is inconclusive where a rule's measure is missing or tells too little, or
-// where there are no rules: what could not be judged never passes.
+// where there are no rules: what could not be judged never passes. A measure with
+// an interval breaks a bound where the whole interval lies beyond it, so that
+// chance alone seldom breaks a rule.
 func Decide(policy spec.Policy, measures Measures) (verdict string, rules []Judged) {
 	verdict = Pass
 	if len(policy.Rules) == 0 {
@@ -75,7 +77,7 @@ func judge(r spec.Rule, measures Measures) Judged {
 	default:
 		j.Value, j.Low, j.High, j.Reference = m.Value, m.Low, m.High, m.Reference
 		j.Outcome = Pass
-		if !(j.room(m.Value) >= 0) {
+		if !(j.room(best(m, j.Side)) >= 0) {
 			j.Outcome = Fail
 			if r.Otherwise == spec.OtherwiseInconclusive {
 				j.Outcome = Inconclusive
@@ -84,6 +86,18 @@ func judge(r spec.Rule, measures Measures) Judged {
 		j.Reason = j.words(what)
 	}
 	return j
+}
+
+// best is the end of the measure's interval that is best for the side of the
+// bound; the value itself where there is none.
+func best(m Measure, side string) float64 {
+	switch {
+	case side == "max" && m.Low != nil:
+		return min(m.Value, *m.Low)
+	case side == "min" && m.High != nil:
+		return max(m.Value, *m.High)
+	}
+	return m.Value
 }
 
 // room is how far a value is from the threshold, on the good side above 0.

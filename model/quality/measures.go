@@ -67,7 +67,7 @@ func (m *Measures) AddCopies(c Copies, tailQuantile float64) {
 	m.set(spec.MeasureTransformed, c.TransformedShare(), low, high, tailQuantile)
 	z := math.NaN()
 	if c.TailAt > 0 { // as for the shares: without a null there is nothing to go by
-		z = CopyZ(c.ToTraining, c.Holdout)
+		z = CopyZ(c.ToTraining, c.Holdout, c.HoldoutGroups)
 	}
 	m.set(spec.MeasureCopyZ, z, math.NaN(), math.NaN(), 0)
 	m.Notes = append(m.Notes, c.Notes...)

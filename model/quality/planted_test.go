@@ -77,7 +77,7 @@ func judgeSet(t *testing.T, real thirds, candidates []uint8, seed uint64) outcom
 	t.Helper()
 	copies, err := FindCopies(t.Context(), CopyInput{
 		Candidates: FirstChannels(candidates), Training: oneShard(real.training), Holdout: oneShard(real.holdout),
-		Groups: real.trainingGroups, RejectQuantile: 0.01, TailQuantile: 0.05, Neighbours: 1,
+		Groups: real.trainingGroups, HoldoutGroups: real.holdoutGroups, RejectQuantile: 0.01, TailQuantile: 0.05, Neighbours: 1,
 	})
 	require.NoError(t, err)
 	var out outcome

@@ -109,15 +109,26 @@ func CopyingPolicy() Policy {
 	}
 }
 
-// ProductionPolicy judges copying, variety and likeness to the real images.
+// ProductionPolicy judges copying, variety and likeness to the real images. Its
+// bounds were set on four classes of steel strip images of 300 each: real images
+// kept apart, 60 at a time, must pass as candidates, though crops of one strip
+// vary less than independent draws would. They reached an MS-SSIM excess of 3.7, a
+// coverage of 0.73 and a histogram ratio of 3.7, which is why these bounds are
+// wider than for independent images; what was planted lies far beyond.
 func ProductionPolicy() Policy {
+	rules := copyingRules()
+	for i, r := range rules {
+		if r.Measure == MeasureAccepted { // sets of fewer images can't be judged as sets
+			rules[i] = atLeast(MeasureAccepted, 50).orInconclusive()
+		}
+	}
 	return Policy{
 		Name: "production",
-		Scope: "This decision judges copying, variety within the set, and likeness to held-out real images. " +
+		Scope: "This decision judges copying, variety within the set, and likeness to the real images. " +
 			"It does not judge whether the images help a classifier, unless a rule on utility_gain says so.",
-		Rules: append(copyingRules(),
-			atMost(MeasureWithin, 0.09), atMost(MeasureMSSSIMExcess, 2),
-			atLeast(MeasureCoverage, 0.75), atLeast(MeasureDensity, 0.5), atMost(MeasureSWDRatio, 3), atMost(MeasureHistogramRatio, 3),
+		Rules: append(rules,
+			atMost(MeasureWithin, 0.09), atMost(MeasureMSSSIMExcess, 4),
+			atLeast(MeasureCoverage, 0.65), atLeast(MeasureDensity, 0.5), atMost(MeasureSWDRatio, 3), atMost(MeasureHistogramRatio, 4),
 		),
 		Approval: ApproveAuto, DeadlineHours: 72,
 	}
