@@ -5,6 +5,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -22,6 +23,11 @@ type AugmentInput struct {
 	Class  string      `json:"class"`
 	Source step.Source `json:"source"`
 	Recipe spec.Recipe `json:"recipe"`
+	// Policy decides what is published, and whether a person is asked. Without a
+	// name it is spec.CopyingPolicy, as for runs of before.
+	Policy spec.Policy `json:"policy"`
+	// Utility, if set, asks whether the set helps a classifier.
+	Utility *step.UtilityPlan `json:"utility,omitempty"`
 	// TrainingQueue is the task queue of the stages that compute; empty means
 	// step.TrainingQueue.
 	TrainingQueue string `json:"training_queue,omitempty"`
@@ -35,10 +41,14 @@ type Progress struct {
 	Outcome step.Outcome `json:"outcome"`
 	// Checkpoints are the ones kept, oldest first.
 	Checkpoints []step.Ref `json:"checkpoints"`
+	// Evaluations are those of the training so far, and Best is the state with
+	// the best of them.
+	Evaluations []step.Evaluation `json:"evaluations,omitempty"`
+	Best        *step.TrainResult `json:"best,omitempty"`
 }
 
 // AugmentResult tells how a run ended. Release, Prefix and ManifestSHA256 are
-// empty unless the verdict is step.Pass.
+// empty unless the verdict is step.Pass and the set was approved.
 type AugmentResult struct {
 	Verdict           string   `json:"verdict"`
 	Release           string   `json:"release"`
@@ -49,8 +59,11 @@ type AugmentResult struct {
 	ImagesIn          int      `json:"images_in"`
 	ImagesQuarantined int      `json:"images_quarantined"`
 	ImagesPublished   int      `json:"images_published"`
-	// Reasons tells, for a verdict that is not a pass, each rule's reason.
+	// Reasons tells, for a verdict that is not a pass, each rule's reason, and
+	// for a set that passed, why it was not approved.
 	Reasons []string `json:"reasons,omitempty"`
+	// Approval is zero where none was due.
+	Approval step.Approval `json:"approval"`
 }
 
 // Registry is the part of a worker that workflows register with.
@@ -71,6 +84,9 @@ func Augment(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
 	a := begin(ctx, in)
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (Status, error) { return a.status, nil }); err != nil {
 		return AugmentResult{}, fmt.Errorf("set query handler: %w", err)
+	}
+	if err := a.listen(ctx); err != nil {
+		return AugmentResult{}, err
 	}
 	if err := validate(in); err != nil {
 		return AugmentResult{}, err
@@ -96,7 +112,7 @@ func validate(in AugmentInput) error {
 		return temporal.NewNonRetryableApplicationError(
 			fmt.Sprintf("%s: %v is not usable; %s", field, value, remedy), step.ErrBadInput, nil)
 	}
-	t := in.Recipe.Train
+	t, p := in.Recipe.Train, in.Policy
 	switch {
 	case in.Class == "":
 		return refuse("class", `""`, "name the defect class")
@@ -104,6 +120,12 @@ func validate(in AugmentInput) error {
 		return refuse("recipe.train.epochs", t.Epochs, "give at least 1")
 	case t.LegEpochs < 1:
 		return refuse("recipe.train.leg_epochs", t.LegEpochs, "give at least 1")
+	case p.Name != "" && len(p.Rules) == 0:
+		return refuse("policy.rules", "[]", "give at least one rule; a policy without rules would pass anything")
+	case !slices.Contains([]string{"", spec.ApproveAuto, spec.ApprovePerson}, p.Approval):
+		return refuse("policy.approval", p.Approval, "choose auto or person")
+	case p.Approval == spec.ApprovePerson && (p.Name == "" || !(p.DeadlineHours > 0)):
+		return refuse("policy.deadline_hours", p.DeadlineHours, "name the policy, and say how long a person has")
 	}
 	return nil
 }
@@ -113,10 +135,13 @@ type augmentation struct {
 	in          AugmentInput
 	outcome     step.Outcome
 	checkpoints []step.Ref // kept, oldest first
+	evaluations []step.Evaluation
+	best        *step.TrainResult // the state with the best evaluation
 	report      step.ReportResult
 	publish     step.PublishResult
 	record      step.RecordRunResult
 	status      Status
+	doing       string // what the running stage does
 }
 
 func begin(ctx workflow.Context, in AugmentInput) *augmentation {
@@ -129,11 +154,17 @@ func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 	a := &augmentation{in: in, outcome: step.Outcome{Run: run, Class: in.Class, Source: in.Source, Recipe: in.Recipe}}
 	if in.Progress != nil {
 		a.outcome, a.checkpoints = in.Progress.Outcome, in.Progress.Checkpoints
+		a.evaluations, a.best = in.Progress.Evaluations, in.Progress.Best
+	}
+	a.outcome.Policy = in.Policy
+	if in.Policy.Name == "" {
+		a.outcome.Policy = spec.CopyingPolicy()
 	}
 	a.status = Status{
 		Class: in.Class, Epochs: in.Recipe.Train.Epochs,
 		Epoch: a.outcome.Train.Epoch, Step: a.outcome.Train.Step, StagesDone: a.outcome.Times,
 	}
+	a.tellTraining()
 	return a
 }
 
@@ -153,46 +184,6 @@ func (a *augmentation) prepare(ctx workflow.Context) error {
 	return err
 }
 
-// train runs the epochs in legs, one activity each, and continues as new
-// between two legs when the history has grown long.
-func (a *augmentation) train(ctx workflow.Context) error {
-	recipe := a.in.Recipe
-	for a.outcome.Train.Epoch < recipe.Train.Epochs {
-		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
-			in := a.in
-			in.Progress = &Progress{Outcome: a.outcome, Checkpoints: a.checkpoints}
-			return workflow.NewContinueAsNewError(ctx, AugmentName, in)
-		}
-		done := a.outcome.Train
-		to := min(done.Epoch+recipe.Train.LegEpochs, recipe.Train.Epochs)
-		keep, superseded := split(a.checkpoints, recipe.Train.KeepCheckpoints)
-		out, err := run(ctx, a, step.Train, a.computing(fmt.Sprintf("epochs %d-%d of %d", done.Epoch+1, to, recipe.Train.Epochs)),
-			step.TrainInput{
-				Run: a.outcome.Run, Tensors: a.outcome.Preprocess.Tensors, Recipe: recipe,
-				FromEpoch: done.Epoch, ToEpoch: to,
-				Checkpoint: done.Checkpoint, Curves: done.Curves, Superseded: superseded,
-			})
-		if err != nil {
-			return err
-		}
-		if out.Epoch < to {
-			return temporal.NewNonRetryableApplicationError(
-				fmt.Sprintf("training stopped after epoch %d, before %d", out.Epoch, to), step.ErrBadInput, nil)
-		}
-		a.outcome.Train, a.checkpoints = out, append(keep, out.Checkpoint)
-		a.status.Epoch, a.status.Step = out.Epoch, out.Step
-	}
-	return nil
-}
-
-// split parts the stored checkpoints, oldest first, into those that stay and
-// those that may go once one more is stored, so that keep remain. The last one
-// always stays: a retry of the coming leg starts from it.
-func split(stored []step.Ref, keep int) (stay, superseded []step.Ref) {
-	n := min(max(len(stored)+1-keep, 0), max(len(stored)-1, 0))
-	return append([]step.Ref(nil), stored[n:]...), stored[:n]
-}
-
 // judge draws candidates and decides about them.
 func (a *augmentation) judge(ctx workflow.Context) error {
 	o, r, err := &a.outcome, a.in.Recipe, error(nil)
@@ -201,13 +192,19 @@ func (a *augmentation) judge(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Check, err = run(ctx, a, step.CheckOverfit, short(fmt.Sprintf("%d candidates against %d real images", o.Sample.Count, o.Ingest.Usable)),
+	o.Check, err = run(ctx, a, step.CheckOverfit, short(fmt.Sprintf("%d candidates against %d real images", o.Sample.Count, o.Ingest.Training+o.Ingest.Holdout)),
 		step.OverfitInput{Candidates: o.Sample.Candidates, Dataset: o.Ingest.Dataset, Tensors: o.Preprocess.Tensors, Overfit: r.Overfit})
 	if err != nil {
 		return err
 	}
+	if err := a.compare(ctx); err != nil {
+		return err
+	}
 	o.Assess, err = run(ctx, a, step.Assess, short(fmt.Sprintf("%d accepted, %d rejected", o.Check.Accepted, o.Check.Rejected)),
-		step.AssessInput{Ingest: o.Ingest, Sample: o.Sample, Check: o.Check, Overfit: r.Overfit})
+		step.AssessInput{
+			Ingest: o.Ingest, Sample: o.Sample, Check: o.Check, Tensors: o.Preprocess.Tensors, Dataset: o.Ingest.Dataset,
+			Policy: o.Policy, Utility: o.Utility, Seed: r.Seed,
+		})
 	if err != nil {
 		return err
 	}
@@ -218,13 +215,33 @@ func (a *augmentation) judge(ctx workflow.Context) error {
 	return nil
 }
 
-// conclude reports, publishes what passed, and records the run.
+// compare asks whether the set helps a classifier, where the run knows other
+// classes.
+func (a *augmentation) compare(ctx workflow.Context) error {
+	if a.in.Utility == nil {
+		return nil
+	}
+	o, err := &a.outcome, error(nil)
+	o.Utility, err = run(ctx, a, step.Utility, a.computing(fmt.Sprintf("%s among %d other classes", a.in.Class, len(a.in.Utility.Others))),
+		step.UtilityInput{
+			Class: a.in.Class, Dataset: o.Ingest.Dataset, Tensors: o.Preprocess.Tensors, Candidates: o.Sample.Candidates,
+			Neighbours: o.Check.Neighbours, Ingest: a.in.Recipe.Ingest, Plan: *a.in.Utility, Seed: a.in.Recipe.Seed,
+		})
+	return err
+}
+
+// conclude reports, publishes what passed and was approved, and records the run.
 func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 	o, err := &a.outcome, error(nil)
 	if a.report, err = run(ctx, a, step.Report, short("verdict "+o.Assess.Verdict), step.ReportInput{Outcome: *o}); err != nil {
 		return AugmentResult{}, err
 	}
 	if o.Assess.Verdict == step.Pass {
+		if err := a.approve(ctx); err != nil {
+			return AugmentResult{}, err
+		}
+	}
+	if o.Approval.Approved {
 		if err := a.release(ctx); err != nil {
 			return AugmentResult{}, err
 		}
@@ -246,7 +263,7 @@ func (a *augmentation) release(ctx workflow.Context) error {
 		step.PublishInput{
 			Class: a.in.Class, Candidates: o.Sample.Candidates, Neighbours: o.Check.Neighbours,
 			Checkpoint: o.Train.Checkpoint, Dataset: o.Ingest.Dataset,
-			Assess: o.Assess, Recipe: a.in.Recipe, Report: a.report,
+			Assess: o.Assess, Recipe: a.in.Recipe, Report: a.report, Approval: o.Approval,
 		})
 	if err != nil {
 		return err
@@ -265,11 +282,15 @@ func (a *augmentation) result() AugmentResult {
 		Release: a.publish.Release, Prefix: a.publish.Prefix, ManifestSHA256: a.publish.ManifestSHA256,
 		Report: a.record.Report, Record: a.record.Record,
 		ImagesIn: o.Ingest.Found, ImagesQuarantined: o.Ingest.Quarantined, ImagesPublished: a.publish.Images,
+		Approval: o.Approval,
 	}
 	for _, rule := range o.Assess.Rules {
 		if rule.Outcome != step.Pass {
 			r.Reasons = append(r.Reasons, rule.Name+": "+rule.Reason)
 		}
+	}
+	if o.Assess.Verdict == step.Pass && !o.Approval.Approved {
+		r.Reasons = append(r.Reasons, "approval: "+approvalWords(o.Approval))
 	}
 	return r
 }
@@ -291,11 +312,12 @@ func run[In, Out any](ctx workflow.Context, a *augmentation, s step.Step[In, Out
 	return out, nil
 }
 
-// took adds d to the stage's time; the legs of training add up.
+// took adds d to the stage's time; the legs of training add up, and so do their
+// evaluations.
 func (a *augmentation) took(stage string, d time.Duration) {
 	times := append([]step.StageTime(nil), a.outcome.Times...)
-	if n := len(times); n > 0 && times[n-1].Stage == stage {
-		times[n-1].Seconds += d.Seconds()
+	if i := slices.IndexFunc(times, func(t step.StageTime) bool { return t.Stage == stage }); i >= 0 {
+		times[i].Seconds += d.Seconds()
 	} else {
 		times = append(times, step.StageTime{Stage: stage, Seconds: d.Seconds()})
 	}
@@ -309,10 +331,18 @@ func failed(stage string, err error) error {
 		return err
 	}
 	kind := "StageFailed"
-	message := err.Error()
 	if app := new(temporal.ApplicationError); errors.As(err, &app) {
-		kind, message = app.Type(), app.Message()
+		kind = app.Type()
 	}
+	message := rootMessage(err)
 	return temporal.NewApplicationErrorWithOptions(stage+": "+message, kind,
 		temporal.ApplicationErrorOptions{NonRetryable: true, Cause: err})
+}
+
+// rootMessage is what the activity itself said.
+func rootMessage(err error) string {
+	if app := new(temporal.ApplicationError); errors.As(err, &app) {
+		return app.Message()
+	}
+	return err.Error()
 }

@@ -30,6 +30,17 @@ type stages struct {
 	publish step.PublishInput
 	record  step.RecordRunInput
 	overfit step.OverfitInput
+	assess  step.AssessInput
+	utility step.UtilityInput
+	notices []step.Notice
+	// selection is how many images are kept to choose the checkpoint with.
+	selection int
+	// alarm gives what a monitor finds in a leg, evaluate what an evaluation does.
+	alarm    func(in step.TrainInput) *step.Alarm
+	evaluate func(in step.EvaluateInput) step.EvaluateResult
+	seen     []step.EvaluateInput
+	choices  []step.ChooseInput
+	known    *step.TrainResult // what Train finds at once
 }
 
 func (s *stages) called(ctx context.Context, stage string) error {
@@ -67,25 +78,54 @@ func stub[In, Out any](s *stages, r step.Registry, name step.Step[In, Out], out 
 
 func (s *stages) register(r step.Registry) {
 	stub(s, r, step.Ingest, step.IngestResult{Dataset: ref("dataset"), Found: 303, Usable: 300, Quarantined: 3, Training: 240, Holdout: 60}, nil)
-	stub(s, r, step.Preprocess, step.PreprocessResult{Tensors: ref("tensors"), Training: 240, Holdout: 60}, nil)
+	stub(s, r, step.Preprocess, step.PreprocessResult{Tensors: ref("tensors"), Training: 240, Holdout: 60, Selection: s.selection}, nil)
 	step.Train.Register(r, func(ctx context.Context, in step.TrainInput) (step.TrainResult, error) {
 		if err := s.called(ctx, string(step.Train)); err != nil {
 			return step.TrainResult{}, err
 		}
 		s.trained = append(s.trained, in)
+		if s.known != nil {
+			return *s.known, nil
+		}
+		if s.alarm != nil {
+			if alarm := s.alarm(in); alarm != nil {
+				return step.TrainResult{Alarm: alarm}, nil
+			}
+		}
 		to := in.ToEpoch
 		if s.trainTo != nil {
 			to = s.trainTo(in)
 		}
 		name := fmt.Sprintf("after-%d", to)
+		if n := len(in.Rollbacks); n > 0 {
+			name += fmt.Sprintf("-try-%d", n+1)
+		}
 		return step.TrainResult{Checkpoint: ref(name), Curves: ref(name + ".curves"), Epoch: to, Step: int64(to) * 20}, nil
 	})
+	step.Evaluate.Register(r, func(ctx context.Context, in step.EvaluateInput) (step.EvaluateResult, error) {
+		if err := s.called(ctx, string(step.Evaluate)); err != nil {
+			return step.EvaluateResult{}, err
+		}
+		s.seen = append(s.seen, in)
+		return s.evaluate(in), nil
+	})
+	step.Choose.Register(r, func(ctx context.Context, in step.ChooseInput) (step.ChooseResult, error) {
+		if err := s.called(ctx, string(step.Choose)); err != nil {
+			return step.ChooseResult{}, err
+		}
+		s.choices = append(s.choices, in)
+		out := step.ChooseResult{Choice: in.Choice}
+		out.Choice.Checkpoint, out.Choice.Curves = ref("kept "+in.Choice.Checkpoint.Key), ref("kept "+in.Choice.Curves.Key)
+		return out, nil
+	})
+	stub(s, r, step.Utility, step.UtilityResult{Done: true, Summary: "no gain"}, func(in step.UtilityInput) { s.utility = in })
+	stub(s, r, step.Notify, step.NotifyResult{Sent: true}, func(in step.NotifyInput) { s.notices = append(s.notices, in.Notice) })
 	stub(s, r, step.Sample, step.SampleResult{Candidates: ref("candidates"), Count: 120}, nil)
 	stub(s, r, step.CheckOverfit, step.OverfitResult{Neighbours: ref("neighbours"), Accepted: 118, Rejected: 2}, func(in step.OverfitInput) { s.overfit = in })
 	stub(s, r, step.Assess, step.AssessResult{Verdict: s.verdict, Rules: []step.Rule{
 		{Name: "enough", Outcome: step.Pass, Reason: "300 images"},
 		{Name: "tail", Outcome: s.verdict, Reason: "12% of the candidates are nearer than the tail distance"},
-	}}, nil)
+	}}, func(in step.AssessInput) { s.assess = in })
 	stub(s, r, step.Report, step.ReportResult{HTML: ref("html")}, nil)
 	stub(s, r, step.Publish, step.PublishResult{Release: "r1", Prefix: "releases/scratches/r1", ManifestSHA256: "m1", Images: 118, Sequence: 1},
 		func(in step.PublishInput) { s.publish = in })
@@ -123,7 +163,12 @@ func TestAugmentPublishesWhatPassed(t *testing.T) {
 	require.Equal(t, AugmentResult{
 		Verdict: step.Pass, Release: "r1", Prefix: "releases/scratches/r1", ManifestSHA256: "m1",
 		Report: ref("report.html"), Record: ref("run.json"), ImagesIn: 303, ImagesQuarantined: 3, ImagesPublished: 118,
+		Approval: step.Approval{Approved: true, By: step.ByPolicy},
 	}, got)
+	require.Equal(t, got.Approval, s.publish.Approval)
+	require.Equal(t, spec.CopyingPolicy(), s.assess.Policy, "as for runs of before")
+	require.Equal(t, ref("dataset"), s.assess.Dataset)
+	require.False(t, s.assess.Utility.Done)
 	for stage, queue := range s.queues {
 		want := "default-test-taskqueue"
 		if stage == "Train" || stage == "Sample" {
@@ -281,6 +326,9 @@ func TestAugmentFailsWithTheStagesType(t *testing.T) {
 
 func TestAugmentRefusesInputNoStageCouldUse(t *testing.T) {
 	for field, spoil := range map[string]func(*AugmentInput){
+		"policy.rules":            func(in *AugmentInput) { in.Policy = spec.Policy{Name: "mine"} },
+		"policy.approval":         func(in *AugmentInput) { in.Policy = spec.CopyingPolicy(); in.Policy.Approval = "perhaps" },
+		"policy.deadline_hours":   func(in *AugmentInput) { in.Policy = asking(); in.Policy.DeadlineHours = 0 },
 		"class":                   func(in *AugmentInput) { in.Class = "" },
 		"recipe.train.epochs":     func(in *AugmentInput) { in.Recipe.Train.Epochs = 0 },
 		"recipe.train.leg_epochs": func(in *AugmentInput) { in.Recipe.Train.LegEpochs = -1 },

@@ -13,7 +13,7 @@ import (
 // permanent are the failures that no retry mends.
 var permanent = []string{
 	step.ErrBadInput, step.ErrTooFewImages, step.ErrDiverged,
-	step.ErrCorrupt, step.ErrReleaseConflict, step.ErrCheckpointForeign,
+	step.ErrCorrupt, step.ErrReleaseConflict, step.ErrCheckpointForeign, step.ErrUnstable,
 }
 
 // retry waits out an outage of the store or the disk for several hours: the
@@ -35,6 +35,14 @@ func short(summary string) workflow.ActivityOptions {
 		WaitForCancellation: true,
 		RetryPolicy:         retry(250),
 		Summary:             summary,
+	}
+}
+
+// telling is for notices: they are given up after some minutes, as the run waits
+// without them too.
+func telling(summary string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		StartToCloseTimeout: time.Minute, HeartbeatTimeout: 30 * time.Second, RetryPolicy: retry(8), Summary: summary,
 	}
 }
 

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -46,6 +47,16 @@ type Status struct {
 	Verdict    string           `json:"verdict"`
 	Release    string           `json:"release"`
 	StagesDone []step.StageTime `json:"stages_done"`
+	// Evaluations counts those of the training; Evaluation is the last of them
+	// and Best the one with the smallest KID.
+	Evaluations int              `json:"evaluations,omitempty"`
+	Evaluation  *step.Evaluation `json:"evaluation,omitempty"`
+	Best        *step.Evaluation `json:"best,omitempty"`
+	ChosenEpoch int              `json:"chosen_epoch,omitempty"` // of the checkpoint, where one was chosen
+	Rollbacks   []step.Rollback  `json:"rollbacks,omitempty"`
+	Deadline    *time.Time       `json:"deadline,omitempty"` // while the run waits for approval
+	Notice      string           `json:"notice,omitempty"`   // whether anybody was told that it waits
+	Approval    *step.Approval   `json:"approval,omitempty"`
 }
 
 // enter names the stage that begins.
@@ -65,6 +76,7 @@ func (a *augmentation) enter(ctx workflow.Context, stage string) error {
 
 // describe writes the markdown that the web UI shows above the history.
 func (a *augmentation) describe(ctx workflow.Context, doing string) {
+	a.doing = doing
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	o := a.outcome
@@ -75,14 +87,15 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 		line("**%s**\n", a.status.Stage)
 	}
 	if o.Ingest.Found > 0 {
-		line("- images: %d found, %d usable, %d quarantined; %d for training, %d held out",
-			o.Ingest.Found, o.Ingest.Usable, o.Ingest.Quarantined, o.Ingest.Training, o.Ingest.Holdout)
+		line("- images: %d found, %d usable, %d quarantined; %d for training, %d held out%s",
+			o.Ingest.Found, o.Ingest.Usable, o.Ingest.Quarantined, o.Ingest.Training, o.Ingest.Holdout, selectionWords(o.Ingest.Selection))
 		line("- data set: `%s`", o.Ingest.Dataset.SHA256)
 	}
 	if t := o.Train; t.Epoch > 0 {
 		line("- training: epoch %d of %d, step %d, losses real %.3f fake %.3f generator %.3f, D(x) %.2f, D(G(z)) %.2f",
 			t.Epoch, a.status.Epochs, t.Step, t.LossReal, t.LossFake, t.LossG, t.DReal, t.DFake)
 	}
+	a.describeTraining(line)
 	if o.Check.Accepted+o.Check.Rejected > 0 {
 		line("- candidates: %d accepted, %d rejected", o.Check.Accepted, o.Check.Rejected)
 	}
@@ -94,6 +107,14 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 			}
 		}
 	}
+	if o.Utility.Done {
+		line("- utility: %s", o.Utility.Summary)
+	}
+	if o.Approval.By != "" {
+		line("- approval: %s", approvalWords(o.Approval))
+	} else if a.status.Notice != "" {
+		line("- notice: %s", a.status.Notice)
+	}
 	if a.record.Report.Key != "" {
 		line("- report: `%s`", a.record.Report.Key)
 	} else if a.report.HTML.Key != "" {
@@ -103,4 +124,26 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 		line("- release: `%s`, manifest `%s`", a.publish.Prefix, a.publish.ManifestSHA256)
 	}
 	workflow.SetCurrentDetails(ctx, b.String())
+}
+
+func selectionWords(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d for selection", n)
+}
+
+// describeTraining tells every try, and how the states compared.
+func (a *augmentation) describeTraining(line func(format string, args ...any)) {
+	for i, r := range a.outcome.Rollbacks {
+		line("- try %d: %s (epoch %d); back to epoch %d with %g of the discriminator's rate",
+			i+1, r.Alarm.Reason, r.Alarm.Epoch, r.ToEpoch, r.DiscriminatorScale)
+	}
+	if n := len(a.evaluations); n > 0 {
+		last, best := a.evaluations[n-1], a.evaluations[bestOf(a.evaluations)]
+		line("- evaluations: %d; epoch %d: KID %.3f of the first, spread %.2f; best: epoch %d, KID %.3f", n, last.Epoch, last.KID, last.Spread, best.Epoch, best.KID)
+	}
+	if c := a.outcome.Choice; c != nil {
+		line("- chosen: epoch %d: %s", c.Epoch, c.Reason)
+	}
 }
