@@ -24,8 +24,8 @@ import (
 // Role says which stages a worker serves.
 type Role int
 
-// IO serves the stages that move data, Training those that compute (Train and
-// Sample), All both.
+// IO serves the stages that move data, Training those that compute (Train,
+// Evaluate and Sample), All both.
 const (
 	IO Role = 1 << iota
 	Training
@@ -39,6 +39,12 @@ type Activities struct {
 	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
 	// Scratch is the folder for temporary files; empty means the system's.
 	Scratch string
+	// Webhook is told of runs that wait for somebody.
+	Webhook Webhook
+	// Signer signs releases' manifests; nil leaves them unsigned.
+	Signer release.Signer
+	// License is that of published images, as release.Draft takes it.
+	License string
 }
 
 // Register makes the stages of a role known to a worker.
@@ -50,15 +56,18 @@ func Register(r step.Registry, a Activities, role Role) {
 		step.Preprocess.Register(r, guard(func(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
 			return Preprocessor{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.Preprocess(ctx, in)
 		}))
+		step.Choose.Register(r, guard(Chooser{Store: a.Store, Scratch: a.Scratch}.Choose))
 		step.CheckOverfit.Register(r, guard(Checker{Store: a.Store, Scratch: a.Scratch}.CheckOverfit))
-		step.Assess.Register(r, guard(Assess))
+		step.Assess.Register(r, guard(Assessor{Store: a.Store, Scratch: a.Scratch}.Assess))
 		step.Report.Register(r, guard(Reporter{Store: a.Store}.Report))
-		step.Publish.Register(r, guard(Publisher{Store: a.Store}.Publish))
+		step.Notify.Register(r, guard(Notifier{Webhook: a.Webhook}.Notify))
+		step.Publish.Register(r, guard(Publisher{Store: a.Store, Signer: a.Signer, License: a.License}.Publish))
 		step.RecordRun.Register(r, guard(Recorder{Store: a.Store}.RecordRun))
 	}
 	if role&Training != 0 {
 		// Train beats by itself: its heartbeats say how far it is.
 		step.Train.Register(r, classify(Trainer{Store: a.Store, Scratch: a.Scratch}.Train))
+		step.Evaluate.Register(r, guard(Evaluator{Store: a.Store, Scratch: a.Scratch}.Evaluate))
 		step.Sample.Register(r, guard(Sampler{Store: a.Store, Scratch: a.Scratch}.Sample))
 	}
 }
@@ -176,6 +185,7 @@ func typed(err error) error {
 		{checkpoint.ErrLimit, step.ErrCorrupt},
 		{ErrFormat, step.ErrCorrupt},
 		{release.ErrConflict, step.ErrReleaseConflict},
+		{release.ErrWithdrawn, step.ErrReleaseConflict},
 		{release.ErrMalformed, step.ErrBadInput},
 	} {
 		if errors.Is(err, known.sentinel) {

@@ -4,107 +4,191 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/quality"
+	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
 )
 
-const (
-	// minReal is the number of real images below which the distances between
-	// them say too little about what a copy is.
-	minReal = 100
-	// maxAlike is the largest share of candidates that may be blank or the
-	// same as another: beyond it the generator has collapsed.
-	maxAlike     = 0.1
-	maxTailShare = 0.09
-)
-
-// scope says what the decision is about, and what it is not.
-const scope = "This decision judges copying only: whether candidates are nearer to real images than real images " +
-	"are to each other, by pixels of the first channel, and whether candidates repeat each other exactly. It does not judge whether " +
-	"the images look real, cover the defect's variety, or help a classifier."
-
-// Assess decides about a set of candidates by fixed rules. It passes only what
-// every rule passes; a rule whose numbers are missing is inconclusive.
-func Assess(_ context.Context, in step.AssessInput) (step.AssessResult, error) {
-	rules := []step.Rule{
-		enoughReal(in), heldOut(in), allCompared(in), notCopying(in), notAlike(in), enoughAccepted(in),
-	}
-	return step.AssessResult{Verdict: verdict(rules), Scope: scope, Rules: rules}, nil
+// Assessor decides about a set of candidates.
+type Assessor struct {
+	Store   *storage.Store
+	Scratch string // folder for temporary files; empty means the system's
 }
 
-// verdict is fail where a rule fails, else inconclusive where one is not clear.
-func verdict(rules []step.Rule) string {
-	all := step.Pass
-	for _, r := range rules {
-		switch r.Outcome {
-		case step.Fail:
-			return step.Fail
-		case step.Pass:
-		default:
-			all = step.Inconclusive
+// Assess takes every measure that the check and the images allow and holds the
+// policy's rules against them. Copying is measured of all candidates, likeness
+// and variety of those that are accepted. It fails where the store does; what
+// can't be measured makes its rules inconclusive.
+func (a Assessor) Assess(ctx context.Context, in step.AssessInput) (step.AssessResult, error) {
+	policy := in.Policy
+	if len(policy.Rules) == 0 { // histories from before policies
+		policy = spec.CopyingPolicy()
+	}
+	measures, err := a.measure(ctx, in)
+	if err != nil {
+		return step.AssessResult{}, err
+	}
+	raw, err := MeasureList{Measures: measures}.Encode()
+	if err != nil {
+		return step.AssessResult{}, err
+	}
+	obj, err := a.Store.PutArtifact(ctx, raw, ".json")
+	if err != nil {
+		return step.AssessResult{}, fmt.Errorf("store measures: %w", err)
+	}
+	verdict, judged := quality.Decide(policy, measures)
+	out := step.AssessResult{Verdict: verdict, Scope: policy.Scope, Policy: policy.Name, Measures: step.Ref(obj)}
+	for _, j := range judged {
+		out.Rules = append(out.Rules, step.Rule{
+			Name: j.Measure, Value: j.Value, Outcome: j.Outcome, Reason: j.Reason,
+			Threshold: j.Threshold, Side: j.Side, Low: j.Low, High: j.High, Reference: j.Reference,
+		})
+	}
+	return out, nil
+}
+
+func (a Assessor) measure(ctx context.Context, in step.AssessInput) (quality.Measures, error) {
+	m := counted(in)
+	if in.Check.Neighbours.IsZero() {
+		m.Note("copying and likeness: nothing was compared")
+		return m, nil
+	}
+	list, err := readDocument(ctx, a.Store, in.Check.Neighbours, DecodeNeighbourList)
+	if err != nil {
+		return m, err
+	}
+	m.AddCopies(list.copies(), list.TailQuantile)
+	if in.Tensors.IsZero() || in.Dataset.IsZero() || in.Sample.Candidates.IsZero() {
+		m.Note("likeness: the images were not given")
+		return m, nil
+	}
+	return m, a.likeness(ctx, in, list, &m)
+}
+
+// counted takes the measures that the stages before have counted.
+func counted(in step.AssessInput) quality.Measures {
+	var m quality.Measures
+	reals, candidates := in.Ingest.Training+in.Ingest.Holdout, in.Sample.Count
+	m.Set(spec.MeasureRealImages, float64(reals))
+	m.Set(spec.MeasureHoldoutImages, float64(in.Ingest.Holdout))
+	m.Set(spec.MeasureAccepted, float64(in.Check.Accepted))
+	compared, repeated := math.NaN(), math.NaN()
+	judged := in.Check.Accepted + in.Check.Rejected
+	// More than there are means that the numbers do not belong together.
+	if candidates > 0 && reals > 0 && judged <= candidates && in.Check.Real <= reals && in.Check.Accepted >= 0 && in.Check.Rejected >= 0 {
+		compared = min(float64(judged)/float64(candidates), float64(in.Check.Real)/float64(reals))
+		repeated = float64(in.Check.Repeated+in.Check.Blank) / float64(candidates)
+	}
+	m.Set(spec.MeasureCompared, compared)
+	m.Set(spec.MeasureRepeated, repeated)
+	if in.Utility.Done {
+		gain := math.Inf(-1)
+		for _, g := range in.Utility.Gains {
+			if g.Over == step.ArmClassic && (g.Arm == step.ArmGenerated || g.Arm == step.ArmBoth) {
+				gain = max(gain, g.Low)
+			}
+		}
+		m.Set(spec.MeasureUtilityGain, gain)
+	}
+	return m
+}
+
+// copies is what the measures of copying need of the list.
+func (l NeighbourList) copies() quality.Copies {
+	c := quality.Copies{TailAt: l.TailAt, TransformedTailAt: l.TransformedTailAt, Holdout: l.HoldoutNearest, HoldoutGroups: l.HoldoutGroups, Notes: l.Notes}
+	for _, check := range l.Candidates {
+		c.ToTraining = append(c.ToTraining, check.Training)
+		t := quality.Transformed{Index: -1, Distance: math.NaN()}
+		if check.Transformed != nil {
+			t = quality.Transformed{Distance: check.Transformed.Distance}
+		}
+		c.Transformed = append(c.Transformed, t)
+	}
+	return c
+}
+
+// likeness reads the accepted candidates and the real images, samples of them
+// where there are many, and compares them as sets.
+func (a Assessor) likeness(ctx context.Context, in step.AssessInput, list NeighbourList, m *quality.Measures) error {
+	dir, release, err := scratch(a.Scratch)
+	if err != nil {
+		return err
+	}
+	defer release()
+	l := quality.LikenessInput{TailAt: list.TailAt, Seed: in.Seed}
+	if l.Training, l.TrainingGroups, err = a.reals(ctx, in, dir, SplitTraining, m); err != nil {
+		return err
+	}
+	if l.Holdout, l.HoldoutGroups, err = a.reals(ctx, in, dir, SplitHoldout, m); err != nil {
+		return err
+	}
+	if l.Candidates, err = a.accepted(ctx, in, list, m); err != nil {
+		return err
+	}
+	return m.AddLikeness(ctx, l)
+}
+
+// sample draws the numbers of the images that are compared as a set.
+func sample(n int, seed uint64, what string, m *quality.Measures) []int {
+	at := quality.Subsample(n, quality.MaxLikened, seed, "assess "+what)
+	if len(at) < n {
+		m.Note("likeness and variety: of %d %s images, %d drawn by chance", n, what, len(at))
+	}
+	return at
+}
+
+// reals reads a split's images and their groups.
+func (a Assessor) reals(ctx context.Context, in step.AssessInput, dir, split string, m *quality.Measures) ([]uint8, []string, error) {
+	dataset, err := readDocument(ctx, a.Store, in.Dataset, DecodeDataset)
+	if err != nil {
+		return nil, nil, err
+	}
+	index, err := readDocument(ctx, a.Store, in.Tensors, DecodeTensorIndex)
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := rowNames(dataset, index, split)
+	if err != nil {
+		return nil, nil, err
+	}
+	im, err := openImages(ctx, a.Store, index, dir, split)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer im.Close()
+	at := sample(im.Len(), in.Seed, split, m)
+	pixels, kept := make([]uint8, len(at)*spec.ImageLen), make([]DatasetImage, len(at))
+	for k, i := range at {
+		kept[k] = names[i]
+		if err := im.Row(pixels[k*spec.ImageLen:], i); err != nil {
+			return nil, nil, err
 		}
 	}
-	return all
+	return pixels, groupsOf(kept), nil
 }
 
-// rule builds a rule's line. Values that are no numbers make it inconclusive
-// and are shown as 0.
-func rule(name string, value, threshold float64, outcome, reason string) step.Rule {
-	for _, v := range []*float64{&value, &threshold} {
-		if math.IsNaN(*v) || math.IsInf(*v, 0) {
-			*v, outcome, reason = 0, step.Inconclusive, "not measured: "+reason
+// accepted reads the candidates that the check accepted.
+func (a Assessor) accepted(ctx context.Context, in step.AssessInput, list NeighbourList, m *quality.Measures) ([]uint8, error) {
+	candidates, err := readDocument(ctx, a.Store, in.Sample.Candidates, DecodeCandidateList)
+	if err != nil {
+		return nil, err
+	}
+	var kept []Candidate
+	for _, c := range candidates.Images {
+		at := slices.IndexFunc(list.Candidates, func(k CandidateCheck) bool { return k.Index == c.Index && k.SHA256 == c.Image.SHA256 })
+		if at < 0 {
+			return nil, permanent(step.ErrBadInput, "candidate %d: is not in the list of neighbours", c.Index)
+		}
+		if list.Candidates[at].Accepted {
+			kept = append(kept, c)
 		}
 	}
-	return step.Rule{Name: name, Value: value, Threshold: threshold, Outcome: outcome, Reason: reason}
-}
-
-// pick is yes where ok, else no.
-func pick(ok bool, no string) string {
-	if ok {
-		return step.Pass
+	var drawn []Candidate
+	for _, i := range sample(len(kept), in.Seed, "accepted", m) {
+		drawn = append(drawn, kept[i])
 	}
-	return no
-}
-
-func enoughReal(in step.AssessInput) step.Rule {
-	n := in.Ingest.Training + in.Ingest.Holdout
-	return rule("enough real images", float64(n), minReal, pick(n >= minReal, step.Inconclusive),
-		fmt.Sprintf("%d real images; fewer than %d don't tell copies from chance", n, minReal))
-}
-
-func heldOut(in step.AssessInput) step.Rule {
-	n := in.Ingest.Holdout
-	return rule("hold-out", float64(n), 1, pick(n >= 1 && in.Ingest.Training >= 1, step.Inconclusive),
-		fmt.Sprintf("%d images were held out of training, %d trained on", n, in.Ingest.Training))
-}
-
-func allCompared(in step.AssessInput) step.Rule {
-	judged, real := in.Check.Accepted+in.Check.Rejected, in.Ingest.Training+in.Ingest.Holdout
-	ok := in.Sample.Count > 0 && judged == in.Sample.Count && real > 0 && in.Check.Real == real &&
-		in.Check.Accepted >= 0 && in.Check.Rejected >= 0
-	return rule("all compared", float64(judged), float64(in.Sample.Count), pick(ok, step.Inconclusive),
-		fmt.Sprintf("%d of %d candidates were compared with %d of %d real images", judged, in.Sample.Count, in.Check.Real, real))
-}
-
-func notCopying(in step.AssessInput) step.Rule {
-	c, name := in.Check, "not copying"
-	if !(c.TailAt > 0) || !(c.RejectAt > 0) || !(maxTailShare >= 0) || !(c.TailShare >= 0) || !(c.Nearest >= 0) {
-		return rule(name, c.TailShare, maxTailShare, step.Inconclusive,
-			fmt.Sprintf("the distances between real images give no threshold (reject at %g, tail at %g)", c.RejectAt, c.TailAt))
-	}
-	return rule(name, c.TailShare, maxTailShare, pick(c.TailShare <= maxTailShare, step.Fail),
-		fmt.Sprintf("%.1f%% of the candidates are nearer than %.3g to a real image, as %.1f%% of the real images are to each other; at most %.1f%% may be",
-			100*c.TailShare, c.TailAt, 100*0.05, 100*maxTailShare))
-}
-
-func notAlike(in step.AssessInput) step.Rule {
-	share := float64(in.Check.Repeated+in.Check.Blank) / float64(in.Sample.Count)
-	return rule("not alike", share, maxAlike, pick(share <= maxAlike, step.Fail),
-		fmt.Sprintf("%d candidates repeat another one exactly, %d are blank; at most %.0f%% may be", in.Check.Repeated, in.Check.Blank, 100*maxAlike))
-}
-
-func enoughAccepted(in step.AssessInput) step.Rule {
-	least := 8
-	return rule("enough accepted", float64(in.Check.Accepted), float64(least), pick(in.Check.Accepted >= least, step.Fail),
-		fmt.Sprintf("%d candidates accepted, %d rejected; a release takes at least %d", in.Check.Accepted, in.Check.Rejected, least))
+	return fetchCandidates(ctx, a.Store, drawn)
 }

@@ -4,61 +4,98 @@ import (
 	"context"
 	"encoding/json"
 	"math"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/memory"
 )
 
-// good is what a run that passes hands to Assess.
-func good() step.AssessInput {
+// good is what a run that copies nothing hands to Assess: numbers alone, without
+// the images, and a list of neighbours that change may alter.
+func good(t *testing.T, s *storage.Store, change func(*NeighbourList)) step.AssessInput {
+	t.Helper()
+	list := NeighbourList{RejectAt: 10, TailAt: 20, TransformedRejectAt: 9, TransformedTailAt: 18, TailQuantile: 0.05}
+	for i := range 120 {
+		list.Candidates = append(list.Candidates, CandidateCheck{
+			Index: i, Accepted: i >= 2, Training: 15 + float64(i), Transformed: &TransformedNeighbour{Neighbour: Neighbour{Distance: 14 + float64(i)}},
+		})
+	}
+	for i := range 60 {
+		list.HoldoutNearest = append(list.HoldoutNearest, 16+2*float64(i))
+	}
+	if change != nil {
+		change(&list)
+	}
+	raw, err := list.Encode()
+	require.NoError(t, err)
+	obj, err := s.PutArtifact(context.Background(), raw, ".json")
+	require.NoError(t, err)
 	return step.AssessInput{
-		Ingest:  step.IngestResult{Found: 300, Usable: 300, Training: 240, Holdout: 60},
-		Sample:  step.SampleResult{Count: 120},
-		Check:   step.OverfitResult{Accepted: 118, Rejected: 2, RejectAt: 10, TailAt: 20, TailShare: 0.05, Nearest: 9, Real: 300},
-		Overfit: spec.Quick().Overfit,
+		Ingest: step.IngestResult{Found: 300, Usable: 300, Training: 240, Holdout: 60},
+		Sample: step.SampleResult{Count: 120},
+		Check:  step.OverfitResult{Neighbours: step.Ref(obj), Accepted: 118, Rejected: 2, Real: 300},
 	}
 }
 
 func TestAssess(t *testing.T) {
+	near := func(n int) func(*NeighbourList) {
+		return func(l *NeighbourList) {
+			for i := range l.Candidates {
+				l.Candidates[i].Training = 100
+				if i < n {
+					l.Candidates[i].Training = 12
+				}
+			}
+		}
+	}
 	for _, tt := range []struct {
 		name    string
+		list    func(*NeighbourList)
 		change  func(*step.AssessInput)
 		verdict string
 		rule    string // that did not pass
 	}{
-		{"all well", func(*step.AssessInput) {}, step.Pass, ""},
-		{"tail at the limit", func(in *step.AssessInput) { in.Check.TailShare = 0.09 }, step.Pass, ""},
-		{"too many near", func(in *step.AssessInput) { in.Check.TailShare = 0.0901 }, step.Fail, "not copying"},
-		{"one real image too few", func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 39, 99 }, step.Inconclusive, "enough real images"},
-		{"just enough real images", func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 40, 100 }, step.Pass, ""},
-		{"no hold-out", func(in *step.AssessInput) { in.Ingest.Holdout, in.Check.Real = 0, 240 }, step.Inconclusive, "hold-out"},
-		{"no training images", func(in *step.AssessInput) { in.Ingest.Training, in.Ingest.Holdout = 0, 300 }, step.Inconclusive, "hold-out"},
-		{"a candidate not compared", func(in *step.AssessInput) { in.Check.Accepted-- }, step.Inconclusive, "all compared"},
-		{"a real image not compared", func(in *step.AssessInput) { in.Check.Real-- }, step.Inconclusive, "all compared"},
-		{"nothing sampled", func(in *step.AssessInput) { in.Sample.Count, in.Check.Accepted, in.Check.Rejected = 0, 0, 0 }, step.Fail, "all compared"},
-		{"real images alike", func(in *step.AssessInput) { in.Check.TailAt = 0 }, step.Inconclusive, "not copying"},
-		{"no reject distance", func(in *step.AssessInput) { in.Check.RejectAt = math.NaN() }, step.Inconclusive, "not copying"},
-		{"tail share missing", func(in *step.AssessInput) { in.Check.TailShare = math.NaN() }, step.Inconclusive, "not copying"},
-		{"tail distance infinite", func(in *step.AssessInput) { in.Check.TailAt = math.Inf(1); in.Check.TailShare = math.Inf(1) }, step.Inconclusive, "not copying"},
-		{"no tail limit", func(in *step.AssessInput) { in.Overfit.MaxTailShare = math.NaN() }, step.Inconclusive, "not copying"},
-		{"none may be near", func(in *step.AssessInput) { in.Overfit.MaxTailShare = 0 }, step.Fail, "not copying"},
-		{"collapsed", func(in *step.AssessInput) { in.Check.Repeated = 13 }, step.Fail, "not alike"},
-		{"blank", func(in *step.AssessInput) { in.Check.Repeated, in.Check.Blank = 6, 7 }, step.Fail, "not alike"},
-		{"a few repeats", func(in *step.AssessInput) { in.Check.Repeated, in.Check.Blank = 6, 6 }, step.Pass, ""},
-		{"too few accepted", func(in *step.AssessInput) { in.Check.Accepted, in.Check.Rejected = 7, 113 }, step.Fail, "enough accepted"},
-		{"none accepted and none asked for", func(in *step.AssessInput) {
-			in.Check.Accepted, in.Check.Rejected, in.Overfit.MinPublished = 0, 120, 0
-		}, step.Fail, "enough accepted"},
-		{"failure outweighs doubt", func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real, in.Check.TailShare = 1, 61, 0.5 }, step.Fail, "enough real images"},
+		{"all well", nil, nil, step.Pass, ""},
+		{"tail within chance of the limit", near(14), nil, step.Pass, ""},
+		{"too many near", near(19), nil, step.Fail, spec.MeasureTailShare},
+		{"too many near when turned", func(l *NeighbourList) {
+			for i := range 30 {
+				l.Candidates[i].Transformed.Distance = 10
+			}
+		}, nil, step.Fail, spec.MeasureTransformed},
+		{"nearer than the hold-out", func(l *NeighbourList) {
+			for i := range l.HoldoutNearest {
+				l.HoldoutNearest[i] = 500
+			}
+		}, nil, step.Fail, spec.MeasureCopyZ},
+		{"hold-out not compared", func(l *NeighbourList) { l.HoldoutNearest = nil }, nil, step.Inconclusive, spec.MeasureCopyZ},
+		{"a candidate without transformed neighbour", func(l *NeighbourList) { l.TransformedTailAt = 0 }, nil, step.Inconclusive, spec.MeasureTransformed},
+		{"real images alike", func(l *NeighbourList) { l.TailAt = 0 }, nil, step.Inconclusive, spec.MeasureTailShare},
+		{"one real image too few", nil, func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 39, 99 }, step.Inconclusive, spec.MeasureRealImages},
+		{"just enough real images", nil, func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 40, 100 }, step.Pass, ""},
+		{"no hold-out", nil, func(in *step.AssessInput) { in.Ingest.Holdout, in.Check.Real = 0, 240 }, step.Inconclusive, spec.MeasureHoldoutImages},
+		{"a candidate not compared", nil, func(in *step.AssessInput) { in.Check.Accepted-- }, step.Inconclusive, spec.MeasureCompared},
+		{"a real image not compared", nil, func(in *step.AssessInput) { in.Check.Real-- }, step.Inconclusive, spec.MeasureCompared},
+		{"more compared than there are", nil, func(in *step.AssessInput) { in.Check.Real++ }, step.Inconclusive, spec.MeasureCompared},
+		{"collapsed", nil, func(in *step.AssessInput) { in.Check.Repeated = 13 }, step.Fail, spec.MeasureRepeated},
+		{"blank", nil, func(in *step.AssessInput) { in.Check.Repeated, in.Check.Blank = 6, 7 }, step.Fail, spec.MeasureRepeated},
+		{"a few repeats", nil, func(in *step.AssessInput) { in.Check.Repeated, in.Check.Blank = 6, 6 }, step.Pass, ""},
+		{"too few accepted", nil, func(in *step.AssessInput) { in.Check.Accepted, in.Check.Rejected = 7, 113 }, step.Fail, spec.MeasureAccepted},
+		{"nothing compared at all", nil, func(in *step.AssessInput) { in.Check.Neighbours = step.Ref{} }, step.Inconclusive, spec.MeasureTailShare},
+		{"likeness asked for but not measured", nil, func(in *step.AssessInput) { in.Policy = spec.ProductionPolicy() }, step.Inconclusive, spec.MeasureCoverage},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			in := good()
-			tt.change(&in)
-			got, err := Assess(context.Background(), in)
+			s := storage.New(memory.New())
+			in := good(t, s, tt.list)
+			if tt.change != nil {
+				tt.change(&in)
+			}
+			got, err := Assessor{Store: s}.Assess(context.Background(), in)
 			require.NoError(t, err)
 			require.Equal(t, tt.verdict, got.Verdict, "%+v", got.Rules)
 			var bad []string
@@ -75,16 +112,76 @@ func TestAssess(t *testing.T) {
 			}
 			_, err = json.Marshal(got)
 			require.NoError(t, err)
-			require.True(t, strings.Contains(got.Scope, "copying only"))
+			if in.Policy.Name == "" {
+				require.Equal(t, "copying", got.Policy)
+				require.Contains(t, got.Scope, "copying only")
+			}
+			doc, err := readDocument(context.Background(), s, got.Measures, DecodeMeasureList)
+			require.NoError(t, err)
+			require.NotEmpty(t, doc.Taken)
 		})
 	}
 }
 
 func TestAssessPassesNothingWithoutNumbers(t *testing.T) {
-	got, err := Assess(context.Background(), step.AssessInput{})
+	got, err := Assessor{Store: storage.New(memory.New())}.Assess(context.Background(), step.AssessInput{})
 	require.NoError(t, err)
 	require.NotEqual(t, step.Pass, got.Verdict)
 	for _, r := range got.Rules {
 		require.NotEqual(t, step.Pass, r.Outcome, r.Name)
 	}
+}
+
+// TestAssessMeasuresLikeness goes through check and decision with images.
+func TestAssessMeasuresLikeness(t *testing.T) {
+	ctx := context.Background()
+	s := storage.New(memory.New())
+	dataset, tensors := smallSet(t, s, 24)
+	var images [][]uint8
+	for i := range 12 {
+		images = append(images, boxes(4+i))
+	}
+	images = append(images, realImage(t, s, tensors, 2))
+	list := candidates(t, s, images...)
+	check, err := Checker{Store: s}.CheckOverfit(ctx, step.OverfitInput{Candidates: list, Dataset: dataset, Tensors: tensors, Overfit: spec.Classic().Overfit})
+	require.NoError(t, err)
+	require.Equal(t, 1, check.Rejected)
+	in := step.AssessInput{
+		Ingest: step.IngestResult{Training: 21, Holdout: 3}, Sample: step.SampleResult{Candidates: list, Count: 13},
+		Check: check, Tensors: tensors, Dataset: dataset, Policy: spec.ProductionPolicy(), Seed: 1,
+	}
+	got, err := Assessor{Store: s, Scratch: t.TempDir()}.Assess(ctx, in)
+	require.NoError(t, err)
+	require.Equal(t, step.Fail, got.Verdict)
+	doc, err := readDocument(ctx, s, got.Measures, DecodeMeasureList)
+	require.NoError(t, err)
+	require.Zero(t, doc.Taken[spec.MeasureCoverage].Value)
+	require.InDelta(t, 1.0/13, doc.Taken[spec.MeasureTailShare].Value, 1e-12, "copying is measured of all candidates")
+	require.Equal(t, 12.0, doc.Taken[spec.MeasureAccepted].Value)
+	require.Greater(t, doc.Taken[spec.MeasureSWDRatio].Value, 3.0)
+	again, err := Assessor{Store: s}.Assess(ctx, in)
+	require.NoError(t, err)
+	require.Equal(t, got, again)
+	in.Sample.Candidates = candidates(t, s, boxes(3))
+	_, err = Assessor{Store: s}.Assess(ctx, in)
+	require.ErrorContains(t, err, "not in the list of neighbours")
+}
+
+func TestUtilityGainOfTheBestArm(t *testing.T) {
+	in := step.AssessInput{Utility: step.UtilityResult{Done: true, Gains: []step.GainResult{
+		{Arm: step.ArmGenerated, Over: step.ArmClassic, Low: -0.02}, {Arm: step.ArmBoth, Over: step.ArmClassic, Low: 0.01},
+		{Arm: step.ArmBoth, Over: step.ArmReal, Low: 0.3}, {Arm: step.ArmOversampled, Over: step.ArmClassic, Low: 0.5},
+	}}}
+	require.InDelta(t, 0.01, counted(in).Taken[spec.MeasureUtilityGain].Value, 0)
+	in.Utility.Gains = nil
+	require.NotContains(t, counted(in).Taken, spec.MeasureUtilityGain)
+	in.Utility.Done = false
+	require.NotContains(t, counted(in).Taken, spec.MeasureUtilityGain)
+}
+
+func TestNeighbourListCopies(t *testing.T) {
+	c := NeighbourList{TailAt: 1, Candidates: []CandidateCheck{{Training: 0.5}}}.copies()
+	require.InDelta(t, 1, c.TailShare(), 0)
+	require.True(t, math.IsNaN(c.TransformedShare()), "no threshold")
+	require.IsType(t, quality.Copies{}, c)
 }

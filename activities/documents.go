@@ -143,6 +143,7 @@ type NeighbourList struct {
 	RealNearest     []float64 `json:"real_nearest"`
 	RealTransformed []float64 `json:"real_transformed"`
 	HoldoutNearest  []float64 `json:"holdout_nearest"`
+	HoldoutGroups   []string  `json:"holdout_groups"` // of HoldoutNearest; null where unknown
 	Notes           []string  `json:"notes"`
 }
 

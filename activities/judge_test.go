@@ -8,6 +8,7 @@ import (
 	"errors"
 	"image/png"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
@@ -89,8 +91,10 @@ func TestCheckOverfitRejectsCopiesRepeatsAndBlanks(t *testing.T) {
 	require.Equal(t, 1, out.Blank)
 	require.Equal(t, 10, out.Real)
 	require.Zero(t, out.Nearest)
-	require.InDelta(t, 2.0/6, out.TailShare, 1e-12)
-	require.Len(t, doc.RealNearest, 10)
+	require.InDelta(t, 1.0/6, out.TailShare, 1e-12, "held-out images are no training images")
+	require.Len(t, doc.RealNearest, 7)
+	require.Len(t, doc.HoldoutNearest, 3)
+	require.Zero(t, doc.Candidates[0].Transformed.Distance)
 	require.Positive(t, out.RejectAt)
 	require.GreaterOrEqual(t, out.TailAt, out.RejectAt)
 
@@ -142,12 +146,37 @@ func TestCheckOverfitMeasuresTheFirstChannelInMinusOneToOne(t *testing.T) {
 	}
 }
 
-func TestCheckOverfitRejectsAnExactCopyWhateverTheThreshold(t *testing.T) {
-	o := &comparison{pixels: boxes(8)}
-	require.Contains(t, o.reason(0, Neighbour{Name: "a.png"}, false, 0), "copy: 0 from a.png")
-	require.Empty(t, o.reason(0, Neighbour{Name: "a.png", Distance: 0.1}, false, 0))
-	o.list.RejectAt = math.NaN()
-	require.NotEmpty(t, o.reason(0, Neighbour{Name: "a.png", Distance: 9}, false, 0), "without a threshold nothing is accepted")
+func TestCheckOverfitRejectsTransformedCopies(t *testing.T) {
+	s := storage.New(memory.New())
+	dataset, tensors := smallSet(t, s, 10)
+	mirrored := realImage(t, s, tensors, 3)
+	for row := range spec.Channels * spec.Size {
+		slices.Reverse(mirrored[row*spec.Size : (row+1)*spec.Size])
+	}
+	in := step.OverfitInput{Candidates: candidates(t, s, mirrored, boxes(8)), Dataset: dataset, Tensors: tensors, Overfit: tiny().Overfit}
+	out, err := Checker{Store: s}.CheckOverfit(context.Background(), in)
+	require.NoError(t, err)
+	require.Equal(t, 1, out.Rejected)
+	require.InDelta(t, 0.5, out.TransformedShare, 0)
+	doc, err := readDocument(context.Background(), s, out.Neighbours, DecodeNeighbourList)
+	require.NoError(t, err)
+	require.Equal(t, "copy: mirrored it is 0 from image-d.png, nearer than", doc.Candidates[0].Reason[:52])
+	require.Equal(t, "image-d.png", doc.Candidates[0].Transformed.Name)
+}
+
+func TestCheckOverfitAcceptsNothingWithoutAThreshold(t *testing.T) {
+	o := &comparison{pixels: boxes(8), names: []DatasetImage{{Name: "a.png"}}}
+	o.copies = quality.Copies{RejectAt: 0.1, TransformedRejectAt: 0.1,
+		Nearest: [][]quality.Neighbour{{{Index: 0, Distance: 9}}}, Transformed: []quality.Transformed{{Index: 0, Distance: 9}}}
+	require.Empty(t, o.reason(0, false, 0))
+	for _, at := range []*float64{&o.copies.RejectAt, &o.copies.TransformedRejectAt} {
+		*at = math.NaN()
+		require.NotEmpty(t, o.reason(0, false, 0))
+		*at = 0
+		require.Empty(t, o.reason(0, false, 0))
+	}
+	o.copies.Nearest[0][0].Distance = 0
+	require.Contains(t, o.reason(0, false, 0), "copy: 0 from a.png", "an exact copy whatever the threshold")
 }
 
 func TestCheckOverfitIsFoundAgain(t *testing.T) {
@@ -204,7 +233,7 @@ func publishInput(t *testing.T, s *storage.Store) step.PublishInput {
 	return step.PublishInput{
 		Class: "scratches", Candidates: in.Candidates, Neighbours: out.Neighbours, Dataset: in.Dataset,
 		Checkpoint: step.Ref{Key: "artifacts/x", SHA256: "c0ffee", Size: 1}, Recipe: tiny(),
-		Assess:   step.AssessResult{Verdict: step.Pass, Scope: scope, Rules: []step.Rule{{Name: "not copying", Outcome: step.Pass, Reason: "a | b"}}},
+		Assess:   step.AssessResult{Verdict: step.Pass, Scope: spec.CopyingPolicy().Scope, Rules: []step.Rule{{Name: "not copying", Outcome: step.Pass, Reason: "a | b"}}},
 		Approval: step.Approval{Approved: true, By: step.ByPolicy},
 		Report:   step.ReportResult{ReleaseHTML: put("<html>", ".html"), ReleaseJSON: put("{}", ".json"), HTML: put("times", ".html")},
 	}

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,14 +23,19 @@ type Checker struct {
 	Scratch string // folder for temporary files; empty means the system's
 }
 
+// overfitStage is what earlier checks are remembered under; the number counts
+// changes of what is compared.
+const overfitStage = "overfit-2"
+
 // CheckOverfit finds every candidate's nearest real images, held out ones
-// included, and rejects candidates that are nearer to one than real images are
-// to each other, that repeat another candidate, or that are blank. The same
-// candidates and images are found, not compared again.
+// included, and its nearest training image when it may be mirrored, turned and
+// shifted. It rejects candidates that are nearer than real images of different
+// groups are to each other, that repeat another candidate, or that are blank. The
+// same candidates and images are found, not compared again.
 func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.OverfitResult, error) {
 	key := spec.Digest([]any{in.Candidates.SHA256, in.Dataset.SHA256, in.Tensors.SHA256, in.Overfit})
 	var found step.OverfitResult
-	if ok, err := c.Store.Recall(ctx, "overfit", key, &found); err != nil {
+	if ok, err := c.Store.Recall(ctx, overfitStage, key, &found); err != nil {
 		return step.OverfitResult{}, wrap("look up earlier check", err)
 	} else if ok {
 		if ok, err := present(ctx, c.Store, found.Neighbours, found.Sheet); err != nil || ok {
@@ -53,27 +59,29 @@ func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.O
 	if err != nil {
 		return step.OverfitResult{}, err
 	}
-	return out, wrap("remember check", c.Store.Remember(ctx, "overfit", key, out))
+	return out, wrap("remember check", c.Store.Remember(ctx, overfitStage, key, out))
 }
 
 // comparison is one check under way.
 type comparison struct {
 	Checker
-	in         step.OverfitInput
-	real       *images
-	names      []DatasetImage // of real's rows
-	candidates CandidateList
-	pixels     []uint8 // of the candidates, (n,3,128,128)
-	list       NeighbourList
-	rows       [][]quality.Neighbour // by candidate
-	nearest    []float64             // each candidate's smallest distance
-	repeated   int
-	blank      int
+	in                step.OverfitInput
+	training, holdout *images
+	names             []DatasetImage // of training's rows, then of holdout's
+	candidates        CandidateList
+	pixels            []uint8 // of the candidates, (n,3,128,128)
+	list              NeighbourList
+	copies            quality.Copies
+	nearest           []float64 // each candidate's smallest distance
+	repeated          int
+	blank             int
 }
 
 func (o *comparison) close() {
-	if o.real != nil {
-		_ = o.real.Close() // only read from
+	for _, im := range []*images{o.training, o.holdout} {
+		if im != nil {
+			_ = im.Close() // only read from
+		}
 	}
 }
 
@@ -90,14 +98,21 @@ func (o *comparison) open(ctx context.Context, dir string) error {
 	if index.Dataset != o.in.Dataset.SHA256 {
 		return permanent(step.ErrBadInput, "tensors of data set %s: the check is for %s", index.Dataset, o.in.Dataset.SHA256)
 	}
-	if o.names, err = rowNames(dataset, index); err != nil {
-		return err
+	for _, part := range []struct {
+		split string
+		to    **images
+	}{{SplitTraining, &o.training}, {SplitHoldout, &o.holdout}} {
+		if *part.to, err = openImages(ctx, o.Store, index, dir, part.split); err != nil {
+			return err
+		}
+		names, err := rowNames(dataset, index, part.split)
+		if err != nil {
+			return err
+		}
+		o.names = append(o.names, names...)
 	}
-	if o.real, err = openImages(ctx, o.Store, index, dir, SplitTraining, SplitHoldout); err != nil {
-		return err
-	}
-	if o.real.Len() < 2 || o.real.Len() != len(o.names) {
-		return permanent(step.ErrTooFewImages, "%d real images: at least 2 are needed to know how near they are to each other", o.real.Len())
+	if o.training.Len() < 2 {
+		return permanent(step.ErrTooFewImages, "%d training images: at least 2 are needed to know how near they are to each other", o.training.Len())
 	}
 	if o.candidates, err = readDocument(ctx, o.Store, o.in.Candidates, DecodeCandidateList); err != nil {
 		return err
@@ -105,17 +120,21 @@ func (o *comparison) open(ctx context.Context, dir string) error {
 	if len(o.candidates.Images) == 0 {
 		return permanent(step.ErrBadInput, "list of candidates %s: is empty", o.in.Candidates.Key)
 	}
-	return o.fetch(ctx)
+	o.pixels, err = fetchCandidates(ctx, o.Store, o.candidates.Images)
+	return err
 }
 
-// rowNames gives the data set's entry of each row of the index's shards.
-func rowNames(dataset Dataset, index TensorIndex) ([]DatasetImage, error) {
+// rowNames gives the data set's entry of each row of a split's shards.
+func rowNames(dataset Dataset, index TensorIndex, split string) ([]DatasetImage, error) {
 	bySHA := make(map[string]DatasetImage, len(dataset.Images))
 	for _, im := range dataset.Images {
 		bySHA[im.SHA256] = im
 	}
 	var names []DatasetImage
 	for _, shard := range index.Shards {
+		if shard.Split != split {
+			continue
+		}
 		for _, sha := range shard.Images {
 			im, ok := bySHA[sha]
 			if !ok || im.Split != shard.Split {
@@ -127,14 +146,26 @@ func rowNames(dataset Dataset, index TensorIndex) ([]DatasetImage, error) {
 	return names, nil
 }
 
-// fetch reads the candidates' pixels.
-func (o *comparison) fetch(ctx context.Context) error {
-	o.pixels = make([]uint8, len(o.candidates.Images)*spec.ImageLen)
+// groupsOf names the images' groups; nil where the data set knows none.
+func groupsOf(names []DatasetImage) []string {
+	groups := make([]string, len(names))
+	for i, n := range names {
+		if n.Group == "" {
+			return nil
+		}
+		groups[i] = n.Group
+	}
+	return groups
+}
+
+// fetchCandidates reads candidates' pixels, (n,3,128,128).
+func fetchCandidates(ctx context.Context, store *storage.Store, list []Candidate) ([]uint8, error) {
+	pixels := make([]uint8, len(list)*spec.ImageLen)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(transfers)
-	for i, c := range o.candidates.Images {
+	for i, c := range list {
 		group.Go(func() error {
-			raw, err := o.Store.Read(ctx, storage.Object(c.Image), maxCandidate)
+			raw, err := store.Read(ctx, storage.Object(c.Image), maxCandidate)
 			if err != nil {
 				return fmt.Errorf("read candidate %d: %w", c.Index, err)
 			}
@@ -142,48 +173,77 @@ func (o *comparison) fetch(ctx context.Context) error {
 			if err != nil || info.Width != spec.Size || info.Height != spec.Size {
 				return permanent(step.ErrCorrupt, "candidate %d, %s: is no image of %dx%d: %w", c.Index, c.Image.Key, spec.Size, spec.Size, err)
 			}
-			copy(o.pixels[i*spec.ImageLen:], picture.Square(img, spec.Size))
+			copy(pixels[i*spec.ImageLen:], picture.Square(img, spec.Size))
 			return nil
 		})
 	}
-	return group.Wait()
+	return pixels, group.Wait()
+}
+
+// planeSource gives package quality the images' first channels.
+func (im *images) planeSource() quality.Source {
+	return quality.Source{Shards: len(im.shards), Load: func(_ context.Context, i int) ([]uint8, error) { return im.Planes(i) }}
 }
 
 // compare measures all distances and decides about each candidate.
-func (o *comparison) compare(ctx context.Context) error {
-	source := quality.Source{Shards: len(o.real.shards), Load: func(_ context.Context, i int) ([]uint8, error) { return o.real.Planes(i) }}
-	between, err := quality.LeaveOneOut(ctx, source, counter(ctx))
+func (o *comparison) compare(ctx context.Context) (err error) {
+	n := o.training.Len()
+	o.copies, err = quality.FindCopies(ctx, quality.CopyInput{
+		Candidates: quality.FirstChannels(o.pixels), Training: o.training.planeSource(), Holdout: o.holdout.planeSource(),
+		Groups: groupsOf(o.names[:n]), HoldoutGroups: groupsOf(o.names[n:]), RejectQuantile: o.in.Overfit.RejectQuantile, TailQuantile: o.in.Overfit.TailQuantile,
+		Neighbours: o.in.Overfit.Neighbours, Progress: counter(ctx),
+	})
 	if err != nil {
 		return err
 	}
-	if o.rows, err = quality.Nearest(ctx, quality.FirstChannels(o.pixels), source, max(o.in.Overfit.Neighbours, 1), counter(ctx)); err != nil {
-		return err
-	}
+	c := o.copies
 	o.list = NeighbourList{
-		RejectAt: quality.Quantile(between, o.in.Overfit.RejectQuantile),
-		TailAt:   quality.Quantile(between, o.in.Overfit.TailQuantile), RealNearest: between,
+		RejectAt: known(c.RejectAt), TailAt: known(c.TailAt), TailQuantile: o.in.Overfit.TailQuantile,
+		TransformedRejectAt: known(c.TransformedRejectAt), TransformedTailAt: known(c.TransformedTailAt),
+		RealNearest: c.Null, RealTransformed: c.NullTransformed, HoldoutNearest: c.Holdout, HoldoutGroups: c.HoldoutGroups, Notes: c.Notes,
 	}
 	first := make(map[string]int)
-	for i, c := range o.candidates.Images {
-		check := CandidateCheck{Index: c.Index, SHA256: c.Image.SHA256}
-		for _, n := range o.rows[i] {
-			real := o.names[n.Index]
-			check.Nearest = append(check.Nearest, Neighbour{Name: real.Name, SHA256: real.SHA256, Distance: n.Distance, Split: real.Split})
-		}
-		o.nearest = append(o.nearest, o.rows[i][0].Distance)
-		earlier, seen := first[c.Image.SHA256]
+	for i, candidate := range o.candidates.Images {
+		check := o.check(i, candidate)
+		earlier, seen := first[candidate.Image.SHA256]
 		if !seen {
-			first[c.Image.SHA256] = c.Index
+			first[candidate.Image.SHA256] = candidate.Index
 		}
-		check.Reason = o.reason(i, check.Nearest[0], seen, earlier)
+		check.Reason = o.reason(i, seen, earlier)
 		check.Accepted = check.Reason == ""
 		o.list.Candidates = append(o.list.Candidates, check)
 	}
 	return nil
 }
 
+// known is v, or 0 where it is no number, which JSON can't hold.
+func known(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return v
+}
+
+// check names candidate i's neighbours.
+func (o *comparison) check(i int, c Candidate) CandidateCheck {
+	check := CandidateCheck{Index: c.Index, SHA256: c.Image.SHA256, Training: o.copies.ToTraining[i]}
+	for _, n := range o.copies.Nearest[i] {
+		check.Nearest = append(check.Nearest, o.neighbour(n.Index, n.Distance))
+	}
+	o.nearest = append(o.nearest, o.copies.Nearest[i][0].Distance)
+	if t := o.copies.Transformed[i]; t.Index >= 0 {
+		check.Transformed = &TransformedNeighbour{Neighbour: o.neighbour(t.Index, t.Distance), How: t.Words()}
+	}
+	return check
+}
+
+func (o *comparison) neighbour(real int, distance float64) Neighbour {
+	im := o.names[real]
+	return Neighbour{Name: im.Name, SHA256: im.SHA256, Distance: distance, Split: im.Split}
+}
+
 // reason says why candidate i is rejected, or nothing.
-func (o *comparison) reason(i int, nearest Neighbour, seen bool, earlier int) string {
+func (o *comparison) reason(i int, seen bool, earlier int) string {
 	switch {
 	case plain(o.pixels[i*spec.ImageLen : (i+1)*spec.ImageLen]):
 		o.blank++
@@ -191,11 +251,9 @@ func (o *comparison) reason(i int, nearest Neighbour, seen bool, earlier int) st
 	case seen:
 		o.repeated++
 		return fmt.Sprintf("the same as candidate %d", earlier)
-	// Not "nearer than": without a threshold nothing is accepted.
-	case !(nearest.Distance >= o.list.RejectAt) || nearest.Distance == 0:
-		return fmt.Sprintf("copy: %.4g from %s, nearer than %.4g", nearest.Distance, nearest.Name, o.list.RejectAt)
 	}
-	return ""
+	why, _, _ := o.copies.Reason(i, func(real int) string { return o.names[real].Name })
+	return why
 }
 
 // plain reports whether each channel of an image has one value throughout.
@@ -230,8 +288,8 @@ func (o *comparison) store(ctx context.Context) (step.OverfitResult, error) {
 	out := step.OverfitResult{
 		Neighbours: step.Ref(list), Sheet: step.Ref(sheet),
 		RejectAt: o.list.RejectAt, TailAt: o.list.TailAt,
-		TailShare: quality.ShareBelow(o.nearest, o.list.TailAt), Nearest: quality.Quantile(o.nearest, 0),
-		Real: o.real.Len(), Repeated: o.repeated, Blank: o.blank,
+		TailShare: known(o.copies.TailShare()), TransformedShare: known(o.copies.TransformedShare()), Nearest: quality.Quantile(o.nearest, 0),
+		Real: len(o.names), Repeated: o.repeated, Blank: o.blank,
 	}
 	for _, c := range o.list.Candidates {
 		if c.Accepted {

@@ -47,7 +47,7 @@ func (o *comparison) sheetRow(i int) (picture.SheetRow, error) {
 		Image:   o.pixels[i*spec.ImageLen : (i+1)*spec.ImageLen],
 		Caption: []string{fmt.Sprintf("candidate %d", check.Index), said, ""}, Marked: !check.Accepted,
 	}}}
-	for k, n := range o.rows[i][:min(sheetColumns, len(o.rows[i]))] {
+	for k, n := range o.copies.Nearest[i][:min(sheetColumns, len(o.copies.Nearest[i]))] {
 		tile, err := o.realTile(n, check.Nearest[k])
 		if err != nil {
 			return row, err
@@ -59,7 +59,11 @@ func (o *comparison) sheetRow(i int) (picture.SheetRow, error) {
 
 func (o *comparison) realTile(n quality.Neighbour, named Neighbour) (picture.Tile, error) {
 	pixels := make([]uint8, spec.ImageLen)
-	if err := o.real.Row(pixels, n.Index); err != nil {
+	from, row := o.training, n.Index
+	if row >= from.Len() {
+		from, row = o.holdout, row-from.Len()
+	}
+	if err := from.Row(pixels, row); err != nil {
 		return picture.Tile{}, err
 	}
 	return picture.Tile{Image: pixels, Caption: []string{named.Name, named.Split, fmt.Sprintf("%.3f", n.Distance)}}, nil
