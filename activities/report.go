@@ -112,10 +112,11 @@ func (r Reporter) decision(ctx context.Context, o step.Outcome, data *report.Dat
 	if o.Assess.Measures.IsZero() {
 		return nil
 	}
-	var err error
-	if data.Measures, err = readDocument(ctx, r.Store, o.Assess.Measures, report.ReadMeasures); err != nil {
+	doc, err := readDocument(ctx, r.Store, o.Assess.Measures, report.ReadMeasures)
+	if err != nil {
 		return fmt.Errorf("measures: %w", err)
 	}
+	data.Measures, data.Notes = doc.Measures, doc.Notes
 	return nil
 }
 
@@ -272,14 +273,40 @@ func addChecks(data *report.Data, c step.OverfitResult, doc NeighbourList) error
 		}
 		image.Accepted, image.Reason = check.Accepted, check.Reason
 		for _, n := range check.Nearest {
-			image.Nearest = append(image.Nearest, report.Neighbour{Name: n.Name, SHA256: n.SHA256, Distance: n.Distance, Split: n.Split})
+			image.Nearest = append(image.Nearest, neighbour(n))
 		}
+		image.Match = match(check, doc)
 	}
 	data.Distance = &report.Distances{
-		Real: c.Real, Accepted: c.Accepted, Rejected: c.Rejected, Repeated: c.Repeated, Blank: c.Blank, RejectAt: c.RejectAt,
-		TailAt: c.TailAt, TailShare: c.TailShare, Transformed: c.TransformedShare, Nearest: c.Nearest, RealNearest: doc.RealNearest,
+		Real: c.Real, Accepted: c.Accepted, Rejected: c.Rejected, Repeated: c.Repeated, Blank: c.Blank,
+		RejectAt: c.RejectAt, TransformedRejectAt: doc.TransformedRejectAt,
+		TailAt: c.TailAt, TailShare: c.TailShare, Transformed: c.TransformedShare,
+		Nearest: c.Nearest, RealNearest: doc.RealNearest, Notes: doc.Notes,
 	}
 	return nil
+}
+
+func neighbour(n Neighbour) report.Neighbour {
+	return report.Neighbour{Name: n.Name, SHA256: n.SHA256, Distance: n.Distance, Split: n.Split}
+}
+
+// match is the transformed training image where the candidate is nearer to it
+// than to any as it is, each by its own threshold; nil otherwise, and for plain
+// copies, whose reason names the image as it is.
+func match(check CandidateCheck, doc NeighbourList) *report.Neighbour {
+	t := check.Transformed
+	if t == nil {
+		return nil
+	}
+	if len(check.Nearest) > 0 {
+		plain := check.Nearest[0].Distance
+		if plain < doc.RejectAt || !(t.Distance*doc.RejectAt < plain*doc.TransformedRejectAt) {
+			return nil
+		}
+	}
+	n := neighbour(t.Neighbour)
+	n.Transform = t.How
+	return &n
 }
 
 // shown reads the pictures of the candidates with the given indices.

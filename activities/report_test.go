@@ -3,10 +3,12 @@ package activities
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"image"
 	"image/png"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +16,9 @@ import (
 
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/checkpoint"
+	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
@@ -48,12 +53,16 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 		Source: step.Source{Bucket: "b", Prefix: "sources/scratches/1"}, Recipe: spec.Quick(),
 		Times: []step.StageTime{{Stage: "Ingest", Seconds: 1.5}},
 	}
-	raw, err := Dataset{
+	set := Dataset{
 		Class: "scratches", Grouping: GroupedByOverlap, Quarantine: []Quarantined{{"a.txt", "not an image"}},
 		Duplicates: []Duplicate{{"b.png", "c.png", DuplicateNear}},
-	}.Encode()
+	}
+	for i := range 48 {
+		set.Images = append(set.Images, DatasetImage{Name: fmt.Sprintf("r%d.png", i), SHA256: fmt.Sprintf("r%d", i), Split: SplitTraining})
+	}
+	raw, err := set.Encode()
 	o.Ingest = step.IngestResult{Dataset: put(t, s, raw, err), Found: 62, Usable: 60, Quarantined: 1, NearDuplicates: 1, Groups: 40, Training: 48, Holdout: 12}
-	o.Preprocess = step.PreprocessResult{Tensors: put(t, s, []byte("index"), nil), Training: 48, Holdout: 12}
+	o.Preprocess = step.PreprocessResult{Tensors: reportTensors(t, s, set.Images), Training: 48, Holdout: 12}
 	ones := make([]float32, 100)
 	for i := range ones {
 		ones[i] = 1
@@ -64,15 +73,19 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 		Epoch: 25, Step: 100, LossReal: 1, LossFake: 1, LossG: 1, DReal: 1, DFake: 1, ImagesPerSecond: 33.5,
 	}
 	list := CandidateList{Checkpoint: o.Train.Checkpoint.SHA256, Seed: 1}
-	neighbours := NeighbourList{RejectAt: 6, TailAt: 8, RealNearest: []float64{6, 7, 9, 12}}
+	neighbours := NeighbourList{RejectAt: 6, TransformedRejectAt: 5, TailAt: 8, RealNearest: []float64{6, 7, 9, 12}, Notes: []string{"a note"}}
 	for i := range count {
 		c := Candidate{Index: i, Image: reportPicture(t, s, 8, i)}
 		check := CandidateCheck{
 			Index: i, SHA256: c.Image.SHA256, Accepted: i%10 != 3,
-			Nearest: []Neighbour{{Name: fmt.Sprintf("r%d.png", i), SHA256: "00", Distance: 10 + float64(i)/8, Split: SplitTraining}},
+			Nearest: []Neighbour{{Name: fmt.Sprintf("r%d.png", i), SHA256: fmt.Sprintf("r%d", i), Distance: 10 + float64(i)/8, Split: SplitTraining}},
 		}
 		if !check.Accepted {
 			check.Reason, check.Nearest[0].Distance = "too near", 5.5
+		}
+		if i == 4 {
+			check.Accepted, check.Reason = false, "copy: mirrored"
+			check.Transformed = &TransformedNeighbour{Neighbour{Name: "r40.png", SHA256: "r40", Distance: 1, Split: SplitTraining}, "mirrored"}
 		}
 		list.Images, neighbours.Candidates = append(list.Images, c), append(neighbours.Candidates, check)
 	}
@@ -83,11 +96,39 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 		Neighbours: put(t, s, raw, err), Sheet: reportPicture(t, s, 64, 9), Accepted: count - count/10, Rejected: count / 10,
 		RejectAt: 6, TailAt: 8, TailShare: 0.1, Nearest: 5.5, Real: 60, Repeated: 1, Blank: 1,
 	}
+	var measures quality.Measures
+	measures.Set(spec.MeasureDensity, 0.875)
+	measures.Note("120 images drawn by chance")
+	raw, err = MeasureList{Measures: measures}.Encode()
+	o.Policy = spec.CopyingPolicy()
 	o.Assess = step.AssessResult{
-		Verdict: step.Pass, Scope: "copying only",
-		Rules: []step.Rule{{Name: "published", Value: 18, Threshold: 8, Outcome: step.Pass, Reason: "enough"}},
+		Verdict: step.Pass, Scope: "copying only", Policy: o.Policy.Name, Measures: put(t, s, raw, err),
+		Rules: []step.Rule{{Name: "published", Value: 18, Threshold: 8, Side: "min", Outcome: step.Pass, Reason: "enough"}},
 	}
 	return o
+}
+
+// reportTensors stores the images' rows, each of one grey level, in two shards.
+func reportTensors(t *testing.T, s *storage.Store, images []DatasetImage) step.Ref {
+	t.Helper()
+	index := TensorIndex{Shape: []int{spec.Channels, spec.Size, spec.Size}}
+	for from := 0; from < len(images); from += 30 {
+		part := images[from:min(from+30, len(images))]
+		rows, shard := make([]uint8, len(part)*spec.ImageLen), Shard{Split: SplitTraining}
+		for i := range rows {
+			rows[i] = uint8(from + i/spec.ImageLen)
+		}
+		for _, im := range part {
+			shard.Images = append(shard.Images, im.SHA256)
+		}
+		var file bytes.Buffer
+		shape := []int{len(part), spec.Channels, spec.Size, spec.Size}
+		require.NoError(t, checkpoint.Write(&file, nil, []checkpoint.Tensor{{Name: "images", DType: checkpoint.U8, Shape: shape, Data: rows}}))
+		shard.Ref = put(t, s, file.Bytes(), nil)
+		index.Shards = append(index.Shards, shard)
+	}
+	raw, err := index.Encode()
+	return put(t, s, raw, err)
 }
 
 // twin reads a stored JSON report back.
@@ -134,6 +175,76 @@ func TestReportGathersTheStages(t *testing.T) {
 		require.Contains(t, reportPage(t, s, got.ReleaseHTML), ref.SHA256)
 	}
 	require.Contains(t, reportPage(t, s, got.HTML), "augment-scratches-1")
+	density := 0.875
+	require.Equal(t, []report.Measure{{Name: spec.MeasureDensity, Value: &density}}, d.Measures)
+	require.Equal(t, []string{"120 images drawn by chance"}, d.Notes)
+	require.Equal(t, []string{"a note"}, d.Distance.Notes)
+	require.Equal(t, &report.Policy{Name: "copying", Approval: spec.ApproveAuto, DeadlineHours: 72}, d.Policy)
+	require.Equal(t, &report.Neighbour{Name: "r40.png", SHA256: "r40", Distance: 1, Split: SplitTraining, Transform: "mirrored"}, d.Samples.Images[4].Match)
+	require.Nil(t, d.Samples.Images[13].Match)
+	require.Nil(t, d.Utility)
+	require.Contains(t, d.Decision.Warning, "No production set")
+}
+
+func TestReportShowsRealImagesFromTheShards(t *testing.T) {
+	s := storage.New(memory.New())
+	o := reportOutcome(t, s, 20)
+	got, err := Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
+	require.NoError(t, err)
+	page := reportPage(t, s, got.HTML)
+	shows := func(grey uint8, alt string) {
+		raw, err := picture.EncodePNG(bytes.Repeat([]byte{grey}, spec.ImageLen))
+		require.NoError(t, err)
+		want := fmt.Sprintf(`<img src="data:image/png;base64,%s" width="128" height="128" alt="%s">`, base64.StdEncoding.EncodeToString(raw), alt)
+		require.Contains(t, strings.ReplaceAll(page, "&#43;", "+"), want)
+	}
+	shows(0, "Real training image r0.png") // the first of 17 spread over 48
+	shows(45, "Real training image r45.png")
+	shows(40, "Real image r40.png") // of the second shard, beside the mirrored copy
+	require.Len(t, twin(t, s, got.JSON).Samples.Real, 17, "as many as accepted candidates")
+
+	index, err := readDocument(t.Context(), s, o.Preprocess.Tensors, DecodeTensorIndex)
+	require.NoError(t, err)
+	index.Shards[0].Images = index.Shards[0].Images[1:]
+	raw, err := index.Encode()
+	o.Preprocess.Tensors = put(t, s, raw, err)
+	_, err = Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
+	var app *temporal.ApplicationError
+	require.ErrorAs(t, err, &app)
+	require.Equal(t, step.ErrCorrupt, app.Type())
+}
+
+func TestReportTellsTheChoiceAndTheRollbacks(t *testing.T) {
+	s := storage.New(memory.New())
+	o := reportOutcome(t, s, 12)
+	alarm := step.Alarm{Kind: step.AlarmCollapsed, Epoch: 15, Step: 60, Value: 0.3, Threshold: 0.5, Reason: "alike"}
+	o.Choice = &step.Choice{
+		Checkpoint: put(t, s, []byte("chosen"), nil), Curves: o.Train.Curves, Epoch: 20, Step: 80, LastEpoch: 25, Reason: "the lowest KID",
+		Evaluations: []step.Evaluation{{Epoch: 20, Step: 80, KID: 0.5}, {Epoch: 25, Step: 100, KID: 0.7}},
+		Rollbacks:   []step.Rollback{{Alarm: alarm, ToEpoch: 10, DiscriminatorScale: 0.5}},
+	}
+	o.Train = step.TrainResult{Chosen: o.Choice} // an earlier run trained it
+	o.Utility = step.UtilityResult{Done: true, Summary: "no gain", Gains: []step.GainResult{{Arm: step.ArmBoth, Over: step.ArmClassic, Low: -0.1, High: 0.1}}}
+	o.Approval = step.Approval{By: step.ByPerson, Who: "Ada", Why: "blurred"}
+	got, err := Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
+	require.NoError(t, err)
+	d := twin(t, s, got.JSON)
+	require.Empty(t, d.Missing)
+	require.Equal(t, &report.Choice{Epoch: 20, Step: 80, Reason: "the lowest KID", Evaluations: o.Choice.Evaluations}, d.Training.Choice)
+	require.Equal(t, o.Choice.Rollbacks, d.Rollbacks)
+	require.Equal(t, []float64{25, 100, 1}, []float64{float64(d.Training.Epochs), float64(d.Training.Steps), d.Training.LossG}, "numbers come from the curves")
+	require.Contains(t, reportPage(t, s, got.HTML), o.Choice.Checkpoint.SHA256)
+	require.Equal(t, "no gain", d.Utility.Summary)
+	require.Equal(t, "Ada", d.Approval.Who)
+	require.Nil(t, twin(t, s, got.ReleaseJSON).Approval)
+
+	// A training that failed at its last try left an alarm and no checkpoint.
+	o = step.Outcome{Class: "scratches", Recipe: spec.Quick(), Ingest: o.Ingest, Rollbacks: o.Choice.Rollbacks, Train: step.TrainResult{Alarm: &alarm}}
+	got, err = Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
+	require.NoError(t, err)
+	d = twin(t, s, got.JSON)
+	require.Equal(t, "Not published: training failed after 2 tries. Alike.", d.Next)
+	require.Nil(t, d.Training)
 }
 
 func TestReportOfTheReleaseDependsOnContentOnly(t *testing.T) {

@@ -36,7 +36,7 @@ func (r Reporter) real(ctx context.Context, tensors step.Ref, dataset Dataset, d
 	for _, im := range dataset.Images {
 		names[im.SHA256] = im.Name
 	}
-	for _, sha := range spreadOut(index, report.MaxGrid) {
+	for _, sha := range spreadOut(index, data.RealWanted()) {
 		data.Samples.Real = append(data.Samples.Real, report.Real{Name: names[sha], SHA256: sha})
 	}
 	wanted := data.Shown().Real

@@ -40,7 +40,9 @@ type Data struct {
 	Distance *Distances     `json:"distances,omitempty"`
 	Utility  *Utility       `json:"utility,omitempty"` // nil where it was not asked for
 	Measures []Measure      `json:"measures,omitempty"`
-	Training *Training      `json:"training,omitempty"`
+	// Notes say what was sampled for the measures, and what could not be taken.
+	Notes    []string  `json:"notes,omitempty"`
+	Training *Training `json:"training,omitempty"`
 	// Rollbacks are the training's alarms after which it was tried again, Alarm
 	// the one that ended it.
 	Rollbacks []step.Rollback `json:"rollbacks,omitempty"`
@@ -118,8 +120,9 @@ type Candidate struct {
 	Accepted bool        `json:"accepted"`
 	Reason   string      `json:"reason,omitempty"` // why it was rejected
 	Nearest  []Neighbour `json:"nearest,omitempty"`
-	// Match is the real image that the outcome rests on where that is not the
-	// first of Nearest: one that is near when mirrored, turned or shifted.
+	// Match is the real image to hold it against where that is not the first of
+	// Nearest: one that is nearer, by its own threshold, when mirrored, turned or
+	// shifted.
 	Match *Neighbour `json:"match,omitempty"`
 }
 
@@ -147,17 +150,20 @@ type Neighbour struct {
 
 // Distances is the copy test: thresholds, and what they were calibrated on.
 type Distances struct {
-	Real        int       `json:"real"` // real images compared with
-	Accepted    int       `json:"accepted"`
-	Rejected    int       `json:"rejected"`
-	Repeated    int       `json:"repeated"` // rejected for being equal to an earlier candidate
-	Blank       int       `json:"blank"`    // rejected for having a single colour
-	RejectAt    float64   `json:"reject_at"`
-	TailAt      float64   `json:"tail_at"`
-	TailShare   float64   `json:"tail_share"`
-	Transformed float64   `json:"tail_share_transformed"` // with the real images mirrored, turned and shifted too
-	Nearest     float64   `json:"nearest"`                // smallest distance of any candidate
-	RealNearest []float64 `json:"real_nearest"`
+	Real     int     `json:"real"` // real images compared with
+	Accepted int     `json:"accepted"`
+	Rejected int     `json:"rejected"`
+	Repeated int     `json:"repeated"` // rejected for being equal to an earlier candidate
+	Blank    int     `json:"blank"`    // rejected for having a single colour
+	RejectAt float64 `json:"reject_at"`
+	// TransformedRejectAt is the same for real images mirrored, turned and shifted.
+	TransformedRejectAt float64   `json:"transformed_reject_at"`
+	TailAt              float64   `json:"tail_at"`
+	TailShare           float64   `json:"tail_share"`
+	Transformed         float64   `json:"tail_share_transformed"` // with the real images mirrored, turned and shifted too
+	Nearest             float64   `json:"nearest"`                // smallest distance of any candidate
+	RealNearest         []float64 `json:"real_nearest"`
+	Notes               []string  `json:"notes,omitempty"` // what was sampled or could not be compared
 }
 
 // Training is how far it got, rolled back parts left out. Losses and outputs

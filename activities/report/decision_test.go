@@ -188,7 +188,14 @@ func TestMeasuresOfAnyShapeAreRead(t *testing.T) {
 		{Name: "kid.texture.mean", Value: ptr(1)}, {Name: "kid.texture.why", Text: "not measured"},
 		{Name: "seeds", Text: "1,2"}, {Name: "many", Text: "9 values"}, {Name: "none", Text: "none"},
 		{Name: "swd.128", Value: ptr(3.5)}, {Name: "swd.64", Value: ptr(2)}, {Name: "done", Text: "true"},
-	}, got)
+	}, got.Measures)
+	require.Empty(t, got.Notes)
+	got, err = ReadMeasures([]byte(`{"format":"x/1","measures":{"density":{"value":0.9}},"notes":["few images"]}`))
+	require.NoError(t, err)
+	require.Equal(t, Measured{[]Measure{{Name: "density", Value: ptr(0.9)}}, []string{"few images"}}, got)
+	got, err = ReadMeasures([]byte(`{"measures":[{"name":"density","value":0.9}],"notes":null}`))
+	require.NoError(t, err)
+	require.Equal(t, Measured{[]Measure{{Name: "density", Value: ptr(0.9)}}, nil}, got)
 	_, err = ReadMeasures([]byte("no JSON"))
 	require.Error(t, err)
 }

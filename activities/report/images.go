@@ -12,9 +12,7 @@ import (
 
 // How many pictures the page shows; the JSON twin lists every candidate.
 const (
-	// MaxGrid bounds each side of the comparison: accepted candidates, and real
-	// training images.
-	MaxGrid     = 36
+	maxGrid     = 36 // accepted candidates, and as many real training images
 	maxRejected = 24 // rejected candidates beside their nearest real images
 	openPairs   = 8  // of these, shown without unfolding the rest
 	maxClosest  = 8  // accepted candidates beside theirs
@@ -55,7 +53,7 @@ func (d Data) Shown() Shown {
 // selection is what the page shows of the candidates and real images.
 type selection struct {
 	grid              []Candidate // accepted ones, or unchecked ones
-	real              []Real      // as many training images
+	real              []Real      // training images
 	rejected, closest []Candidate
 }
 
@@ -76,30 +74,45 @@ func (d Data) shown() selection {
 	}
 	if d.Samples.Checked {
 		s.closest = slices.Clone(s.grid)
-		sortByDistance(s.closest)
+		d.sortByCloseness(s.closest)
 		s.closest = s.closest[:min(len(s.closest), maxClosest)]
 	}
-	sortByDistance(s.rejected)
+	d.sortByCloseness(s.rejected)
 	s.rejected = s.rejected[:min(len(s.rejected), maxRejected)]
-	s.grid, s.real = s.grid[:min(len(s.grid), MaxGrid)], d.Samples.Real
-	if n := len(s.grid); n > 0 {
-		s.real = s.real[:min(len(s.real), n)]
-	}
+	s.grid, s.real = s.grid[:min(len(s.grid), maxGrid)], d.Samples.Real
 	return s
 }
 
-func sortByDistance(cs []Candidate) {
-	slices.SortStableFunc(cs, func(a, b Candidate) int {
-		return cmp.Compare(distance(a), distance(b))
-	})
+// RealWanted is how many training images the page shows beside the candidates:
+// as many as of those, so that the eye compares like with like.
+func (d Data) RealWanted() int {
+	if n := len(d.shown().grid); n > 0 {
+		return n
+	}
+	return maxGrid
 }
 
-// distance orders candidates: +Inf where it is not known.
-func distance(c Candidate) float64 {
-	if n := c.near(); n != nil {
-		return n.Distance
+func (d Data) sortByCloseness(cs []Candidate) {
+	slices.SortStableFunc(cs, func(a, b Candidate) int { return cmp.Compare(d.closeness(a), d.closeness(b)) })
+}
+
+// closeness is a candidate's distance to what it is held against, in units of
+// the distance below which it is rejected; +Inf where it is not known.
+func (d Data) closeness(c Candidate) float64 {
+	n, at := c.near(), 0.0
+	if d.Distance != nil {
+		at = d.Distance.RejectAt
+		if c.Match != nil {
+			at = d.Distance.TransformedRejectAt
+		}
 	}
-	return math.Inf(1)
+	switch {
+	case n == nil:
+		return math.Inf(1)
+	case at > 0:
+		return n.Distance / at
+	}
+	return n.Distance
 }
 
 // tile is one picture of a grid.

@@ -24,15 +24,35 @@ const maxListed = 8
 
 var errMeasures = errors.New("unreadable measures")
 
+// Measured is what a document of measures holds.
+type Measured struct {
+	Measures []Measure
+	Notes    []string
+}
+
 // ReadMeasures lists what a document of measures holds, in its order and named
-// by path. It knows no format: an object with a number "value" is a measure,
-// and so is every other leaf.
-func ReadMeasures(raw []byte) ([]Measure, error) {
+// by path. It asks for no format: an object with a number "value" is a measure,
+// and so is every other leaf, but for the document's own notes.
+func ReadMeasures(raw []byte) (Measured, error) {
+	var out Measured
 	if !json.Valid(raw) {
-		return nil, fmt.Errorf("%w: no JSON", errMeasures)
+		return out, fmt.Errorf("%w: no JSON", errMeasures)
 	}
-	var out []Measure
-	gather(&out, "", raw)
+	raw = bytes.TrimSpace(raw)
+	if raw[0] != '{' {
+		gather(&out.Measures, "", raw)
+		return out, nil
+	}
+	keys, fields := members(raw)
+	for _, key := range keys {
+		switch {
+		case key == "format", key == "notes" && json.Unmarshal(fields[key], &out.Notes) == nil:
+		case key == "measures":
+			gather(&out.Measures, "", fields[key])
+		default:
+			gather(&out.Measures, key, fields[key])
+		}
+	}
 	return out, nil
 }
 
@@ -55,7 +75,7 @@ func gatherObject(out *[]Measure, path string, raw json.RawMessage) {
 		return
 	}
 	for _, key := range keys {
-		if path == "" && key == "format" || path != "" && (key == "name" || key == "measure") {
+		if path != "" && (key == "name" || key == "measure") { // they are in the path
 			continue
 		}
 		gather(out, join(path, key), fields[key])

@@ -24,6 +24,7 @@ var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"mark":     mark,
 	"arm":      func(name string) string { return said(arms, name) },
 	"alarm":    func(kind string) string { return said(alarms, kind) },
+	"label":    func(measure string) string { return labels[measure] },
 	"sentence": sentence,
 }).ParseFS(files, "templates/page.html"))
 
@@ -217,6 +218,7 @@ func (v *view) chart() error {
 			{"distance-real", "real images compared with", float64(d.Real)},
 			{"distance-nearest", "smallest distance", d.Nearest},
 			{"distance-reject-at", "rejected below", d.RejectAt},
+			{"distance-transformed-reject-at", "rejected below, mirrored, turned and shifted", d.TransformedRejectAt},
 			{"distance-tail-at", "tail test below", d.TailAt},
 			{"distance-tail-share", "share below the tail test", d.TailShare},
 			{"distance-transformed", "the same, mirrored, turned and shifted", d.Transformed},

@@ -129,7 +129,7 @@ func TestPageTellsWhatTheTwinTells(t *testing.T) {
 		"distance-repeated": float64(twin.Distance.Repeated), "distance-blank": float64(twin.Distance.Blank),
 		"distance-real": float64(twin.Distance.Real), "distance-nearest": twin.Distance.Nearest,
 		"distance-reject-at": twin.Distance.RejectAt, "distance-tail-at": twin.Distance.TailAt,
-		"distance-tail-share": twin.Distance.TailShare, "distance-transformed": twin.Distance.Transformed,
+		"distance-tail-share": twin.Distance.TailShare, "distance-transformed": twin.Distance.Transformed, "distance-transformed-reject-at": twin.Distance.TransformedRejectAt,
 		"intake-selection": float64(twin.Intake.Selection),
 		"training-epochs":  float64(twin.Training.Epochs), "training-steps": float64(twin.Training.Steps),
 		"training-loss-real": twin.Training.LossReal, "training-loss-fake": twin.Training.LossFake,
@@ -203,12 +203,13 @@ func TestAnUnknownVerdictIsNoPass(t *testing.T) {
 func TestPicturesStandBesideRealOnes(t *testing.T) {
 	d, pics := complete(t, 120)
 	d.Samples.Images[13].Match = &Neighbour{Name: "turned.jpg", SHA256: "r5", Distance: 0.5, Split: "training", Transform: "mirrored"}
+	d.Distance.TransformedRejectAt = 1
 	_, root := render(t, d, pics)
 	grids := all(byID(t, root, "candidates"), func(n *html.Node) bool { return attr(n, "class") == "grid" })
 	require.Len(t, grids, 2)
 	generated, real := tags(grids[0], "img"), tags(grids[1], "img")
-	require.Len(t, generated, MaxGrid)
-	require.Len(t, real, MaxGrid)
+	require.Len(t, generated, maxGrid)
+	require.Len(t, real, maxGrid)
 	require.Equal(t, "Candidate 0", attr(generated[0], "alt"))
 	require.Equal(t, "Real training image train_0.jpg", attr(real[0], "alt"))
 	for _, n := range tags(grids[0], "figcaption") {

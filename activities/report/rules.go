@@ -25,7 +25,7 @@ func rows(rules []step.Rule) []ruleRow {
 	for i, r := range rules {
 		row := ruleRow{
 			Rule: r, Label: said(labels, r.Name), Standing: standing(r.Outcome), Bound: "at most",
-			Measured: !strings.HasPrefix(r.Reason, notMeasured),
+			Measured: standing(r.Outcome) != step.Inconclusive || !unmeasured(r.Reason),
 		}
 		if r.Side == sideMin {
 			row.Bound = "at least"
@@ -40,11 +40,13 @@ func rows(rules []step.Rule) []ruleRow {
 	return out
 }
 
-const (
-	sideMin = "min" // of step.Rule.Side
-	// notMeasured begins the reason of a rule whose value could not be taken.
-	notMeasured = "not measured"
-)
+const sideMin = "min" // of step.Rule.Side
+
+// unmeasured tells a rule whose value could not be taken by how its reason
+// begins: its value is 0 then, and means nothing.
+func unmeasured(reason string) bool {
+	return strings.HasPrefix(reason, "not measured") || strings.HasPrefix(reason, "not judged")
+}
 
 // marker is a small drawing of a value against its threshold, which stands in
 // the middle. Places are in units of the drawing's viewBox.

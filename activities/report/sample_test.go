@@ -49,6 +49,7 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 	d.Measures = []Measure{
 		{Name: "kid_pca", Value: ptr(0.0123), Low: ptr(0.01), High: ptr(0.02), Reference: ptr(0.001)}, {Name: "swd.128", Value: ptr(17.5)}, {Name: "note", Text: "subsampled"},
 	}
+	d.Notes = []string{"drawn by chance: 100 images"}
 	d.Utility = &Utility{
 		Helps: true, Summary: "the set helps", Train: 100, Test: 240,
 		Arms:  []step.ArmResult{{Arm: step.ArmClassic, MacroF1: 0.91, ClassF1: 0.9}, {Arm: step.ArmBoth, MacroF1: 0.93, ClassF1: 0.94}},
@@ -61,7 +62,7 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 	}
 	pics := Pictures{Candidates: map[int][]byte{}, Real: map[string][]byte{}}
 	d.Samples = &Samples{Checked: true}
-	for i := range MaxGrid {
+	for i := range maxGrid {
 		d.Samples.Real = append(d.Samples.Real, Real{Name: fmt.Sprintf("train_%d.jpg", i), SHA256: fmt.Sprintf("t%d", i)})
 		pics.Real[fmt.Sprintf("t%d", i)] = picture(t, 16, 16, 1000+i)
 	}
@@ -77,7 +78,7 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 		pics.Candidates[i] = picture(t, 16, 16, i)
 	}
 	d.Distance = &Distances{
-		Real: 298, Accepted: 108, Rejected: 12, Repeated: 2, Blank: 1, RejectAt: 9.123456, TailAt: 11.5, TailShare: 0.0416666, Transformed: 0.05, Nearest: 5.428571,
+		Real: 298, Accepted: 108, Rejected: 12, Repeated: 2, Blank: 1, RejectAt: 9.123456, TailAt: 11.5, TailShare: 0.0416666, Transformed: 0.05, TransformedRejectAt: 8.5, Nearest: 5.428571,
 		RealNearest: []float64{9, 12.5, 17, 18, 18.5, 21, 30},
 	}
 	d.Training = &Training{
