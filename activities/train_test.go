@@ -535,7 +535,7 @@ func TestTrainRefusesWhatCannotWork(t *testing.T) {
 			in.Rollbacks = []step.Rollback{{ToEpoch: 3, DiscriminatorScale: 0.5}}
 		}, step.ErrBadInput, "rollback 1 to epoch 3"},
 		"a rollback that scales by nothing": {func(in *step.TrainInput) { in.Rollbacks = []step.Rollback{{}} }, step.ErrBadInput, "scale of 0"},
-		"too few images":     {func(in *step.TrainInput) { in.Tensors = two }, step.ErrTooFewImages, "2 training images"},
+		"too few images":                    {func(in *step.TrainInput) { in.Tensors = two }, step.ErrTooFewImages, "2 training images"},
 	}
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		t.Run(name, func(t *testing.T) {
