@@ -19,6 +19,7 @@ type Config struct {
 	Devstack Devstack `mapstructure:"devstack" yaml:"devstack" json:"devstack" doc:"ports of the embedded stack; 0 takes a free one"`
 	Worker   Worker   `mapstructure:"worker" yaml:"worker" json:"worker" doc:"what this process does at once"`
 	Release  Release  `mapstructure:"release" yaml:"release" json:"release" doc:"what this process's workers put into releases"`
+	Notify   Notify   `mapstructure:"notify" yaml:"notify" json:"notify" doc:"whom this process's workers tell of runs that wait for approval"`
 	Log      Log      `mapstructure:"log" yaml:"log" json:"log" doc:"logging, on standard error"`
 }
 
@@ -65,6 +66,12 @@ type Release struct {
 	SigningKey      string `mapstructure:"signing_key" yaml:"signing_key" json:"signing_key" doc:"file with minisign's private key, for workers that publish; empty does not sign"`
 	SigningPassword Secret `mapstructure:"signing_password" yaml:"signing_password" json:"signing_password" doc:"password of an encrypted signing key; better set in the environment than here"`
 	License         string `mapstructure:"license" yaml:"license" json:"license" doc:"licence of published images: an SPDX identifier, a URL or words; empty states none"`
+}
+
+// Notify says where notices go.
+type Notify struct {
+	Webhook string `mapstructure:"webhook" yaml:"webhook" json:"webhook" doc:"http or https address that takes CloudEvents as JSON; empty tells nobody"`
+	Secret  Secret `mapstructure:"secret" yaml:"secret" json:"secret" doc:"signs the notices: X-Defectforge-Signature-256 is sha256= and the HMAC-SHA256 of the body"`
 }
 
 // Log says how much is logged and in which form.

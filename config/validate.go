@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -28,6 +29,7 @@ func (c Config) Validate() error {
 	c.Temporal.validate(&p)
 	c.Devstack.validate(&p)
 	c.Worker.validate(&p)
+	c.Notify.validate(&p)
 	c.Release.validate(&p)
 	oneOf(&p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(&p, "log.format", c.Log.Format, "text", "json")
@@ -93,6 +95,20 @@ func (r Release) validate(p *Problems) {
 	}
 	if len(r.License) > maxLicense || strings.ContainsAny(r.License, "\r\n") {
 		p.add("release.license", strconv.Quote(r.License), fmt.Sprintf("give one line of at most %d bytes", maxLicense))
+	}
+}
+
+// validate never shows the address: many webhooks have a secret in theirs.
+func (n Notify) validate(p *Problems) {
+	if n.Webhook == "" {
+		if n.Secret != "" {
+			p.add("notify.secret", "", "set without notify.webhook, so nothing would be signed; set that too")
+		}
+		return
+	}
+	u, err := url.Parse(n.Webhook)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		p.add("notify.webhook", "", "is no address; write http://host/path or https://host/path")
 	}
 }
 
