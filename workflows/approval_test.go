@@ -57,7 +57,7 @@ func TestApprovalByAPerson(t *testing.T) {
 		opposite = decideAfter(env, time.Hour, DecideInput{Who: "bob", Why: "I would not"})
 	})
 	require.NoError(t, env.GetWorkflowError())
-	require.Equal(t, []string{"Report", "Notify", "Publish", "RecordRun"}, s.calls[8:])
+	require.Equal(t, []string{"Report", "Notify", "Report", "Publish", "RecordRun"}, s.calls[8:])
 	require.Equal(t, StageAwaitApproval, waiting.Stage)
 	require.NotNil(t, waiting.Deadline)
 	require.Equal(t, "the webhook was told", waiting.Notice)

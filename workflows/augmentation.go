@@ -240,6 +240,12 @@ func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 		if err := a.approve(ctx); err != nil {
 			return AugmentResult{}, err
 		}
+		if o.Approval.By != step.ByPolicy { // the report that was decided on does not tell what was decided
+			a.report, err = run(ctx, a, step.Report, short("approval: "+approvalWords(o.Approval)), step.ReportInput{Outcome: *o})
+			if err != nil {
+				return AugmentResult{}, err
+			}
+		}
 	}
 	if o.Approval.Approved {
 		if err := a.release(ctx); err != nil {

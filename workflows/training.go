@@ -174,6 +174,7 @@ func (a *augmentation) giveUp(ctx workflow.Context, alarm step.Alarm) error {
 		return o
 	}
 	// What can't be reported or recorded does not hide why the run failed.
+	a.outcome.Train.Alarm = &alarm
 	report, err := run(ctx, a, step.Report, bounded(short("training failed")), step.ReportInput{Outcome: a.outcome})
 	if err == nil {
 		a.report = report
