@@ -1,0 +1,81 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+func TestPolicyByName(t *testing.T) {
+	for _, name := range spec.PolicyNames() {
+		p, err := Policy(name)
+		require.NoError(t, err)
+		require.Equal(t, name, p.Name)
+	}
+	_, err := Policy("prodution")
+	require.ErrorContains(t, err, `did you mean "production"?`)
+	_, err = Policy("missing.yaml")
+	require.ErrorContains(t, err, "cannot be read")
+}
+
+func TestPolicyFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "strict-set.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`
+approval: person
+deadline_hours: 24
+rules:
+  - {measure: tail_share, max: 0.07}
+  - measure: real_images
+    min: 200
+    otherwise: inconclusive
+`), 0o600))
+	p, err := Policy(file)
+	require.NoError(t, err)
+	require.Equal(t, "strict-set", p.Name)
+	require.Equal(t, spec.ApprovePerson, p.Approval)
+	require.InDelta(t, 24, p.DeadlineHours, 0)
+	require.Contains(t, p.Scope, "tail_share, real_images")
+	require.Len(t, p.Rules, 2)
+	require.InDelta(t, 0.07, *p.Rules[0].Max, 0)
+	require.Nil(t, p.Rules[0].Min)
+	require.Equal(t, spec.OtherwiseInconclusive, p.Rules[1].Otherwise)
+
+	// What is written out reads back the same.
+	raw, err := yaml.Marshal(spec.ProductionPolicy())
+	require.NoError(t, err)
+	raw = []byte(strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(string(raw), "min: null", ""), "max: null", ""), `otherwise: ""`, ""))
+	back, err := parsePolicy("x.yaml", raw)
+	require.NoError(t, err)
+	require.Equal(t, spec.ProductionPolicy(), back)
+}
+
+func TestPolicyFileRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                      "is empty",
+		"- a":                                   "is a section",
+		"rules: 3":                              "begin each rule with a hyphen",
+		"rules: [3]":                            "rules[0]: is a section",
+		"rules: []":                             "at least one rule",
+		"rulez: []":                             `bad.yaml:1: rulez: unknown key; did you mean "rules"?`,
+		"rules:\n- {measure: coverage, mim: 1}": `bad.yaml:2: rules[0].mim: unknown key; did you mean "min"?`,
+		"rules:\n- {measure: coverage, min: a}": `"a" is not a number`,
+		"rules:\n- {measure: coverage, min: }":  `"" is not a number`,
+		"rules:\n- {measure: covrage, min: 1}":  "covrage",
+		"rules:\n- {measure: coverage}":         "has no bound",
+		"name: a\nname: b":                      "given twice, first on line 1",
+		"approval: maybe\nrules: []":            "approval",
+		"rules:\n- {measure: coverage, min: .nan}":    "finite",
+		"rules: [" + strings.Repeat("{}, ", 65) + "]": "at most 64",
+		": :":                                 "YAML",
+		strings.Repeat("#", maxPolicyBytes+1): "no policy",
+	} {
+		_, err := parsePolicy("bad.yaml", []byte(text))
+		require.ErrorContains(t, err, want, "%.60s", text)
+	}
+}
