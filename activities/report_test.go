@@ -238,13 +238,17 @@ func TestReportTellsTheChoiceAndTheRollbacks(t *testing.T) {
 	require.Equal(t, "Ada", d.Approval.Who)
 	require.Nil(t, twin(t, s, got.ReleaseJSON).Approval)
 
-	// A training that failed at its last try left an alarm and no checkpoint.
-	o = step.Outcome{Class: "scratches", Recipe: spec.Quick(), Ingest: o.Ingest, Rollbacks: o.Choice.Rollbacks, Train: step.TrainResult{Alarm: &alarm}}
+	// A training that failed at its last try left an alarm beside its last good state.
+	o = step.Outcome{Class: "scratches", Recipe: spec.Quick(), Ingest: o.Ingest, Rollbacks: o.Choice.Rollbacks,
+		Train: step.TrainResult{Checkpoint: o.Choice.Checkpoint, Curves: o.Choice.Curves, Epoch: 10, Alarm: &alarm}}
 	got, err = Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
 	require.NoError(t, err)
 	d = twin(t, s, got.JSON)
 	require.Equal(t, "Not published: training failed after 2 tries. Alike.", d.Next)
-	require.Nil(t, d.Training)
+	require.Len(t, d.Training.Points, 100)
+	require.Contains(t, d.Missing, "Training failed: none of its checkpoints is used.")
+	require.Contains(t, reportPage(t, s, got.HTML), "<strong>Training failed.</strong> Alike.")
+	require.NotContains(t, reportPage(t, s, got.HTML), "The last checkpoint was taken")
 }
 
 func TestReportOfTheReleaseDependsOnContentOnly(t *testing.T) {

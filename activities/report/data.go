@@ -312,7 +312,7 @@ func (d Data) missing() []string {
 	}
 	add(d.Intake == nil, "Ingest did not finish: it is not known what came in.")
 	add(d.Training == nil && d.Alarm == nil, "Training did not finish a leg: there is no checkpoint.")
-	add(d.Training == nil && d.Alarm != nil, "Training failed: there is no checkpoint.")
+	add(d.Alarm != nil, "Training failed: none of its checkpoints is used.")
 	add(d.Training != nil && len(d.Training.Points) == 0, "Training left no curves.")
 	add(d.Samples == nil, "No candidates were drawn.")
 	add(d.Samples != nil && len(d.Samples.Real) == 0, "There are no real images to show beside the candidates.")
