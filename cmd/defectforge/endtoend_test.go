@@ -282,6 +282,7 @@ func TestEndToEndPublishes(t *testing.T) {
 	})
 	t.Run("release", func(t *testing.T) { b.release(data, first) })
 	t.Run("not approved", func(t *testing.T) { b.notApproved(data, first) })
+	t.Run("withdrawn", func(t *testing.T) { b.withdrawn(t, data, first) })
 	t.Run("tampered", func(t *testing.T) { b.tampered(t, data, first) })
 }
 
@@ -295,7 +296,7 @@ func (b *bench) release(data string, first published) {
 	dir := filepath.Join(t.TempDir(), "pulled")
 	pulled := b.do("releases", "pull", "metal/"+first.Release, "--dir", dir, "--data-dir", data)
 	require.Equal(t, exitOK, pulled.status, pulled.stderr)
-	images, err := filepath.Glob(filepath.Join(dir, "images", "*.png"))
+	images, err := filepath.Glob(filepath.Join(dir, "images", "metal", "*.png"))
 	require.NoError(t, err)
 	assert.Len(t, images, 12)
 	assert.FileExists(t, filepath.Join(dir, "metadata.jsonl"))
@@ -329,8 +330,41 @@ func (b *bench) notApproved(data string, first published) {
 	assert.DirExists(t, filepath.Join(data, "store", "data", "defectforge", "releases", "metal", first.Release))
 }
 
+// withdrawn: a marked release says so to everybody, and is taken on demand only.
+func (b *bench) withdrawn(t *testing.T, data string, first published) {
+	set := filepath.Join(t.TempDir(), "set")
+	made := b.do("releases", "pull", "--classification", set, "metal", "--data-dir", data, "--json")
+	require.Equal(t, exitOK, made.status, made.stderr)
+	assert.Equal(t, float64(12), made.object(t)["images"])
+	images, err := filepath.Glob(filepath.Join(set, "metal", "*.png"))
+	require.NoError(t, err)
+	assert.Len(t, images, 12)
+
+	assert.Equal(t, exitUsage, b.do("releases", "withdraw", "metal", "--data-dir", data).status, "a reason is needed")
+	for i, reason := range []string{"wrong light", "another reason"} {
+		o := b.do("releases", "withdraw", "metal", "--reason", reason, "--data-dir", data, "--json")
+		require.Equal(t, exitOK, o.status, o.stderr)
+		assert.Equal(t, "wrong light", o.object(t)["reason"])
+		assert.Equal(t, i == 0, o.object(t)["first"])
+		assert.Equal(t, first.Release, o.object(t)["release"])
+	}
+	assert.Contains(t, b.do("releases", "list", "--data-dir", data).stdout, "withdrawn: wrong light")
+	verified := b.do("releases", "verify", "metal", "--data-dir", data, "--json")
+	assert.Equal(t, exitOK, verified.status, "it is as it was published")
+	assert.Equal(t, "wrong light", verified.object(t)["withdrawn"].(map[string]any)["reason"])
+	assert.Contains(t, verified.stderr, "do not use it")
+	dir := filepath.Join(t.TempDir(), "p")
+	refused := b.do("releases", "pull", "metal", "--dir", dir, "--data-dir", data)
+	assert.Equal(t, exitFailed, refused.status)
+	assert.Contains(t, refused.stderr, "--allow-withdrawn")
+	taken := b.do("releases", "pull", "metal", "--dir", dir, "--allow-withdrawn", "--data-dir", data)
+	assert.Equal(t, exitOK, taken.status)
+	assert.Contains(t, taken.stderr, "warning: release")
+	assert.Equal(t, exitOK, b.do("releases", "verify", "--dir", dir).status)
+}
+
 func (b *bench) tampered(t *testing.T, data string, first published) {
-	images, err := filepath.Glob(filepath.Join(data, "store", "data", "defectforge", "releases", "metal", first.Release, "images", "*.png"))
+	images, err := filepath.Glob(filepath.Join(data, "store", "data", "defectforge", "releases", "metal", first.Release, "images", "metal", "*.png"))
 	require.NoError(t, err)
 	require.NotEmpty(t, images)
 	raw, err := os.ReadFile(images[0])
@@ -345,7 +379,7 @@ func (b *bench) tampered(t *testing.T, data string, first published) {
 	got := o.object(t)
 	assert.Equal(t, false, got["ok"])
 	require.Len(t, got["problems"], 1)
-	assert.Contains(t, got["problems"].([]any)[0], "images/"+filepath.Base(images[0]))
+	assert.Contains(t, got["problems"].([]any)[0], "images/metal/"+filepath.Base(images[0]))
 	pulled := b.do("releases", "pull", "metal", "--dir", filepath.Join(t.TempDir(), "p"), "--data-dir", data)
 	assert.Equal(t, exitFailed, pulled.status)
 }

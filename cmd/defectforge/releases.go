@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/release"
+	"github.com/defectforge/defectforge/storage/release/sign"
 )
 
 // releaseName says which release is meant.
@@ -29,15 +30,73 @@ func (p *program) releasesCommand() *cobra.Command {
 		},
 	}
 	list.Flags().StringVar(&class, "class", "", "only releases of this defect class")
-	verify := p.oneReleaseCommand("verify", "Recompute every digest of a release and tell exactly what is wrong",
-		func(ctx context.Context, b storage.Bucket, n releaseName) error { return p.releasesVerify(ctx, b, n) })
-	var dir string
-	pull := p.oneReleaseCommand("pull", "Download a release, verified, into a folder",
+	return group("releases", "List, verify, download and withdraw published releases", list, p.releasesVerifyCommand(), p.releasesPullCommand(), p.releasesWithdrawCommand())
+}
+
+func (p *program) releasesVerifyCommand() *cobra.Command {
+	var dir, key string
+	c := p.oneReleaseCommand("verify", "Recompute every digest of a release and tell exactly what is wrong", false,
 		func(ctx context.Context, b storage.Bucket, n releaseName) error {
-			return p.releasesPull(ctx, b, n, dir)
+			options, err := checkedBy(key)
+			if err != nil {
+				return err
+			}
+			r, err := release.Verify(ctx, b, n.class, n.release, options...)
+			if err != nil {
+				return missingRelease(fmt.Errorf("verify %s/%s: %w", n.class, n.release, err))
+			}
+			return p.showVerified(r)
 		})
-	pull.Flags().StringVarP(&dir, "dir", "o", "", "folder to make (default ./CLASS-RELEASE)")
-	return group("releases", "List, verify and download published releases", list, verify, pull)
+	c.Flags().StringVar(&key, "public-key", "", "demand a signature by this key of minisign: the key itself, or a file with it")
+	c.Flags().StringVar(&dir, "dir", "", "verify a folder that `releases pull` has made, without a store")
+	inStore := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if dir == "" {
+			return inStore(c, args)
+		}
+		if len(args) > 0 {
+			return usageError("--dir: verifies a folder; leave out %q", strings.Join(args, " "))
+		}
+		options, err := checkedBy(key)
+		if err != nil {
+			return err
+		}
+		r, err := release.VerifyDir(c.Context(), dir, options...)
+		if err != nil {
+			return fmt.Errorf("verify folder %s: %w", dir, err)
+		}
+		return p.showVerified(r)
+	}
+	return c
+}
+
+func (p *program) releasesWithdrawCommand() *cobra.Command {
+	var reason string
+	c := p.oneReleaseCommand("withdraw", "Mark a release as not to be used, for good", true,
+		func(ctx context.Context, b storage.Bucket, n releaseName) error {
+			return p.releasesWithdraw(ctx, b, n, reason)
+		})
+	c.Flags().StringVar(&reason, "reason", "", "why; everybody who looks at the release is told")
+	withdraw := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if strings.TrimSpace(reason) == "" {
+			return usageError("--reason: not given; say why, for everybody who looks at the release")
+		}
+		return withdraw(c, args)
+	}
+	return c
+}
+
+// checkedBy demands signatures by a key, if one is given.
+func checkedBy(key string) ([]release.Option, error) {
+	if key == "" {
+		return nil, nil
+	}
+	public, err := sign.LoadPublicKey(key)
+	if err != nil {
+		return nil, usageError("--public-key: %w", err)
+	}
+	return []release.Option{release.WithVerifier(public)}, nil
 }
 
 func (p *program) withStore(c *cobra.Command, do func(context.Context, *session) error) error {
@@ -52,7 +111,9 @@ func (p *program) withStore(c *cobra.Command, do func(context.Context, *session)
 	return do(c.Context(), s)
 }
 
-func (p *program) oneReleaseCommand(name, short string, do func(context.Context, storage.Bucket, releaseName) error) *cobra.Command {
+// oneReleaseCommand is a command on one release. Where none is named, that is
+// the newest one, withdrawn or not if the command asks for it.
+func (p *program) oneReleaseCommand(name, short string, withdrawn bool, do func(context.Context, storage.Bucket, releaseName) error) *cobra.Command {
 	var class, chosen string
 	c := &cobra.Command{
 		Use:   name + " CLASS[/RELEASE]",
@@ -64,7 +125,7 @@ func (p *program) oneReleaseCommand(name, short string, do func(context.Context,
 				return err
 			}
 			return p.withStore(c, func(ctx context.Context, s *session) error {
-				n, err := resolveRelease(ctx, s.bucket, n)
+				n, err := p.resolveRelease(ctx, s.bucket, n, withdrawn)
 				if err != nil {
 					return err
 				}
@@ -102,14 +163,25 @@ func parseRelease(args []string, class, name string) (releaseName, error) {
 }
 
 // resolveRelease turns "latest" into a name, and takes a release's name where a
-// class was expected.
-func resolveRelease(ctx context.Context, b storage.Bucket, n releaseName) (releaseName, error) {
+// class was expected. Unless they are wanted, it passes by withdrawn releases
+// while there are others.
+func (p *program) resolveRelease(ctx context.Context, b storage.Bucket, n releaseName, withdrawn bool) (releaseName, error) {
 	if n.release != release.Newest {
 		return n, nil
 	}
 	latest, err := release.ReadLatest(ctx, b, n.class)
-	if err == nil {
+	if err == nil && withdrawn {
 		return releaseName{n.class, latest.Release}, nil
+	}
+	if err == nil {
+		name, _, _, err := release.Resolve(ctx, b, n.class, release.Newest)
+		if err != nil {
+			return n, fmt.Errorf("find the latest release of %s: %w", n.class, err)
+		}
+		if name != latest.Release {
+			p.say("%s/%s has been withdrawn; taking %s, the newest before it", n.class, latest.Release, name)
+		}
+		return releaseName{n.class, name}, nil
 	}
 	if !errors.Is(err, storage.ErrNotFound) {
 		return n, nil // a damaged pointer is for the command to tell
@@ -152,6 +224,9 @@ func (p *program) releasesList(ctx context.Context, b storage.Bucket, class stri
 		if note == "" && r.Latest {
 			note = "latest"
 		}
+		if r.Withdrawn != nil {
+			note = strings.TrimPrefix(note+", withdrawn: "+r.Withdrawn.Reason, ", ")
+		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", r.Class, r.Release, r.Sequence, r.Images, humanize.IBytes(uint64(r.Bytes)),
 			r.Published.Local().Format("2006-01-02 15:04"), note)
 	}
@@ -161,11 +236,7 @@ func (p *program) releasesList(ctx context.Context, b storage.Bucket, class stri
 	return nil
 }
 
-func (p *program) releasesVerify(ctx context.Context, b storage.Bucket, n releaseName) error {
-	r, err := release.Verify(ctx, b, n.class, n.release)
-	if err != nil {
-		return missingRelease(fmt.Errorf("verify %s/%s: %w", n.class, n.release, err))
-	}
+func (p *program) showVerified(r release.Report) (err error) {
 	r.Problems = append([]string{}, r.Problems...) // [] in JSON, not null
 	if p.json {
 		err = p.emit(r)
@@ -174,32 +245,36 @@ func (p *program) releasesVerify(ctx context.Context, b storage.Bucket, n releas
 			p.print("%s", problem)
 		}
 		if r.OK {
-			p.print("%s/%s: %d files, %s, all as published; manifest sha256 %s", r.Class, r.Release, r.Files, humanize.IBytes(uint64(r.Bytes)), r.ManifestSHA256)
+			p.print("%s/%s: %d files, %s, all as published; manifest sha256 %s; signature: %s", r.Class, r.Release, r.Files,
+				humanize.IBytes(uint64(r.Bytes)), r.ManifestSHA256, r.Signature)
 		}
 	}
+	if r.Withdrawn != nil {
+		p.say("%v; do not use it", r.Withdrawn)
+	}
 	if err == nil && !r.OK {
-		p.say("%s/%s: %d problems; do not use it, publish it again by running the same command that made it", n.class, n.release, len(r.Problems))
+		p.say("%s/%s: %d problems; do not use it, publish it again by running the same command that made it", r.Class, r.Release, len(r.Problems))
 		return &statusError{exitFailed, nil}
 	}
 	return err
 }
 
-func (p *program) releasesPull(ctx context.Context, b storage.Bucket, n releaseName, dir string) error {
-	if dir == "" {
-		dir = n.class + "-" + n.release
-	}
-	dir, err := filepath.Abs(dir)
+func (p *program) releasesWithdraw(ctx context.Context, b storage.Bucket, n releaseName, reason string) error {
+	w, first, err := release.Withdraw(ctx, b, n.class, n.release, reason, time.Now())
 	if err != nil {
-		return fmt.Errorf("resolve folder: %w", err)
-	}
-	got, err := release.Pull(ctx, b, n.class, n.release, dir)
-	if err != nil {
-		return missingRelease(fmt.Errorf("pull %s/%s: %w; `defectforge releases verify` tells what is wrong with a release", n.class, n.release, err))
+		return missingRelease(err)
 	}
 	if p.json {
-		return p.emit(got)
+		return p.emit(struct {
+			release.Withdrawal
+			First bool `json:"first"` // whether nobody had withdrawn it before
+		}{w, first})
 	}
-	p.print("%d images in %s, manifest sha256 %s", got.Images, got.Dir, got.ManifestSHA256)
+	if first {
+		p.print("%s/%s is withdrawn: %s", w.Class, w.Release, w.Reason)
+	} else {
+		p.print("%v; that stands", &w)
+	}
 	return nil
 }
 

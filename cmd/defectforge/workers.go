@@ -12,6 +12,8 @@ import (
 	"github.com/defectforge/defectforge/activities"
 	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/model/kernel"
+	"github.com/defectforge/defectforge/storage/release"
+	"github.com/defectforge/defectforge/storage/release/sign"
 	"github.com/defectforge/defectforge/workflows"
 )
 
@@ -34,7 +36,14 @@ func (p *program) threads() int {
 func (p *program) startWorkers(s *session, role string) (*crew, error) {
 	kernel.SetThreads(p.threads())
 	c := &crew{failed: make(chan error, 2)}
-	stages := activities.Activities{Store: s.store, Sources: s.source}
+	signer, err := p.signer(role)
+	if err != nil {
+		return nil, err
+	}
+	stages := activities.Activities{
+		Store: s.store, Sources: s.source, Signer: signer, License: p.cfg.Release.License,
+		Webhook: activities.Webhook{URL: p.cfg.Notify.Webhook, Secret: p.cfg.Notify.Secret.Reveal()},
+	}
 	if role != config.RoleTraining {
 		o := p.workerOptions(c)
 		o.MaxConcurrentActivityExecutionSize = p.cfg.Worker.MaxConcurrentIO
@@ -60,6 +69,20 @@ func (p *program) startWorkers(s *session, role string) (*crew, error) {
 		}
 	}
 	return c, nil
+}
+
+// signer is what signs releases, nil where nothing does: no key is set, or the
+// role does not publish.
+func (p *program) signer(role string) (release.Signer, error) {
+	if p.cfg.Release.SigningKey == "" || role == config.RoleTraining {
+		return nil, nil
+	}
+	key, err := sign.LoadKey(p.cfg.Release.SigningKey, p.cfg.Release.SigningPassword.Reveal())
+	if err != nil {
+		return nil, usageError("release.signing_key: %w (release.signing_password, or DEFECTFORGE_RELEASE_SIGNING_PASSWORD, opens an encrypted one)", err)
+	}
+	p.log.Info("releases are signed", "public_key", key.Public().String())
+	return key, nil
 }
 
 func (p *program) workerOptions(c *crew) worker.Options {

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/release"
+)
+
+// pulling is how releases are downloaded.
+type pulling struct {
+	dir, set, key string
+	withdrawn     bool
+}
+
+func (o pulling) options() ([]release.Option, error) {
+	options, err := checkedBy(o.key)
+	if o.withdrawn {
+		options = append(options, release.AllowWithdrawn())
+	}
+	return options, err
+}
+
+func (p *program) releasesPullCommand() *cobra.Command {
+	var o pulling
+	c := p.oneReleaseCommand("pull", "Download a release, verified, into a folder", false,
+		func(ctx context.Context, b storage.Bucket, n releaseName) error { return p.releasesPull(ctx, b, n, o) })
+	c.Use = "pull CLASS[/RELEASE] | --classification DIR CLASS[/RELEASE]..."
+	c.Flags().StringVarP(&o.dir, "dir", "o", "", "folder to make (default ./CLASS-RELEASE)")
+	c.Flags().StringVar(&o.set, "classification", "", "folder to make of the images of several classes, one folder for each")
+	c.Flags().StringVar(&o.key, "public-key", "", "demand a signature by this key of minisign: the key itself, or a file with it")
+	c.Flags().BoolVar(&o.withdrawn, "allow-withdrawn", false, "take a release even if it has been withdrawn")
+	one, atMostTwo := c.RunE, c.Args
+	c.Args = func(c *cobra.Command, args []string) error {
+		if o.set != "" {
+			return nil
+		}
+		return atMostTwo(c, args)
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if o.set == "" {
+			return one(c, args)
+		}
+		return p.releasesPullSet(c, args, o)
+	}
+	return c
+}
+
+func (p *program) releasesPull(ctx context.Context, b storage.Bucket, n releaseName, o pulling) error {
+	if o.dir == "" {
+		o.dir = n.class + "-" + n.release
+	}
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return fmt.Errorf("resolve folder: %w", err)
+	}
+	options, err := o.options()
+	if err != nil {
+		return err
+	}
+	got, err := release.Pull(ctx, b, n.class, n.release, dir, options...)
+	if err != nil {
+		return pullFailed(n.class+"/"+n.release, err)
+	}
+	p.warn(got.Withdrawn)
+	if p.json {
+		return p.emit(got)
+	}
+	p.print("%d images in %s, manifest sha256 %s", got.Images, got.Dir, got.ManifestSHA256)
+	return nil
+}
+
+// warn tells of a withdrawn release that is taken all the same.
+func (p *program) warn(w *release.Withdrawal) {
+	if w != nil {
+		p.say("warning: %v", w)
+	}
+}
+
+// releasesPullSet makes a classification set of the images of several classes.
+func (p *program) releasesPullSet(c *cobra.Command, args []string, o pulling) error {
+	if o.dir != "" || len(args) == 0 {
+		return usageError("--classification: names the folder; name the classes behind it and leave out --dir")
+	}
+	options, err := o.options()
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(o.set)
+	if err != nil {
+		return fmt.Errorf("resolve folder: %w", err)
+	}
+	var choices []release.Choice
+	for _, arg := range args {
+		n, err := parseRelease([]string{arg}, "", "")
+		if err != nil {
+			return err
+		}
+		choices = append(choices, release.Choice{Class: n.class, Release: n.release})
+	}
+	return p.withStore(c, func(ctx context.Context, s *session) error {
+		for i, choice := range choices {
+			n, err := p.resolveRelease(ctx, s.bucket, releaseName{choice.Class, choice.Release}, false)
+			if err != nil {
+				return err
+			}
+			choices[i] = release.Choice{Class: n.class, Release: n.release}
+		}
+		got, err := release.PullSet(ctx, s.bucket, choices, dir, options...)
+		if err != nil {
+			return pullFailed(strings.Join(args, ", "), err)
+		}
+		for _, source := range got.Sources {
+			p.warn(source.Withdrawn)
+			p.print("%s/%s: %d images", source.Class, source.Release, source.Images)
+		}
+		if p.json {
+			return p.emit(got)
+		}
+		p.print("%d images of %d classes in %s", got.Images, len(got.Sources), got.Dir)
+		return nil
+	})
+}
+
+// pullFailed says what to do about a download that came to nothing.
+func pullFailed(what string, err error) error {
+	if errors.Is(err, release.ErrWithdrawn) {
+		return fmt.Errorf("pull %s: %w; --allow-withdrawn takes it all the same", what, err)
+	}
+	return missingRelease(fmt.Errorf("pull %s: %w; `defectforge releases verify` tells what is wrong with a release", what, err))
+}
