@@ -5,9 +5,11 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/defectforge/defectforge/model/graph"
 	"github.com/defectforge/defectforge/model/kernel"
@@ -25,9 +27,9 @@ var (
 
 const adamEpsilon = 1e-8
 
-// Losses are one step's mean cross entropies, and the mean probabilities that
-// the discriminator gives real and generated images, both before its update.
-// SignReal is the mean sign of its logits on real images then, in [-1,1].
+// Losses are one step's mean cross entropies, without LeCam's regulariser, and
+// the mean probabilities that the discriminator gives real and generated images,
+// both before its update and of the images as it sees them, augmented. SignReal is the mean sign of its logits on real images then, in [-1,1].
 type Losses struct{ Real, Fake, G, DReal, DFake, SignReal float64 }
 
 // GAN is a generator and a discriminator in training. It is not safe for
@@ -40,6 +42,10 @@ type GAN struct {
 	trainers                 map[int]*graph.Trainer // by batch size
 	latents                  []float32
 	sums                     [][]float32 // the discriminator's gradients on real and fake
+
+	augmenter *augmenter // nil: none, as for those that follow
+	anchors   *anchors
+	average   *average
 }
 
 // learner is a network and its Adam state.
@@ -80,6 +86,9 @@ func New(r spec.Recipe) (*GAN, error) {
 	for _, l := range g.learners() {
 		initialize(l.net, r)
 	}
+	if g.average != nil {
+		g.average.net.CopyFrom(g.generator.net)
+	}
 	return g, nil
 }
 
@@ -90,11 +99,14 @@ func blank(r spec.Recipe) (*GAN, error) {
 	}
 	g := &GAN{recipe: r, workspace: graph.NewWorkspace(), trainers: map[int]*graph.Trainer{}}
 	g.generator = newLearner(graph.NewGenerator(r.Model.Latent, r.Model.GeneratorDepth), r.Train.GeneratorRate)
-	g.discriminator = newLearner(graph.NewDiscriminator(r.Model.DiscriminatorDepth), r.Train.DiscriminatorRate)
+	g.discriminator = newLearner(graph.NewDiscriminator(r.Model.DiscriminatorDepth, r.Model.DiscriminatorNorm != spec.NormNone), r.Train.DiscriminatorRate)
 	g.sums = like(g.discriminator.params)
+	g.augmenter, g.anchors, g.average = newAugmenter(r.Train), newAnchors(r.Train), newAverage(r)
 	return g, nil
 }
 
+// check refuses what would build other networks than the recipe says. The
+// ranges of rates and counts are spec.Validate's business.
 func check(r spec.Recipe) error {
 	m := r.Model
 	for _, f := range []struct {
@@ -110,11 +122,25 @@ func check(r spec.Recipe) error {
 			return fmt.Errorf("recipe: model.%s is %d; choose %d to 1024", f.name, f.value, f.low)
 		}
 	}
-	if m.InitialWeights != spec.InitDCGAN && m.InitialWeights != spec.InitPyTorch {
-		return fmt.Errorf("recipe: model.initial_weights is %q; choose %q or %q",
-			m.InitialWeights, spec.InitDCGAN, spec.InitPyTorch)
+	if err := oneOf("model.initial_weights", m.InitialWeights, spec.InitDCGAN, spec.InitPyTorch); err != nil {
+		return err
+	}
+	if err := oneOf("model.discriminator_norm", cmp.Or(m.DiscriminatorNorm, spec.NormBatch), spec.NormBatch, spec.NormNone); err != nil {
+		return err
+	}
+	for _, part := range r.Train.Augments() {
+		if err := oneOf("train.augment", part, spec.AugmentColor, spec.AugmentTranslation, spec.AugmentCutout); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func oneOf(field, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("recipe: %s is %q; choose one of %q", field, value, allowed)
 }
 
 func (g *GAN) learners() []*learner { return []*learner{g.generator, g.discriminator} }
@@ -161,12 +187,13 @@ func (g *GAN) Step(real []float32) (Losses, error) {
 // generator learns from the updated discriminator's view of the same images.
 func (g *GAN) step(real, z []float32) (Losses, error) {
 	var l Losses
-	t, err := g.trainer(len(real) / spec.ImageLen)
+	n := len(real) / spec.ImageLen
+	t, err := g.trainer(n)
 	if err != nil {
 		return l, err
 	}
-	outcome, grads, err := t.Judge(real, 1)
-	if l.Real, l.DReal = outcome.Loss, outcome.Mean; err != nil {
+	onReal, grads, err := t.Judge(real, g.onReal(n))
+	if l.Real, l.DReal, l.SignReal = onReal.Loss, onReal.Mean, onReal.Sign; err != nil {
 		return l, fmt.Errorf("discriminator on real images: %w", err)
 	}
 	for i := range grads {
@@ -176,8 +203,8 @@ func (g *GAN) step(real, z []float32) (Losses, error) {
 	if err != nil {
 		return l, fmt.Errorf("generate: %w", err)
 	}
-	outcome, grads, err = t.Judge(fake, 0)
-	if l.Fake, l.DFake = outcome.Loss, outcome.Mean; err != nil {
+	onFake, grads, err := t.Judge(fake, g.onFake(n))
+	if l.Fake, l.DFake = onFake.Loss, onFake.Mean; err != nil {
 		return l, fmt.Errorf("discriminator on generated images: %w", err)
 	}
 	for i := range grads {
@@ -187,7 +214,7 @@ func (g *GAN) step(real, z []float32) (Losses, error) {
 		return l, err
 	}
 	g.discriminator.update(g.sums, g.recipe.Train, g.steps+1)
-	outcome, grads, err = t.Fool(1)
+	outcome, grads, err := t.Fool(g.onGenerator(n))
 	if l.G = outcome.Loss; err != nil {
 		return l, fmt.Errorf("generator: %w", err)
 	}
@@ -195,6 +222,8 @@ func (g *GAN) step(real, z []float32) (Losses, error) {
 		return l, err
 	}
 	g.generator.update(grads, g.recipe.Train, g.steps+1)
+	g.average.follow(g.generator.net, n)
+	g.anchors.follow(onReal.Logit, onFake.Logit, g.steps == 0)
 	g.steps++
 	return l, nil
 }
@@ -221,7 +250,7 @@ func (g *GAN) trainer(n int) (*graph.Trainer, error) {
 	if t := g.trainers[n]; t != nil {
 		return t, nil
 	}
-	t, err := graph.NewTrainer(g.workspace, g.discriminator.net, g.generator.net, n)
+	t, err := graph.NewTrainer(g.workspace, g.discriminator.net, g.generator.net, n, g.augmenter != nil)
 	if err != nil {
 		return nil, fmt.Errorf("build graphs for batches of %d: %w", n, err)
 	}

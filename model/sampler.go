@@ -21,9 +21,11 @@ type Sampler struct {
 	generation *graph.Generation
 }
 
-// NewSampler takes a copy of g's generator. With recipe.Sample.StatisticsBatches
+// NewSampler takes a copy of g's generator, of its average where the recipe keeps
+// one. With recipe.Sample.StatisticsBatches
 // above zero, batch norm's statistics are estimated anew: the averages, over
-// that many training batches of latents, of batch means and unbiased variances.
+// that many training batches of latents, of batch means and unbiased variances. An
+// average needs that: the running statistics are those of the weights in training.
 func NewSampler(g *GAN, recipe spec.Recipe) (*Sampler, error) {
 	if err := check(recipe); err != nil {
 		return nil, err
@@ -32,18 +34,22 @@ func NewSampler(g *GAN, recipe spec.Recipe) (*Sampler, error) {
 		return nil, fmt.Errorf("make sampler: %w: the training fingerprint is %q, the recipe's %q", ErrForeign, a, b)
 	}
 	net := graph.NewGenerator(recipe.Model.Latent, recipe.Model.GeneratorDepth)
-	net.CopyFrom(g.generator.net)
+	net.CopyFrom(g.sampled())
 	return newSampler(net, recipe)
 }
 
-// LoadSampler makes a sampler of the generator in a checkpoint of size bytes,
-// without holding the rest of it.
+// LoadSampler makes a sampler of the generator in a checkpoint of size bytes, as
+// NewSampler does, without holding the rest of it.
 func LoadSampler(r io.Reader, size int64, recipe spec.Recipe) (*Sampler, error) {
 	if err := check(recipe); err != nil {
 		return nil, err
 	}
 	net := graph.NewGenerator(recipe.Model.Latent, recipe.Model.GeneratorDepth)
-	if _, err := load(r, size, recipe, state(net, net.Name()+"."), true); err != nil {
+	prefix := net.Name() + "."
+	if recipe.Train.AverageImages > 0 {
+		prefix = averagePrefix
+	}
+	if _, err := load(r, size, recipe, state(net, prefix), true); err != nil {
 		return nil, fmt.Errorf("load generator: %w", err)
 	}
 	return newSampler(net, recipe)

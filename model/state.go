@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strconv"
 
 	"github.com/defectforge/defectforge/model/checkpoint"
@@ -19,6 +21,8 @@ const (
 
 	kindCheckpoint = "defectforge.checkpoint.v1"
 	kindGenerator  = "defectforge.generator.v1"
+
+	averagePrefix = "average.generator."
 )
 
 // state lists a network's tensors under PyTorch's names, after prefix. The data
@@ -46,11 +50,21 @@ func (g *GAN) tensors() []checkpoint.Tensor {
 				checkpoint.Tensor{Name: name + ".exp_avg_sq", Shape: p.Shape, Data: l.meanOfSqr[i]})
 		}
 	}
-	return out
+	return append(append(out, g.anchors.tensors()...), g.average.tensors()...)
+}
+
+// sampled is the generator that samples are drawn from, the averaged one where
+// the recipe keeps an average.
+func (g *GAN) sampled() *graph.Net {
+	if g.average != nil {
+		return g.average.net
+	}
+	return g.generator.net
 }
 
 // Save writes a checkpoint: weights, spectral norm's vectors, running
-// statistics, Adam's moments, the step and the recipe's training fingerprint.
+// statistics, Adam's moments, the generator's average and LeCam's anchors where
+// the recipe has them, the step and the recipe's training fingerprint.
 // Equal states give equal bytes. It refuses a state that is not finite with
 // ErrNotFinite.
 func (g *GAN) Save(w io.Writer) error {
@@ -74,7 +88,14 @@ func (g *GAN) Save(w io.Writer) error {
 
 func finite(tensors []checkpoint.Tensor) error {
 	for _, t := range tensors {
-		if x, ok := t.Data.([]float32); ok && !kernel.AllFinite(x) {
+		bad := false
+		switch x := t.Data.(type) {
+		case []float32:
+			bad = !kernel.AllFinite(x)
+		case []float64:
+			bad = slices.ContainsFunc(x, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
+		}
+		if bad {
 			return fmt.Errorf("tensor %s: %w", t.Name, ErrNotFinite)
 		}
 	}
@@ -82,7 +103,9 @@ func finite(tensors []checkpoint.Tensor) error {
 }
 
 // ExportGenerator writes the generator alone under the bare names of a PyTorch
-// module with layer1 to layer5 and output_layer, for load_state_dict.
+// module with layer1 to layer5 and output_layer, for load_state_dict. It is the
+// one that samples are drawn from, the average where the recipe keeps one, with
+// batch norm's running statistics of training.
 func (g *GAN) ExportGenerator(w io.Writer) error {
 	meta := map[string]string{
 		keyKind: kindGenerator, keyStep: strconv.FormatInt(g.steps, 10),
@@ -90,7 +113,7 @@ func (g *GAN) ExportGenerator(w io.Writer) error {
 		"latent":          strconv.Itoa(g.recipe.Model.Latent),
 		"generator_depth": strconv.Itoa(g.recipe.Model.GeneratorDepth),
 	}
-	if err := checkpoint.Write(w, meta, state(g.generator.net, "")); err != nil {
+	if err := checkpoint.Write(w, meta, state(g.sampled(), "")); err != nil {
 		return fmt.Errorf("export generator: %w", err)
 	}
 	return nil

@@ -3,11 +3,14 @@ package graph
 import (
 	"math"
 	"math/rand"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/defectforge/defectforge/model/kernel"
 )
 
 // probe is the scalar sum of c*y, which makes any operation's result a cost.
@@ -159,6 +162,52 @@ func activationCase(rng *rand.Rand, name string, slope float32, tanh bool) gradi
 	}}
 }
 
+// augmentations of a small image: one of all parts, one that does nothing.
+var augmentations = []kernel.Augmentation{
+	{Brightness: 0.25, Saturation: 0.3, Contrast: 1.4, Rows: 2, Columns: -1, Top: 3, Bottom: 6, Left: 1, Right: 5},
+	kernel.NoAugmentation,
+}
+
+func augmentationCase(rng *rand.Rand, name string, by []kernel.Augmentation) gradientCase {
+	const c, h, w = 3, 6, 7
+	op := newAugmentation(NewWorkspace(), &Terms{Augment: by}, len(by), c, h, w)
+	return gradientCase{name, op, []*Tensor{random(rng, "x", len(by), c, h, w)}, func(in [][]float64) []float64 {
+		var y []float64
+		for i, a := range by {
+			y = append(y, augmented(in[0][i*c*h*w:(i+1)*c*h*w], a, c, h, w)...)
+		}
+		return y
+	}}
+}
+
+// augmented is kernel.Augmentation's definition, part after part.
+func augmented(x []float64, a kernel.Augmentation, c, h, w int) []float64 {
+	x = slices.Clone(x)
+	mean := 0.0
+	for p := range h * w {
+		pixel := 0.0
+		for ch := range c {
+			x[ch*h*w+p] += float64(a.Brightness)
+			pixel += x[ch*h*w+p] / float64(c)
+		}
+		for ch := range c {
+			v := &x[ch*h*w+p]
+			*v = (*v-pixel)*float64(a.Saturation) + pixel
+			mean += *v / float64(c*h*w)
+		}
+	}
+	y := make([]float64, len(x))
+	for i := range y {
+		ch, row, column := i/(h*w), i/w%h, i%w
+		r, s := row+a.Rows, column+a.Columns
+		cut := row >= a.Top && row < a.Bottom && column >= a.Left && column < a.Right
+		if r >= 0 && r < h && s >= 0 && s < w && !cut {
+			y[i] = (x[(ch*h+r)*w+s]-mean)*float64(a.Contrast) + mean
+		}
+	}
+	return y
+}
+
 func gradientCases() []gradientCase {
 	rng := rand.New(rand.NewSource(1))
 	return []gradientCase{
@@ -175,6 +224,11 @@ func gradientCases() []gradientCase {
 		normCase(rng, "batch norm alone", linear),
 		activationCase(rng, "leaky ReLU", leakySlope, false),
 		activationCase(rng, "tanh", 0, true),
+		augmentationCase(rng, "augmentation", augmentations),
+		augmentationCase(rng, "colour", []kernel.Augmentation{{Brightness: 0.4, Saturation: 1.8, Contrast: 0.6}, {Brightness: -0.4, Contrast: 1.5}}),
+		augmentationCase(rng, "translation and cutout", []kernel.Augmentation{
+			{Saturation: 1, Contrast: 1, Rows: -3, Columns: 1, Top: -2, Bottom: 3, Left: 4, Right: 9},
+			{Saturation: 1, Contrast: 1, Rows: 2, Columns: -4, Top: 3, Bottom: 6, Left: -3, Right: 2}}),
 	}
 }
 
@@ -261,38 +315,66 @@ func TestGradientsAgainstFiniteDifferences(t *testing.T) {
 	}
 }
 
-func TestCrossEntropyAndItsGradient(t *testing.T) {
-	logits := newTensor("logits", 6, 1, 1, 1)
-	copy(logits.Data, []float32{-40, -3, -0.1, 0.2, 5, 60})
-	for _, label := range []float64{0, 1} {
+// outcomeOf is a loss's definition in float64, and its gradient.
+func outcomeOf(logits []float64, terms Terms) (want Outcome, gradient []float64) {
+	for _, x := range logits {
+		s := 1 / (1 + math.Exp(-x))
+		// log(1+e^x) in two forms, each exact on its side.
+		soft := math.Log1p(math.Exp(x))
+		if x > 0 {
+			soft = x + math.Log1p(math.Exp(-x))
+		}
+		slope := s - terms.Label
+		excess := x - terms.LeCam.Anchor
+		if !terms.LeCam.Above {
+			excess = -excess
+		}
+		if excess > 0 {
+			want.Penalty += terms.LeCam.Weight * excess * excess
+			slope += terms.LeCam.Weight * 2 * (x - terms.LeCam.Anchor)
+		}
+		want.Loss += soft - x*terms.Label
+		want.Mean += s
+		want.Logit += x
+		want.Sign += map[bool]float64{true: 1, false: -1}[x > 0]
+		gradient = append(gradient, slope)
+	}
+	n := float64(len(logits))
+	for _, v := range []*float64{&want.Loss, &want.Mean, &want.Logit, &want.Sign, &want.Penalty} {
+		*v /= n
+	}
+	for i := range gradient {
+		gradient[i] /= n
+	}
+	return want, gradient
+}
+
+func TestLossAndItsGradient(t *testing.T) {
+	logits := []float32{-40, -3, -0.1, 0.2, 5, 60}
+	for _, terms := range []Terms{
+		{}, {Label: 1}, {Label: 0.9},
+		{Label: 1, LeCam: LeCam{Weight: 0.3, Anchor: -0.5, Above: true}},
+		{LeCam: LeCam{Weight: 2, Anchor: 0.1}},
+	} {
 		p := newProgram()
-		x, y := p.input("logits", 6, 1, 1, 1), gorgonia.NewScalar(p.graph, tensor.Float32, gorgonia.WithName("label"))
-		require.NoError(t, gorgonia.Let(x, dense(logits.Data, 6, 1, 1, 1)))
-		require.NoError(t, gorgonia.Let(y, gorgonia.NewF32(float32(label))))
-		op := newCrossEntropy(NewWorkspace())
-		loss, err := gorgonia.ApplyOp(op, x, y)
+		x := p.input("logits", 6, 1, 1, 1)
+		require.NoError(t, gorgonia.Let(x, dense(logits, 6, 1, 1, 1)))
+		op := newCrossEntropy(NewWorkspace(), &terms)
+		loss, err := gorgonia.ApplyOp(op, x)
 		require.NoError(t, err)
 		grads, err := gorgonia.Grad(loss, x)
 		require.NoError(t, err)
 		require.NoError(t, p.compile())
 		require.NoError(t, p.run())
 
-		wantLoss, wantMean, want := 0.0, 0.0, make([]float64, 6)
-		for i, v := range widen(logits.Data) {
-			s := 1 / (1 + math.Exp(-v))
-			// log(1+e^v) in two forms, each exact on its side.
-			soft := math.Log1p(math.Exp(v))
-			if v > 0 {
-				soft = v + math.Log1p(math.Exp(-v))
-			}
-			wantLoss += (soft - v*label) / 6
-			wantMean += s / 6
-			want[i] = (s - label) / 6
-		}
-		require.InEpsilon(t, wantLoss, op.loss, 1e-12)
-		require.InEpsilon(t, wantMean, op.mean, 1e-12)
-		require.InEpsilon(t, wantLoss, float64(*loss.Value().(*gorgonia.F32)), 1e-6)
-		requireClose(t, want, data(grads[0].Value()), 1e-6, "gradient")
+		want, gradient := outcomeOf(widen(logits), terms)
+		require.InEpsilon(t, want.Loss, op.outcome.Loss, 1e-12)
+		require.InEpsilon(t, want.Mean, op.outcome.Mean, 1e-12)
+		require.InEpsilon(t, want.Logit, op.outcome.Logit, 1e-12)
+		require.InDelta(t, want.Sign, op.outcome.Sign, 1e-12)
+		require.InDelta(t, want.Penalty, op.outcome.Penalty, 1e-9)
+		require.InEpsilon(t, want.Loss+want.Penalty, float64(*loss.Value().(*gorgonia.F32)), 1e-6)
+		requireClose(t, gradient, data(grads[0].Value()), 1e-6, "gradient")
 		p.close()
 	}
 }

@@ -8,12 +8,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
 // networks are the smallest ones, with random weights.
 func networks() (d, g *Net) {
-	d, g = NewDiscriminator(1), NewGenerator(3, 1)
+	d, g = NewDiscriminator(1, true), NewGenerator(3, 1)
 	rng := rand.New(rand.NewSource(3))
 	for _, n := range []*Net{d, g} {
 		for _, t := range n.Params() {
@@ -44,7 +45,7 @@ func values(rng *rand.Rand, n int) []float32 {
 }
 
 func TestStateNamesAreThoseOfThePyTorchModule(t *testing.T) {
-	d, g := NewDiscriminator(2), NewGenerator(100, 2)
+	d, g := NewDiscriminator(2, true), NewGenerator(100, 2)
 	names := func(n *Net) (out []string) {
 		for _, t := range append(n.Params(), n.Buffers()...) {
 			out = append(out, t.Name)
@@ -58,6 +59,7 @@ func TestStateNamesAreThoseOfThePyTorchModule(t *testing.T) {
 	require.Subset(t, names(d), []string{
 		"layer1.0.weight_orig", "layer1.0.weight_u", "layer5.0.weight_v", "layer2.1.running_mean",
 		"layer5.1.num_batches_tracked", "output_layer.0.weight"})
+	require.Len(t, names(NewDiscriminator(2, false)), 1+5*3, "without batch norm")
 	require.Len(t, names(g), 1+5*6)
 	require.Subset(t, names(g), []string{"layer1.0.weight", "layer5.1.bias", "output_layer.0.weight"})
 	require.Equal(t, []int{100, 32, 4, 4}, g.layers[0].weight.Shape)
@@ -68,20 +70,20 @@ func TestStateNamesAreThoseOfThePyTorchModule(t *testing.T) {
 // and three batches for the discriminator, one batch for the generator.
 func TestForwardPassesMoveTheState(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(), d, g, 3)
+	trainer, err := NewTrainer(NewWorkspace(), d, g, 3, false)
 	require.NoError(t, err)
 	defer trainer.Close()
 	rng := rand.New(rand.NewSource(4))
 	u := append([]float32{}, d.layers[1].spectral.u.Data...)
-	_, _, err = trainer.Judge(values(rng, 3*spec.ImageLen), 1)
+	_, _, err = trainer.Judge(values(rng, 3*spec.ImageLen), Terms{Label: 1})
 	require.NoError(t, err)
 	require.NotEqual(t, u, d.layers[1].spectral.u.Data)
 	fake, err := trainer.Generate(values(rng, 9))
 	require.NoError(t, err)
-	_, _, err = trainer.Judge(fake, 0)
+	_, _, err = trainer.Judge(fake, Terms{})
 	require.NoError(t, err)
 	u = append([]float32{}, d.layers[1].spectral.u.Data...)
-	_, _, err = trainer.Fool(1)
+	_, _, err = trainer.Fool(Terms{Label: 1})
 	require.NoError(t, err)
 	require.NotEqual(t, u, d.layers[1].spectral.u.Data, "the generator's phase iterates too")
 	for _, c := range d.Counters() {
@@ -96,24 +98,38 @@ func TestForwardPassesMoveTheState(t *testing.T) {
 // the loss itself. The batch statistics and vectors are put back each time.
 func TestFoolDifferentiatesThroughBothNetworks(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(), d, g, 3)
+	requireFoolsGradient(t, d, g, Terms{Label: 1})
+}
+
+func TestFoolDifferentiatesThroughAugmentations(t *testing.T) {
+	_, g := networks()
+	d := NewDiscriminator(1, false)
+	rng := rand.New(rand.NewSource(11))
+	for _, p := range append(d.Params(), d.Buffers()...) {
+		copy(p.Data, values(rng, len(p.Data)))
+	}
+	requireFoolsGradient(t, d, g, Terms{Label: 1, Augment: []kernel.Augmentation{
+		{Brightness: 0.3, Saturation: 0.4, Contrast: 1.3, Rows: 9, Columns: -16, Top: 80, Bottom: 144, Left: -20, Right: 44},
+		{Brightness: -0.2, Saturation: 1.9, Contrast: 0.6, Rows: -3, Columns: 7, Top: 10, Bottom: 74, Left: 30, Right: 94},
+		kernel.NoAugmentation,
+	}})
+}
+
+func requireFoolsGradient(t *testing.T, d, g *Net, terms Terms) {
+	trainer, err := NewTrainer(NewWorkspace(), d, g, 3, terms.Augment != nil)
 	require.NoError(t, err)
 	defer trainer.Close()
 	z := values(rand.New(rand.NewSource(5)), 9)
-	for range 30 { // u and v settle, so that sigma's move with them is of second order
-		_, err := trainer.Generate(z)
-		require.NoError(t, err)
-		_, _, err = trainer.Fool(1)
-		require.NoError(t, err)
-	}
 	loss := func() float64 {
 		_, err := trainer.Generate(z)
 		require.NoError(t, err)
-		o, _, err := trainer.Fool(1)
+		o, _, err := trainer.Fool(terms)
 		require.NoError(t, err)
 		return o.Loss
 	}
-	loss()
+	for range 150 { // u and v settle, so that sigma's move with them is of second order
+		loss()
+	}
 	grads := make([][]float32, len(g.Params()))
 	for i, v := range trainer.fool.values {
 		grads[i] = append([]float32{}, v...)
@@ -142,14 +158,14 @@ func TestFoolDifferentiatesThroughBothNetworks(t *testing.T) {
 
 func TestGeneratedImagesAreTakenOverNotMadeAgain(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(), d, g, 3)
+	trainer, err := NewTrainer(NewWorkspace(), d, g, 3, false)
 	require.NoError(t, err)
 	defer trainer.Close()
 	image, err := trainer.Generate(values(rand.New(rand.NewSource(6)), 9))
 	require.NoError(t, err)
 	before := append([]float32{}, image...)
 	clear(g.layers[5].weight.Data) // were the forward pass run again, the images would be grey
-	_, _, err = trainer.Fool(1)
+	_, _, err = trainer.Fool(Terms{Label: 1})
 	require.NoError(t, err)
 	require.Equal(t, before, data(trainer.generation.images.Value()))
 	image, err = trainer.Generate(values(rand.New(rand.NewSource(6)), 9))
@@ -160,21 +176,21 @@ func TestGeneratedImagesAreTakenOverNotMadeAgain(t *testing.T) {
 func TestBatchSizesShareParametersAndMemory(t *testing.T) {
 	d, g := networks()
 	ws := NewWorkspace()
-	large, err := NewTrainer(ws, d, g, 5)
+	large, err := NewTrainer(ws, d, g, 5, false)
 	require.NoError(t, err)
 	defer large.Close()
 	arrays := len(ws.arrays)
-	small, err := NewTrainer(ws, d, g, 3)
+	small, err := NewTrainer(ws, d, g, 3, false)
 	require.NoError(t, err)
 	defer small.Close()
 	require.Len(t, ws.arrays, arrays, "the smaller batch takes no memory of its own")
 	images := values(rand.New(rand.NewSource(7)), 5*spec.ImageLen)
-	first, _, err := small.Judge(images[:3*spec.ImageLen], 1)
+	first, _, err := small.Judge(images[:3*spec.ImageLen], Terms{Label: 1})
 	require.NoError(t, err)
-	_, _, err = large.Judge(images, 1)
+	_, _, err = large.Judge(images, Terms{Label: 1})
 	require.NoError(t, err)
 	d.layers[5].weight.Data[0] += 10
-	second, _, err := small.Judge(images[:3*spec.ImageLen], 1)
+	second, _, err := small.Judge(images[:3*spec.ImageLen], Terms{Label: 1})
 	require.NoError(t, err)
 	require.NotEqual(t, first.Loss, second.Loss)
 }
@@ -197,7 +213,7 @@ func TestStatisticsFollowPyTorch(t *testing.T) {
 // The generator's phase needs the discriminator's input gradients alone.
 func TestFoolLeavesTheDiscriminatorsWeightGradientsOut(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(), d, g, 3)
+	trainer, err := NewTrainer(NewWorkspace(), d, g, 3, false)
 	require.NoError(t, err)
 	defer trainer.Close()
 	count := func(p *program) map[string]int {

@@ -1,28 +1,57 @@
 package graph
 
 import (
-	"fmt"
 	"math"
 
 	"gorgonia.org/gorgonia"
+
+	"github.com/defectforge/defectforge/model/kernel"
 )
 
-// crossEntropy is the mean binary cross entropy of logits against one label, a
-// scalar. It works on logits, and so stays exact where the sigmoid saturates in
-// float32 and PyTorch's BCELoss loses its gradient. Inputs: logits (n,1,1,1),
-// label.
-type crossEntropy struct {
-	frame
-	value *gorgonia.F32
-	ws    *Workspace
-	// loss and mean are the last run's loss and mean sigmoid, in float64.
-	loss, mean float64
+// Terms say what a batch is judged against, and what is done to it before.
+type Terms struct {
+	// Label of the cross entropy, in [0,1].
+	Label float64
+	LeCam LeCam
+	// Augment holds one augmentation for each image, where the trainer was
+	// built with augmentations.
+	Augment []kernel.Augmentation
 }
 
-func newCrossEntropy(ws *Workspace) *crossEntropy {
+// LeCam is the regulariser Weight * mean(relu(s*(x-Anchor))^2) of logits x, with
+// s = 1 where Above is set and -1 elsewhere (Tseng et al., "Regularizing
+// generative adversarial networks under limited data", 2021).
+type LeCam struct {
+	Weight, Anchor float64
+	Above          bool
+}
+
+// excess is relu(s*(x-Anchor)), and s.
+func (l LeCam) excess(x float64) (excess, sign float64) {
+	sign = -1
+	if l.Above {
+		sign = 1
+	}
+	return max(sign*(x-l.Anchor), 0), sign
+}
+
+// crossEntropy is the mean binary cross entropy of logits against one label, and
+// LeCam's regulariser, a scalar. It works on logits, and so stays exact where
+// the sigmoid saturates in float32 and PyTorch's BCELoss loses its gradient.
+// Input: logits (n,1,1,1). Label and regulariser stand in terms at the time of a
+// run.
+type crossEntropy struct {
+	frame
+	value   *gorgonia.F32
+	ws      *Workspace
+	terms   *Terms
+	outcome Outcome // of the last run, in float64
+}
+
+func newCrossEntropy(ws *Workspace, terms *Terms) *crossEntropy {
 	return &crossEntropy{
-		frame: frame{name: "loss", dims: []int{4, 0}},
-		value: gorgonia.NewF32(0), ws: ws,
+		frame: frame{name: "loss", dims: []int{4}},
+		value: gorgonia.NewF32(0), ws: ws, terms: terms,
 	}
 }
 
@@ -34,57 +63,60 @@ func sigmoid(x float64) float64 {
 	return 1 / (1 + math.Exp(-x))
 }
 
-func scalar(v gorgonia.Value) (float64, error) {
-	switch s := v.(type) {
-	case *gorgonia.F32:
-		return float64(*s), nil
-	default:
-		return 0, fmt.Errorf("scalar of type %T", v)
-	}
-}
-
 func (o *crossEntropy) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	label, err := scalar(in[1])
-	if err != nil {
-		return nil, fmt.Errorf("read label: %w", err)
-	}
-	logits := data(in[0])
-	loss, mean := 0.0, 0.0
+	logits, label, leCam := data(in[0]), o.terms.Label, o.terms.LeCam
+	var sum Outcome
 	for _, l := range logits {
 		x := float64(l)
-		loss += max(x, 0) - x*label + math.Log1p(math.Exp(-math.Abs(x)))
-		mean += sigmoid(x)
+		sum.Loss += max(x, 0) - x*label + math.Log1p(math.Exp(-math.Abs(x)))
+		sum.Mean += sigmoid(x)
+		sum.Logit += x
+		if x != 0 {
+			sum.Sign += math.Copysign(1, x)
+		}
+		if leCam.Weight != 0 {
+			excess, _ := leCam.excess(x)
+			sum.Penalty += leCam.Weight * excess * excess
+		}
 	}
-	o.loss, o.mean = loss/float64(len(logits)), mean/float64(len(logits))
-	*o.value = gorgonia.F32(o.loss)
+	n := float64(len(logits))
+	o.outcome = Outcome{
+		Loss: sum.Loss / n, Mean: sum.Mean / n, Logit: sum.Logit / n, Sign: sum.Sign / n, Penalty: sum.Penalty / n,
+	}
+	*o.value = gorgonia.F32(o.outcome.Loss + o.outcome.Penalty)
 	return o.value, nil
 }
 
-func (o *crossEntropy) DiffWRT(int) []bool { return []bool{true, false} }
+func (o *crossEntropy) DiffWRT(int) []bool { return all(1) }
 
 func (o *crossEntropy) SymDiff(in gorgonia.Nodes, _, dy *gorgonia.Node) (gorgonia.Nodes, error) {
 	const name = "loss.dx"
-	op := &crossEntropyByInput{frame{name: name, dims: []int{0, 4, 0}, out: o.ws.dense(name, in[0].Shape()...)}}
-	dx, err := gorgonia.ApplyOp(op, dy, in[0], in[1])
-	return gorgonia.Nodes{dx, nil}, err
+	op := &crossEntropyByInput{
+		frame: frame{name: name, dims: []int{0, 4}, out: o.ws.dense(name, in[0].Shape()...)},
+		terms: o.terms,
+	}
+	dx, err := gorgonia.ApplyOp(op, dy, in[0])
+	return gorgonia.Nodes{dx}, err
 }
 
-// crossEntropyByInput is (sigmoid(x) - label)/n. Inputs: the loss's gradient,
-// logits, label.
-type crossEntropyByInput struct{ frame }
+// crossEntropyByInput is (sigmoid(x) - label + 2*Weight*s*relu(s*(x-Anchor)))/n.
+// Inputs: the loss's gradient, which is one, and logits.
+type crossEntropyByInput struct {
+	frame
+	terms *Terms
+}
 
 func (o *crossEntropyByInput) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	dy, err := scalar(in[0])
-	if err != nil {
-		return nil, fmt.Errorf("read loss gradient: %w", err)
-	}
-	label, err := scalar(in[2])
-	if err != nil {
-		return nil, fmt.Errorf("read label: %w", err)
-	}
+	label, leCam := o.terms.Label, o.terms.LeCam
 	dx, logits := o.out.Float32s(), data(in[1])
-	for i, x := range logits {
-		dx[i] = float32(dy * (sigmoid(float64(x)) - label) / float64(len(logits)))
+	for i, l := range logits {
+		x := float64(l)
+		slope := sigmoid(x) - label
+		if leCam.Weight != 0 {
+			excess, sign := leCam.excess(x)
+			slope += 2 * leCam.Weight * sign * excess
+		}
+		dx[i] = float32(slope / float64(len(logits)))
 	}
 	return o.out, nil
 }

@@ -65,8 +65,9 @@ type layer struct {
 }
 
 // NewDiscriminator is the network of depths d, 2d, 4d, 8d, 16d from an image to
-// one logit (n,1,1,1). All arrays are zero.
-func NewDiscriminator(depth int) *Net {
+// one logit (n,1,1,1), with batch norm from the second block on where batchNorm
+// is set. All arrays are zero, apart from the running variances, which are one.
+func NewDiscriminator(depth int, batchNorm bool) *Net {
 	net := &Net{name: "discriminator"}
 	in, side := spec.Channels, spec.Size
 	for i := range 5 {
@@ -76,7 +77,7 @@ func NewDiscriminator(depth int) *Net {
 		}
 		l.weight = newTensor(l.name+".0.weight_orig", l.out, l.in, kernelSize, kernelSize)
 		l.spectral = newSpectral(l.name+".0", l.weight)
-		if i > 0 {
+		if i > 0 && batchNorm {
 			l.norm = newNorm(l.name+".1", l.out)
 		}
 		net.layers = append(net.layers, l)
@@ -218,17 +219,35 @@ func (n *norm) observe(mean, variance []float32, count int) {
 	}
 }
 
+// Follow moves the weights by share of the way to those of a network of the same
+// shape, and takes over the rest of its state.
+func (n *Net) Follow(other *Net, share float32) {
+	from := other.Params()
+	for i, t := range n.Params() {
+		kernel.Follow(t.Data, from[i].Data, share)
+	}
+	n.copyState(other)
+}
+
 // CopyFrom takes over the weights and state of a network of the same shape.
 func (n *Net) CopyFrom(other *Net) {
-	from := append(other.Params(), other.Buffers()...)
-	for i, t := range append(n.Params(), n.Buffers()...) {
+	copyTensors(n.Params(), other.Params())
+	n.copyState(other)
+}
+
+func (n *Net) copyState(other *Net) {
+	copyTensors(n.Buffers(), other.Buffers())
+	counters := other.Counters()
+	for i, c := range n.Counters() {
+		copy(c.Value, counters[i].Value)
+	}
+}
+
+func copyTensors(to, from []*Tensor) {
+	for i, t := range to {
 		if len(t.Data) != len(from[i].Data) {
 			panic("graph: networks of different shapes")
 		}
 		copy(t.Data, from[i].Data)
-	}
-	counters := other.Counters()
-	for i, c := range n.Counters() {
-		copy(c.Value, counters[i].Value)
 	}
 }
