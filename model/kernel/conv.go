@@ -124,7 +124,7 @@ func (c Conv) backwardInput(dx, dy, w []float32, scale float32, t *Transposed) {
 		scaledMatMul(dx, dy, w, c.N, c.C*c.K*c.K, c.O, false, false, scale)
 		return
 	}
-	if c.winogradAdjoint(t != nil) {
+	if c.winogradAdjoint() {
 		c.backwardInputWinograd(dx, dy, w, scale, t)
 		return
 	}

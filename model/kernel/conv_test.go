@@ -61,9 +61,9 @@ var convShapes = []Conv{
 func onWays(t *testing.T, c Conv, f func(t *testing.T)) {
 	t.Helper()
 	onPaths(t, f)
-	channels, least, tiles := winogradChannels, winogradLeast, winogradTiles
-	defer func() { winogradChannels, winogradLeast, winogradTiles = channels, least, tiles }()
-	winogradChannels, winogradLeast, winogradTiles = 1, 0, 1
+	channels, tiles := winogradChannels, winogradTiles
+	defer func() { winogradChannels, winogradTiles = channels, tiles }()
+	winogradChannels, winogradTiles = 0, 1
 	if c.winograd() {
 		onPaths(t, f)
 	}

@@ -16,30 +16,30 @@ package kernel
 const points = 9
 
 // Winograd's way is worth its transforms with at least these channels on the
-// thinner side, and this product of channels and tiles. The adjoints transform
-// more, so they need some tiles in any case. Tests lower all three.
-var winogradChannels, winogradLeast, winogradTiles = 64, 32 << 10, 128
+// thinner side, twice and four times as many for the adjoints, which transform
+// more, and with these tiles. Tests lower both.
+var winogradChannels, winogradTiles = 32, 128
 
 // thin is the number of channels on the thinner side, tiles that of all images'
 // tiles.
 func (c Conv) thin() int  { return min(c.C, c.O) }
 func (c Conv) tiles() int { return c.N * c.H * c.W / 16 }
 
-// winograd reports whether Forward takes Winograd's way.
-func (c Conv) winograd() bool {
+// fits reports whether Winograd's way exists and is worth its while with this
+// least number of channels.
+func (c Conv) fits(channels int) bool {
 	return c.K == 4 && c.Stride == 2 && c.Pad == 1 && c.H%4 == 0 && c.W%4 == 0 &&
-		c.thin() >= winogradChannels && c.thin()*c.tiles() >= winogradLeast
+		c.thin() >= channels && c.tiles() >= winogradTiles
 }
+
+// winograd reports whether Forward takes Winograd's way.
+func (c Conv) winograd() bool { return c.fits(winogradChannels) }
 
 // winogradAdjoint reports whether BackwardInput takes Winograd's way.
-func (c Conv) winogradAdjoint(packed bool) bool { return c.winograd() && c.tiles() >= winogradTiles }
+func (c Conv) winogradAdjoint() bool { return c.fits(2 * winogradChannels) }
 
-// winogradWeights reports whether BackwardWeights takes Winograd's way. It has
-// both operands to transform and to transpose.
-func (c Conv) winogradWeights() bool {
-	wide := c.thin() >= 4*winogradChannels || c.thin() >= 2*winogradChannels && c.tiles() >= 16*winogradTiles
-	return c.winogradAdjoint(false) && wide
-}
+// winogradWeights reports whether BackwardWeights takes Winograd's way.
+func (c Conv) winogradWeights() bool { return c.fits(4 * winogradChannels) }
 
 // tilesRight is the right operand of transformed input. For each panel of
 // columns and each point it holds a packed panel: the value at (panel, point,
@@ -211,24 +211,46 @@ func winogradOutputGo(dst []float32, row int, src []float32, point, n int, scale
 	}
 }
 
+// What is transformed is used while the caches still hold it: as many images at a
+// time as make about winogradFloats values. But all weights are read for each
+// such part, so the larger they are, the more tiles it has to have.
+const (
+	winogradFloats  = 1 << 19
+	winogradReading = 2 << 10 // weights for each of a part's tiles
+)
+
+// images is c with as many images as are transformed at a time; values is what
+// becomes of a tile in all channels.
+func (c Conv) images(values int) Conv {
+	tiles := c.H * c.W / 16
+	c.N = even(c.N, clamp(max(winogradFloats/(values*tiles), c.C*c.O/winogradReading/tiles), 1, c.N))
+	return c
+}
+
 func (c Conv) forwardWinograd(y, x, w []float32, scale float32) {
 	height, tiles := c.H/4, c.W/4
-	q := newConv(c, engine{m: c.O, n: c.N * height * tiles, units: c.C, groups: points})
+	part := c.images(points * 4 * c.C)
+	q := newConv(c, engine{m: c.O, n: part.N * height * tiles, units: c.C, groups: points})
 	for g := range points {
 		q.factor[g] = 4
 	}
 	q.slack = 16
-	q.tilesR = tilesRight{c: c, x: x, width: 2 * q.path.lanes, height: height, tiles: tiles}
-	panels := (q.n + q.tilesR.width - 1) / q.tilesR.width
-	q.tilesR.dst = tensors.get(panels * points * c.C * 4 * q.tilesR.width)
-	parallel(&q.tilesR, c.N*c.C)
+	width := 2 * q.path.lanes
+	panels := (q.n + width - 1) / width
+	transformed := tensors.get(panels * points * c.C * 4 * width)
 	q.winogradL = winogradLeft{src: w, row: c.C * 16, unit: 16}
-	q.winogradS = winogradSink{dst: y, c: c, height: height, tiles: tiles, scale: scale}
 	q.engine.a, q.engine.b, q.engine.out = &q.winogradL, &q.tilesR, &q.winogradS
 	q.planGroups(128, 64)
 	q.prepack()
-	q.run()
-	tensors.put(q.tilesR.dst)
+	for n := 0; n < c.N; n += part.N {
+		part.N = min(part.N, c.N-n)
+		q.n = part.N * height * tiles
+		q.tilesR = tilesRight{c: part, x: x[n*c.C*c.H*c.W:], dst: transformed, width: width, height: height, tiles: tiles}
+		parallel(&q.tilesR, part.N*c.C)
+		q.winogradS = winogradSink{dst: y[n*c.O*c.OutH()*c.OutW():], c: part, height: height, tiles: tiles, scale: scale}
+		q.run()
+	}
+	tensors.put(transformed)
 	q.unpack()
 	q.release()
 }

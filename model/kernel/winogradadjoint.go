@@ -135,22 +135,30 @@ func turn(e *engine, block []float32, ldc, m, phase int) {
 
 func (c Conv) backwardInputWinograd(dx, dy, w []float32, scale float32, t *Transposed) {
 	height, tiles := c.H/4, c.W/4
-	q := newConv(c, engine{m: c.C, n: c.N * height * tiles, units: c.O, groups: 4 * points, parts: 2})
+	part := c.images(adjointPoints * c.O)
+	q := newConv(c, engine{m: c.C, n: part.N * height * tiles, units: c.O, groups: 4 * points, parts: 2})
 	for g := range 4 * points {
 		q.factor[g] = 1
 	}
 	q.slack = 16
-	q.adjointR = adjointTiles{c: c, dy: dy, width: 2 * q.path.lanes, height: height, tiles: tiles}
-	panels := (q.n + q.adjointR.width - 1) / q.adjointR.width
-	q.adjointR.dst = tensors.get(panels * adjointPoints * c.O * q.adjointR.width)
-	parallel(&q.adjointR, c.N*c.O)
+	width := 2 * q.path.lanes
+	panels := (q.n + width - 1) / width
+	transformed := tensors.get(panels * adjointPoints * c.O * width)
 	q.winogradL = winogradLeft{src: w, row: 16, unit: c.C * 16, adjoint: true}
-	q.adjointS = adjointSink{dst: dx, c: c, height: height, tiles: tiles, scale: scale, finish: t.inStore()}
 	q.engine.a, q.engine.b, q.engine.out = &q.winogradL, &q.adjointR, &q.adjointS
 	q.planGroups(128, 32)
 	t.prepack(&q.engine)
-	q.run()
-	tensors.put(q.adjointR.dst)
+	for n := 0; n < c.N; n += part.N {
+		part.N = min(part.N, c.N-n)
+		q.n = part.N * height * tiles
+		q.adjointR = adjointTiles{c: part, dy: dy[n*c.O*c.OutH()*c.OutW():], dst: transformed, width: width,
+			height: height, tiles: tiles}
+		parallel(&q.adjointR, part.N*c.O)
+		q.adjointS = adjointSink{dst: dx[n*c.C*c.H*c.W:], c: part, height: height, tiles: tiles, scale: scale,
+			finish: t.inStore()}
+		q.run()
+	}
+	tensors.put(transformed)
 	t.unpack(&q.engine)
 	q.release()
 }
