@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/jpeg"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -158,4 +159,51 @@ func TestSettingsKeepTheirOrderAndNames(t *testing.T) {
 	require.Equal(t, []Setting{
 		{"z", json.RawMessage(`"x"`)}, {"a.b", json.RawMessage(`9223372036854775808`)}, {"a.l", json.RawMessage(`[1,2]`)},
 	}, got)
+}
+
+func TestTrainingNumbersAreTheLastEpochs(t *testing.T) {
+	var tr Training
+	tr.Follow(ramp(1500), 20)
+	require.Equal(t, int64(1500), tr.Steps)
+	require.InDelta(t, 1489.5, tr.LossReal, 1e-9)
+	require.Equal(t, []float64{0.5, 2, 0.75, 0.25}, []float64{tr.LossFake, tr.LossG, tr.DReal, tr.DFake})
+	kept := Training{Steps: 7, LossG: 3}
+	kept.Follow(Curves{}, 20)
+	require.Equal(t, Training{Steps: 7, LossG: 3, StepsPerEpoch: 20, Points: []Point{}}, kept)
+}
+
+// lineAt is the horizontal place of the first line of a chart in the given ink.
+func lineAt(t *testing.T, c Chart, ink string) string {
+	t.Helper()
+	at := regexp.MustCompile(`<path d="M([0-9.]+),[^"]*"\s+style="[^"]*stroke:var\(--ink-` + ink + `\)`).FindStringSubmatch(string(c.SVG))
+	require.NotEmpty(t, at, "a line in ink %s", ink)
+	return at[1]
+}
+
+func TestMarksStandAtTheirEpochs(t *testing.T) {
+	at := func(epoch int, steps int64) Chart {
+		tr := &Training{StepsPerEpoch: 20, Steps: 1500, Choice: &Choice{Epoch: 40, Step: steps}}
+		c, err := history{tr, []step.Rollback{{ToEpoch: epoch}}}.outputChart()
+		require.NoError(t, err)
+		return c
+	}
+	same := at(40, 800)
+	require.Equal(t, lineAt(t, same, "pick"), lineAt(t, same, "mark"))
+	other := at(41, 800)
+	require.NotEqual(t, lineAt(t, other, "pick"), lineAt(t, other, "mark"))
+}
+
+func TestCandidatesAreRankedByTheirOwnThreshold(t *testing.T) {
+	near := func(i int, at float64) Candidate { return Candidate{Index: i, Nearest: []Neighbour{{Distance: at}}} }
+	turned := near(3, 30)
+	turned.Match = &Neighbour{Distance: 16, Transform: "mirrored"}
+	d := Data{
+		Samples:  &Samples{Checked: true, Images: []Candidate{{Index: 0}, near(1, 9), near(2, 7), turned}},
+		Distance: &Distances{RejectAt: 10, TransformedRejectAt: 20},
+	}
+	var order []int
+	for _, c := range d.shown().rejected {
+		order = append(order, c.Index)
+	}
+	require.Equal(t, []int{2, 3, 1, 0}, order)
 }
