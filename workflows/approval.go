@@ -57,7 +57,7 @@ func (a *augmentation) mayDecide(in DecideInput) error {
 	case made.By == step.ByPerson && made.Approved == in.Approve:
 		return nil
 	case made.By != "":
-		return errors.New("decided already: " + approvalWords(made))
+		return errors.New("decided already: " + ApprovalWords(made))
 	case a.status.Deadline == nil:
 		return fmt.Errorf("the run is not waiting for approval; its stage is %s", a.status.Stage)
 	}
@@ -126,8 +126,8 @@ func (a *augmentation) notify(ctx workflow.Context, deadline time.Time) {
 	a.describe(ctx, a.doing)
 }
 
-// approvalWords tells a decision in words.
-func approvalWords(p step.Approval) string {
+// ApprovalWords tells a decision in words, for people.
+func ApprovalWords(p step.Approval) string {
 	verb := map[bool]string{true: "approved", false: "refused"}[p.Approved]
 	switch p.By {
 	case step.ByPolicy:

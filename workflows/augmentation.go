@@ -241,7 +241,7 @@ func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 			return AugmentResult{}, err
 		}
 		if o.Approval.By != step.ByPolicy { // the report that was decided on does not tell what was decided
-			a.report, err = run(ctx, a, step.Report, short("approval: "+approvalWords(o.Approval)), step.ReportInput{Outcome: *o})
+			a.report, err = run(ctx, a, step.Report, short("approval: "+ApprovalWords(o.Approval)), step.ReportInput{Outcome: *o})
 			if err != nil {
 				return AugmentResult{}, err
 			}
@@ -296,7 +296,7 @@ func (a *augmentation) result() AugmentResult {
 		}
 	}
 	if o.Assess.Verdict == step.Pass && !o.Approval.Approved {
-		r.Reasons = append(r.Reasons, "approval: "+approvalWords(o.Approval))
+		r.Reasons = append(r.Reasons, "approval: "+ApprovalWords(o.Approval))
 	}
 	return r
 }

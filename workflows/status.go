@@ -111,7 +111,7 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 		line("- utility: %s", o.Utility.Summary)
 	}
 	if o.Approval.By != "" {
-		line("- approval: %s", approvalWords(o.Approval))
+		line("- approval: %s", ApprovalWords(o.Approval))
 	} else if a.status.Notice != "" {
 		line("- notice: %s", a.status.Notice)
 	}

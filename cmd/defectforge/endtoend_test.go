@@ -28,7 +28,8 @@ import (
 
 // These tests run the actual binary on dark pictures of metal. The generator is
 // all but untrained, so that its grey samples stand far from them and pass the
-// check for copies; the discriminator keeps the training busy.
+// check for copies; the discriminator keeps the training busy, and nobody minds
+// that it wins.
 const tinyRecipe = `extends: quick
 ingest:
   duplicate_distance: 0
@@ -43,9 +44,16 @@ train:
 sample:
   count: 12
   statistics_batches: 2
-overfit:
-  min_published: 1
+monitor:
+  overpower_steps: 0
 `
+
+// A policy that nothing passes which these recipes draw, and one that leaves the
+// decision to a person.
+const (
+	strictPolicy = "rules:\n- {measure: tail_share, max: 0}\n- {measure: accepted_images, min: 12}\n"
+	askingPolicy = "rules:\n- {measure: accepted_images, min: 8}\napproval: person\ndeadline_hours: 1\n"
+)
 
 const (
 	goodImages    = 110
@@ -314,8 +322,8 @@ func (b *bench) notApproved(data string, first published) {
 	t := b.t
 	before := b.do("releases", "list", "--data-dir", data, "--json")
 	o := b.do("demo", "--count", strconv.Itoa(goodImages), "--recipe", b.recipe, "--set", "train.epochs=2",
-		"--set", "overfit.reject_quantile=1", "--set", "overfit.tail_quantile=1", "--set", "overfit.max_tail_share=0", "--set", "overfit.min_published=12",
-		"--data-dir", data, "--json")
+		"--set", "overfit.reject_quantile=1", "--set", "overfit.tail_quantile=1",
+		"--policy", writeFile(t, filepath.Join(t.TempDir(), "strict.yaml"), strictPolicy), "--data-dir", data, "--json")
 	assert.Equal(t, exitNotApproved, o.status, o.stderr)
 	got := o.object(t)
 	assert.Equal(t, "fail", got["verdict"])

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
@@ -103,7 +105,10 @@ func look(ctx context.Context, c client.Client, id string) (snapshot, error) {
 	if err != nil {
 		return s, fmt.Errorf("describe run: %w", err)
 	}
-	if list := d.GetPendingActivities(); len(list) > 0 {
+	list := slices.DeleteFunc(d.GetPendingActivities(), func(a *workflowpb.PendingActivityInfo) bool {
+		return a.GetActivityType().GetName() == string(step.Notify) // beside what the run waits for
+	})
+	if len(list) > 0 {
 		a := list[0]
 		s.stage, s.attempt, s.failure = a.GetActivityType().GetName(), a.GetAttempt(), a.GetLastFailure().GetMessage()
 		if s.stage == string(step.Train) && len(a.GetHeartbeatDetails().GetPayloads()) > 0 {
@@ -138,6 +143,7 @@ func queryStatus(ctx context.Context, c client.Client, id, runID string) (workfl
 
 // remedies say what to do about permanent failures whose own words do not.
 var remedies = map[string]string{
+	step.ErrUnstable:          "choose another --seed, or lower train.generator_rate and train.discriminator_rate with --set; run.json has every try",
 	step.ErrDiverged:          "choose another --seed, or lower train.generator_rate and train.discriminator_rate with --set",
 	step.ErrCorrupt:           "the store returned other bytes than were written: check its disk, then run the same command again",
 	step.ErrReleaseConflict:   "`defectforge releases verify` tells what differs",

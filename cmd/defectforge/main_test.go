@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +111,16 @@ func TestUsageErrors(t *testing.T) {
 		"bad setting":         {run("--set", "train.epoch=3"), `did you mean "train.epochs"?`},
 		"setting of no use":   {run("--set", "train.epochs=0"), "train.epochs: 0: must be within"},
 		"bad seed":            {run("--seed", "-1"), "invalid argument"},
+		"unknown policy":      {run("--policy", "copyng"), `did you mean "copying"?`},
+		"no such policy":      {run("--policy", "no.yaml"), "--policy: no.yaml: cannot be read"},
+		"compare with what":   {run("--compare", "dents"), "--compare: \"dents\": write CLASS=SRC"},
+		"compare with itself": {run("--compare", "c=images"), "--compare: \"c\": is named twice"},
+		"compare twice":       {run("--compare", "d=images", "--compare", "d=images"), "--compare: \"d\": is named twice"},
+		"compare bad class":   {run("--compare", "My Class=images"), "--compare: \"My Class\": use 1 to 63"},
+		"compare no folder":   {run("--compare", "d=nowhere"), "--compare: nowhere: no such folder"},
+		"one paired training": {run("--compare", "d=images", "--utility-seeds", "1"), "--utility-seeds: 1: must be within"},
+		"no reason to reject": {[]string{"runs", "reject", "x"}, "--reason: not given"},
+		"which to approve":    {[]string{"runs", "approve", "--reason", "x"}, "takes a workflow's identifier"},
 		"bad configuration":   {run("--config", "bad.yaml"), `did you mean "worker.threads"?`},
 		"bad role":            {[]string{"worker", "--role", "both"}, `--role: "both": choose one of`},
 		"worker of nothing":   {[]string{"worker"}, "TEMPORAL_ADDRESS and store.endpoint: not set"},
@@ -176,9 +187,48 @@ func TestDryRun(t *testing.T) {
 
 	again := cli(t, append(args, "--json")...).object(t)
 	assert.Equal(t, got["workflow_id"], again["workflow_id"])
+	assert.Equal(t, "copying", got["policy"].(map[string]any)["name"], "the recipe's")
+	assert.Nil(t, got["utility"])
+	assert.Contains(t, plain.stdout, "# policy copying\nname: copying\n")
 	writeFile(t, filepath.Join(dir, "images", "b.png"), "z")
 	again = cli(t, append(args, "--json")...).object(t)
 	assert.NotEqual(t, got["workflow_id"], again["workflow_id"], "other images are another run")
+}
+
+func TestDryRunWithPolicyAndComparison(t *testing.T) {
+	dir := isolate(t)
+	for _, folder := range []string{"images", "dents", "patches"} {
+		writeFile(t, filepath.Join(dir, folder, "a.png"), folder)
+	}
+	writeFile(t, filepath.Join(dir, "asking.yaml"), "rules:\n- {measure: real_images, min: 100}\napproval: person\n")
+	args := []string{"run", "--images", "images", "--class", "c", "--recipe", "small-data", "--policy", "asking.yaml", "--utility-splits", "2", "--dry-run"}
+	compare := func(classes ...string) []string {
+		out := slices.Clone(args)
+		for _, c := range classes {
+			out = append(out, "--compare", c)
+		}
+		return out
+	}
+	plain := cli(t, compare("patches=patches", "dents=dents")...)
+	require.Equal(t, exitOK, plain.status, plain.stderr)
+	assert.Contains(t, plain.stdout, "each evaluated on the selection split")
+	assert.Contains(t, plain.stdout, "compare classifiers, assess, report, approval by a person, publish")
+	assert.Contains(t, plain.stdout, "# policy asking\n")
+	assert.Contains(t, plain.stdout, "2 splits of 10 paired trainings")
+	one := cli(t, append(compare("patches=patches", "dents=dents"), "--json")...).object(t)
+	assert.Equal(t, float64(3), one["files"])
+	plan := one["utility"].(map[string]any)
+	assert.Equal(t, float64(2), plan["splits"])
+	others := plan["others"].([]any)
+	require.Len(t, others, 2)
+	assert.Equal(t, "dents", others[0].(map[string]any)["class"])
+	assert.Regexp(t, `^sources/dents/[0-9a-f]{64}/$`, others[0].(map[string]any)["source"].(map[string]any)["prefix"])
+
+	swapped := cli(t, append(compare("dents=dents", "patches=patches"), "--json")...).object(t)
+	assert.Equal(t, one["workflow_id"], swapped["workflow_id"], "the order of the flags makes no other run")
+	for _, other := range [][]string{compare("dents=dents"), compare(), append(compare("patches=patches", "dents=dents"), "--policy", "copying")} {
+		assert.NotEqual(t, one["workflow_id"], cli(t, append(other, "--json")...).object(t)["workflow_id"])
+	}
 }
 
 func TestConfigCommands(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -15,16 +16,20 @@ import (
 
 // stageWords says what a stage does, for people.
 var stageWords = map[string]string{
-	string(step.Ingest):       "ingest",
-	string(step.Preprocess):   "preprocess",
-	string(step.Train):        "train",
-	string(step.Sample):       "sample",
-	string(step.CheckOverfit): "check for copies",
-	string(step.Assess):       "assess",
-	string(step.Report):       "report",
-	string(step.Publish):      "publish",
-	string(step.RecordRun):    "record the run",
-	"Done":                    "done",
+	string(step.Ingest):          "ingest",
+	string(step.Preprocess):      "preprocess",
+	string(step.Train):           "train",
+	string(step.Evaluate):        "evaluate",
+	string(step.Choose):          "choose checkpoint",
+	string(step.Sample):          "sample",
+	string(step.CheckOverfit):    "check for copies",
+	string(step.Utility):         "compare classifiers",
+	string(step.Assess):          "assess",
+	string(step.Report):          "report",
+	workflows.StageAwaitApproval: "approval",
+	string(step.Publish):         "publish",
+	string(step.RecordRun):       "record the run",
+	"Done":                       "done",
 }
 
 func stageName(stage string) string {
@@ -55,6 +60,9 @@ type lineView struct {
 	last     time.Time     // of the last line of training
 	train    *step.TrainProgress
 	attempts map[string]int32 // told already
+	compared int              // evaluations told
+	tries    int              // rollbacks told
+	waiting  string           // what was told of the wait for approval
 }
 
 func (v *lineView) line(stage, format string, args ...any) {
@@ -82,7 +90,9 @@ func (v *lineView) update(s snapshot) {
 			v.line(string(step.Train), "epoch %d of %d done%s", s.status.Epoch, s.status.Epochs, words)
 		}
 	}
+	v.compare(s.status)
 	v.finished(s.status)
+	v.wait(s.status)
 	if v.every > 0 && s.train != nil && v.now().Sub(v.last) >= v.every {
 		v.last = v.now()
 		v.line(string(step.Train), "epoch %d of %d, step %d of %d, %s, %s left", s.train.Epoch, s.train.Epochs,
@@ -90,12 +100,44 @@ func (v *lineView) update(s snapshot) {
 	}
 }
 
-// finished tells the stages that ended. The last of the list may still be
-// under way: the legs of training add up in it.
+// compare tells what is new about evaluations and rollbacks.
+func (v *lineView) compare(s workflows.Status) {
+	for ; v.tries < len(s.Rollbacks); v.tries++ {
+		r := s.Rollbacks[v.tries]
+		v.epoch = min(v.epoch, r.ToEpoch)
+		v.line(string(step.Train), "%s; back to epoch %d with %g of the discriminator's rate", r.Alarm.Reason, r.ToEpoch, r.DiscriminatorScale)
+	}
+	if e := s.Evaluation; e != nil && s.Evaluations > v.compared {
+		v.compared = s.Evaluations
+		v.line(string(step.Evaluate), "epoch %d: KID %.3f of the first, spread %.2f; best is epoch %d with %.3f", e.Epoch, e.KID, e.Spread, s.Best.Epoch, s.Best.KID)
+	}
+}
+
+// wait tells that the run waits for a person.
+func (v *lineView) wait(s workflows.Status) {
+	if s.Deadline == nil {
+		return
+	}
+	words := "waiting until " + s.Deadline.Local().Format(time.DateTime) + "; decide with `defectforge runs approve` or `runs reject`"
+	if s.Notice != "" {
+		words += "; " + s.Notice
+	}
+	if words != v.waiting {
+		v.waiting = words
+		v.line(s.Stage, "%s", words)
+	}
+}
+
+// finished tells the stages that ended. The running one may stand in the list
+// already: the legs of training add up in it, and so do their evaluations.
 func (v *lineView) finished(s workflows.Status) {
 	done := s.StagesDone
-	if n := len(done); n > 0 && done[n-1].Stage == s.Stage {
-		done = done[:n-1]
+	training := []string{string(step.Train), string(step.Evaluate)}
+	for i, d := range done {
+		if d.Stage == s.Stage || slices.Contains(training, s.Stage) && slices.Contains(training, d.Stage) {
+			done = done[:i]
+			break
+		}
 	}
 	for ; v.stages < len(done); v.stages++ {
 		v.line(done[v.stages].Stage, "%s", timeWords(done[v.stages].Seconds))
@@ -141,7 +183,7 @@ func (v *barView) update(s snapshot) {
 		v.draw(*s.train)
 		return
 	}
-	if s.stage == string(step.Train) && v.bar != nil {
+	if (s.stage == string(step.Train) || s.stage == string(step.Evaluate)) && v.bar != nil {
 		return // between two legs
 	}
 	v.drop()

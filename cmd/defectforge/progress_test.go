@@ -65,6 +65,39 @@ func TestLinesInAPipe(t *testing.T) {
 	assert.Equal(t, []string{"train            30s", "sample           2s"}, got[1:])
 }
 
+// Evaluations and rollbacks are told once each; training and its evaluations end
+// together.
+func TestLinesOfAWatchedTraining(t *testing.T) {
+	var out bytes.Buffer
+	v := &lineView{out: &out, now: func() time.Time { return time.Unix(1000, 0) }, every: 15 * time.Second, attempts: map[string]int32{}}
+	show := func(s workflows.Status) []string {
+		v.update(snapshot{stage: s.Stage, status: s})
+		defer out.Reset()
+		return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	}
+	times := []step.StageTime{{Stage: "Ingest", Seconds: 1}, {Stage: "Train", Seconds: 9}, {Stage: "Evaluate", Seconds: 2}}
+	one := step.Evaluation{Epoch: 4, KID: 1, Spread: 0.8}
+	s := workflows.Status{Stage: "Train", Epochs: 8, Epoch: 4, StagesDone: times, Evaluations: 1, Evaluation: &one, Best: &one}
+	assert.Equal(t, []string{
+		"train            epoch 4 of 8 done", "evaluate         epoch 4: KID 1.000 of the first, spread 0.80; best is epoch 4 with 1.000", "ingest           1s",
+	}, show(s))
+	s.Stage = "Evaluate"
+	assert.Equal(t, []string{""}, show(s), "neither has ended")
+	s.Stage, s.Rollbacks = "Train", []step.Rollback{{Alarm: step.Alarm{Reason: "D won"}, ToEpoch: 4, DiscriminatorScale: 0.5}}
+	assert.Equal(t, []string{"train            D won; back to epoch 4 with 0.5 of the discriminator's rate"}, show(s))
+	assert.Equal(t, []string{""}, show(s))
+	s.Stage = "Choose"
+	assert.Equal(t, []string{"train            9s", "evaluate         2s"}, show(s))
+
+	deadline := time.Date(2026, 3, 4, 5, 6, 7, 0, time.Local)
+	s = workflows.Status{Stage: workflows.StageAwaitApproval, Epoch: 8, Epochs: 8, StagesDone: times, Deadline: &deadline}
+	got := show(s)
+	assert.Equal(t, "approval         waiting until 2026-03-04 05:06:07; decide with `defectforge runs approve` or `runs reject`", got[len(got)-1])
+	assert.Equal(t, []string{""}, show(s))
+	s.Notice = "the webhook was told"
+	assert.Contains(t, show(s)[0], "; the webhook was told")
+}
+
 // A log line wipes the bar below it and stays whole.
 func TestBarAndLogLinesShareTheScreen(t *testing.T) {
 	var out bytes.Buffer

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -26,11 +28,13 @@ type runOptions struct {
 	images string
 	class  string
 	recipe string
+	policy string // empty for the recipe's
 	set    []string
 	seed   uint64
 	seeded bool // --seed was given
 	detach bool
 	dryRun bool
+	compareOptions
 }
 
 // runReport is the JSON object of `run`.
@@ -45,8 +49,10 @@ type runReport struct {
 	ImagesQuarantined int      `json:"images_quarantined"`
 	ImagesPublished   int      `json:"images_published"`
 	Reasons           []string `json:"reasons"`
-	UI                string   `json:"ui,omitempty"`
-	Error             string   `json:"error,omitempty"`
+	// Approval is null where none was due.
+	Approval *step.Approval `json:"approval"`
+	UI       string         `json:"ui,omitempty"`
+	Error    string         `json:"error,omitempty"`
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -59,9 +65,15 @@ augmentation set of CLASS.
 
 The same command again attaches to a run under way, also after the program was
 killed; after the end it finds every stage's result and ends with the same
-release. Ctrl-C stores a checkpoint and stops; a second one stops at once.`,
+release. Ctrl-C stores a checkpoint and stops; a second one stops at once.
+
+The policy decides what is published: --policy names one of ` + strings.Join(spec.PolicyNames(), ", ") + ` or a
+YAML file. One with "approval: person" makes the run wait for ` + "`runs approve`" + `.
+With --compare, another class and its images, the run also measures whether the
+set helps a classifier to tell its class from the others.`,
 		Example: `  defectforge run --images photos/scratches --class scratches --recipe quick
-  defectforge run --images s3://factory/dents/ --class dents --set train.epochs=64 --json`,
+  defectforge run --images s3://factory/dents/ --class dents --set train.epochs=64 --json
+  defectforge run --images photos/scratches --class scratches --compare patches=photos/patches --compare dents=s3://factory/dents/`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := p.load(c); err != nil {
@@ -75,6 +87,7 @@ release. Ctrl-C stores a checkpoint and stops; a second one stops at once.`,
 	f.StringVar(&o.images, "images", "", "folder of images, or s3://bucket/prefix")
 	f.StringVar(&o.class, "class", "", "name of the defect class")
 	o.addRecipeFlags(c, "classic")
+	o.compareOptions.addFlags(f)
 	f.BoolVar(&o.detach, "detach", false, "start the run and return; a worker must be there to do it")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the effective recipe and what would be done")
 	return c
@@ -82,24 +95,37 @@ release. Ctrl-C stores a checkpoint and stops; a second one stops at once.`,
 
 func (o *runOptions) addRecipeFlags(c *cobra.Command, recipe string) {
 	f := c.Flags()
-	f.StringVar(&o.recipe, "recipe", recipe, "classic, quick, or a YAML file")
+	f.StringVar(&o.recipe, "recipe", recipe, strings.Join(spec.Names(), ", ")+", or a YAML file")
+	f.StringVar(&o.policy, "policy", "", strings.Join(spec.PolicyNames(), ", ")+", or a YAML file (default the recipe's)")
 	f.StringArrayVar(&o.set, "set", nil, "change one value of the recipe, key=value; may be repeated")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of all random numbers")
 }
 
 // job is a run, resolved.
 type job struct {
-	class  string
-	recipe spec.Recipe
-	source step.Source
-	files  []sourceFile // of a folder, to be uploaded
+	class   string
+	recipe  spec.Recipe
+	policy  spec.Policy
+	utility *step.UtilityPlan // nil where no other class is known
+	source  step.Source
+	uploads []folderSource
+}
+
+// files is the number of files to be uploaded.
+func (j job) files() (n int) {
+	for _, f := range j.uploads {
+		n += len(f.files)
+	}
+	return n
 }
 
 func (j job) workflowID() string {
 	return "augment-" + j.class + "-" + spec.Digest(struct {
-		Source step.Source
-		Recipe spec.Recipe
-	}{j.source, j.recipe})[:12]
+		Source  step.Source
+		Recipe  spec.Recipe
+		Policy  spec.Policy
+		Utility *step.UtilityPlan
+	}{j.source, j.recipe, j.policy, j.utility})[:12]
 }
 
 // plan checks everything that can be checked without Temporal and a store.
@@ -118,24 +144,14 @@ func (p *program) plan(ctx context.Context, o runOptions) (job, error) {
 		return job{}, &statusError{exitUsage, err}
 	}
 	j := job{class: o.class, recipe: recipe}
-	source, remote, err := parseS3(o.images)
-	if err != nil {
+	if j.policy, err = config.Policy(cmp.Or(o.policy, recipe.Policy, spec.ProductionPolicy().Name)); err != nil {
+		return job{}, &statusError{exitUsage, err}
+	}
+	if j.source, err = p.sourceOf(ctx, "--images", o.class, o.images, &j.uploads); err != nil {
 		return job{}, err
 	}
-	if remote {
-		j.source = source
-		return j, nil
-	}
-	files, skipped, err := scanFolder(ctx, o.images)
-	if err != nil {
-		return job{}, err
-	}
-	if skipped > 0 {
-		p.log.Info("files left out", "count", skipped, "why", "hidden, or neither files nor links to files")
-	}
-	j.files = files
-	j.source = step.Source{Bucket: p.cfg.Store.Bucket, Prefix: folderPrefix(o.class, files)}
-	return j, nil
+	j.utility, err = p.utilityPlan(ctx, o.compareOptions, o.class, &j.uploads)
+	return j, err
 }
 
 func (p *program) run(ctx context.Context, o runOptions) error {
@@ -168,8 +184,10 @@ func (p *program) runOnce(ctx context.Context, j job, detach bool) error {
 	}
 	defer s.close(p)
 	p.log.Info("connected", "after", time.Since(began).Round(time.Millisecond), "embedded", s.stack != nil)
-	if err := p.uploadSource(ctx, s, j); err != nil {
-		return err
+	for _, f := range j.uploads {
+		if err := p.uploadSource(ctx, s, f); err != nil {
+			return err
+		}
 	}
 	handle, err := p.startRun(ctx, s, j)
 	if err != nil {
@@ -235,15 +253,12 @@ func (p *program) hintAtWorkers(ctx context.Context, s *session) {
 	}
 }
 
-func (p *program) uploadSource(ctx context.Context, s *session, j job) error {
-	if len(j.files) == 0 {
-		return nil
-	}
+func (p *program) uploadSource(ctx context.Context, s *session, folder folderSource) error {
 	began, last := time.Now(), time.Now()
-	sent, err := upload(ctx, s.bucket, j.source.Prefix, j.files, func(done int) {
+	sent, err := upload(ctx, s.bucket, folder.prefix, folder.files, func(done int) {
 		if now := time.Now(); now.Sub(last) > 15*time.Second {
 			last = now
-			p.say("%-16s %d of %d files", "upload", done, len(j.files))
+			p.say("%-16s %d of %d files", "upload", done, len(folder.files))
 		}
 	})
 	if err != nil {
@@ -253,10 +268,10 @@ func (p *program) uploadSource(ctx context.Context, s *session, j job) error {
 		return fmt.Errorf("sync store: %w", err)
 	}
 	var bytes int64
-	for _, f := range j.files {
+	for _, f := range folder.files {
 		bytes += f.size
 	}
-	p.say("%-16s %d files, %s, %d of them new, %s", "upload", len(j.files), humanize.IBytes(uint64(bytes)), sent, timeWords(time.Since(began).Seconds()))
+	p.say("%-16s %d files, %s, %d of them new, %s", "upload", len(folder.files), humanize.IBytes(uint64(bytes)), sent, timeWords(time.Since(began).Seconds()))
 	return nil
 }
 
@@ -270,7 +285,8 @@ func (p *program) startRun(ctx context.Context, s *session, j job) (client.Workf
 		StaticSummary:            fmt.Sprintf("%s with recipe %s", j.class, j.recipe.Name),
 		TypedSearchAttributes:    temporal.NewSearchAttributes(workflows.DefectClass.ValueSet(j.class)),
 	}, workflows.AugmentName, workflows.AugmentInput{
-		Class: j.class, Source: j.source, Recipe: j.recipe, TrainingQueue: p.cfg.Temporal.TrainingTaskQueue,
+		Class: j.class, Source: j.source, Recipe: j.recipe, Policy: j.policy, Utility: j.utility,
+		TrainingQueue: p.cfg.Temporal.TrainingTaskQueue,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start run: %w; `defectforge doctor` checks namespace and search attributes", err)
@@ -308,6 +324,9 @@ func (p *program) conclude(ctx context.Context, s *session, run step.Run, result
 		ImagesIn: result.ImagesIn, ImagesQuarantined: result.ImagesQuarantined, ImagesPublished: result.ImagesPublished,
 		Reasons: append([]string{}, result.Reasons...), UI: s.runURL(run),
 	}
+	if result.Approval.By != "" {
+		out.Approval = &result.Approval
+	}
 	if err == nil && s.stack != nil && result.Report.Key != "" {
 		out.Report, err = p.fetchReport(ctx, s.store, run, result.Report)
 	}
@@ -328,7 +347,7 @@ func (p *program) conclude(ctx context.Context, s *session, run step.Run, result
 	} else {
 		p.printResult(result.Prefix, out)
 	}
-	if err == nil && result.Verdict != step.Pass {
+	if err == nil && result.Release == "" {
 		err = &statusError{exitNotApproved, nil}
 	}
 	return err
@@ -337,6 +356,9 @@ func (p *program) conclude(ctx context.Context, s *session, run step.Run, result
 func (p *program) printResult(prefix string, r runReport) {
 	p.print("verdict    %s", r.Verdict)
 	p.print("images     %d in, %d quarantined, %d published", r.ImagesIn, r.ImagesQuarantined, r.ImagesPublished)
+	if r.Approval != nil && r.Approval.Approved {
+		p.print("approval   %s", workflows.ApprovalWords(*r.Approval))
+	}
 	for _, reason := range r.Reasons {
 		p.print("reason     %s", reason)
 	}
@@ -374,6 +396,9 @@ type dryRunReport struct {
 	Legs       int         `json:"legs"`
 	Embedded   bool        `json:"embedded"`
 	Recipe     spec.Recipe `json:"recipe"`
+	Policy     spec.Policy `json:"policy"`
+	// Utility is null without --compare.
+	Utility *step.UtilityPlan `json:"utility"`
 }
 
 func (p *program) dryRun(j job) error {
@@ -383,8 +408,8 @@ func (p *program) dryRun(j job) error {
 	}
 	t := j.recipe.Train
 	r := dryRunReport{
-		WorkflowID: j.workflowID(), Class: j.class, Source: j.source, Files: len(j.files),
-		Legs: (t.Epochs + t.LegEpochs - 1) / t.LegEpochs, Embedded: place.Embedded, Recipe: j.recipe,
+		WorkflowID: j.workflowID(), Class: j.class, Source: j.source, Files: j.files(),
+		Legs: (t.Epochs + t.LegEpochs - 1) / t.LegEpochs, Embedded: place.Embedded, Recipe: j.recipe, Policy: j.policy, Utility: j.utility,
 	}
 	if p.json {
 		return p.emit(r)
@@ -398,8 +423,29 @@ func (p *program) dryRun(j job) error {
 		where = "Temporal at " + place.Client.HostPort + ", store at " + p.cfg.Store.Endpoint
 	}
 	p.print("# run %s on %s", r.WorkflowID, where)
-	p.print("# %d files to s3://%s/%s", r.Files, r.Source.Bucket, r.Source.Prefix)
-	p.print("# ingest, preprocess, %d epochs in %d legs, %d samples, check for copies, assess, report, publish", t.Epochs, r.Legs, j.recipe.Sample.Count)
+	policy, err := yamlText(j.policy)
+	if err != nil {
+		return err
+	}
+	p.print("# images in s3://%s/%s, %d files to upload", r.Source.Bucket, r.Source.Prefix, r.Files)
+	p.print("# ingest, preprocess, %d epochs in %d legs%s, %d samples, check for copies,%s assess, report%s, publish", t.Epochs, r.Legs,
+		either(j.recipe.Ingest.SelectionShare > 0, ", each evaluated on the selection split", ""), j.recipe.Sample.Count,
+		either(j.utility != nil, " compare classifiers,", ""), either(j.policy.Approval == spec.ApprovePerson, ", approval by a person", ""))
 	p.print("%s", recipe)
+	p.print("# policy %s\n%s", j.policy.Name, policy)
+	if j.utility != nil {
+		u := j.utility
+		p.print("# comparison of classifiers: %d splits of %d paired trainings, %d steps each, at most %d real images of each class", u.Splits, u.Seeds, u.Steps, u.PerClass)
+		for _, other := range u.Others {
+			p.print("#   %s in s3://%s/%s", other.Class, other.Source.Bucket, other.Source.Prefix)
+		}
+	}
 	return nil
+}
+
+func either(yes bool, a, b string) string {
+	if yes {
+		return a
+	}
+	return b
 }

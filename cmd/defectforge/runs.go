@@ -34,10 +34,12 @@ type runLine struct {
 }
 
 func (p *program) runsCommand() *cobra.Command {
-	return group("runs", "List, show, follow and cancel runs",
+	return group("runs", "List, show, follow, approve, refuse and cancel runs",
 		p.runsListCommand(),
 		p.oneRunCommand("show", "Show a run's stages, verdict and digests", p.runsShow),
 		p.oneRunCommand("watch", "Follow a run until it ends", p.runsWatch),
+		p.decideCommand("approve", "Approve the set of a run that waits for it, which publishes it", true),
+		p.decideCommand("reject", "Refuse the set of a run that waits for approval", false),
 		p.oneRunCommand("cancel", "Cancel a run", p.runsCancel),
 	)
 }
@@ -201,14 +203,23 @@ func statusName(s enumspb.WorkflowExecutionStatus) string { return strings.ToLow
 // runDetails is the JSON object of `runs show`.
 type runDetails struct {
 	runLine
-	Epoch   int                      `json:"epoch"`
-	Epochs  int                      `json:"epochs"`
-	Stages  []step.StageTime         `json:"stages"`
-	Attempt int32                    `json:"attempt,omitempty"` // of the running stage
-	Train   *step.TrainProgress      `json:"train,omitempty"`
-	Result  *workflows.AugmentResult `json:"result,omitempty"`
-	UI      string                   `json:"ui,omitempty"`
-	Error   string                   `json:"error,omitempty"`
+	Epoch   int                 `json:"epoch"`
+	Epochs  int                 `json:"epochs"`
+	Stages  []step.StageTime    `json:"stages"`
+	Attempt int32               `json:"attempt,omitempty"` // of the running stage
+	Train   *step.TrainProgress `json:"train,omitempty"`
+	// Rollbacks are the alarms of the training, Best its best evaluation so far,
+	// Choice how its checkpoint was chosen.
+	Rollbacks []step.Rollback  `json:"rollbacks,omitempty"`
+	Best      *step.Evaluation `json:"best,omitempty"`
+	Choice    *step.Choice     `json:"choice,omitempty"`
+	// Deadline is set while the run waits for approval.
+	Deadline *time.Time               `json:"deadline,omitempty"`
+	Notice   string                   `json:"notice,omitempty"` // whether anybody was told
+	Approval *step.Approval           `json:"approval,omitempty"`
+	Result   *workflows.AugmentResult `json:"result,omitempty"`
+	UI       string                   `json:"ui,omitempty"`
+	Error    string                   `json:"error,omitempty"`
 }
 
 func (p *program) runsShow(ctx context.Context, s *session, id, runID string) error {
@@ -233,8 +244,10 @@ func (p *program) runsShow(ctx context.Context, s *session, id, runID string) er
 	if d.Train != nil {
 		p.print("training   epoch %d of %d, %s, %s left", d.Train.Epoch, d.Train.Epochs, trainWords(*d.Train), timeWords(d.Train.SecondsLeft))
 	}
+	p.printTries(d)
 	p.print("dataset    %s", dash(d.Dataset))
 	p.print("verdict    %s", dash(d.Verdict))
+	p.printApproval(d)
 	if r := d.Result; r != nil {
 		p.print("images     %d in, %d quarantined, %d published", r.ImagesIn, r.ImagesQuarantined, r.ImagesPublished)
 		for _, reason := range r.Reasons {
@@ -268,6 +281,8 @@ func (p *program) details(ctx context.Context, s *session, id, runID string) (ru
 		if err == nil {
 			d.Epoch, d.Epochs, d.Train, d.Attempt = snap.status.Epoch, snap.status.Epochs, snap.train, snap.attempt
 			d.Stages = append(d.Stages, snap.status.StagesDone...)
+			d.Rollbacks, d.Best = snap.status.Rollbacks, snap.status.Best
+			d.Deadline, d.Notice, d.Approval = snap.status.Deadline, snap.status.Notice, snap.status.Approval
 		}
 		return d, nil
 	}
@@ -277,6 +292,9 @@ func (p *program) details(ctx context.Context, s *session, id, runID string) (ru
 		return d, nil
 	}
 	d.Result = &result
+	if result.Approval.By != "" {
+		d.Approval = &result.Approval
+	}
 	record, err := readRecord(ctx, s.store, result.Record)
 	if err != nil {
 		p.log.Warn("read the run's record", "error", err)
@@ -284,6 +302,7 @@ func (p *program) details(ctx context.Context, s *session, id, runID string) (ru
 	}
 	d.Stages = append(d.Stages, record.Outcome.Times...)
 	d.Epoch, d.Epochs = record.Outcome.Train.Epoch, record.Outcome.Recipe.Train.Epochs
+	d.Rollbacks, d.Choice = record.Outcome.Rollbacks, record.Outcome.Choice
 	return d, nil
 }
 

@@ -52,15 +52,40 @@ type sourceFile struct {
 	size   int64
 }
 
-// parseS3 reads s3://bucket/prefix. The prefix stands for a folder.
-func parseS3(src string) (step.Source, bool, error) {
+// folderSource is a folder's files, and the prefix below which they go.
+type folderSource struct {
+	prefix string
+	files  []sourceFile
+}
+
+// sourceOf is where the images of class lie that a flag names: in a bucket, or
+// in a folder, which is then added to uploads.
+func (p *program) sourceOf(ctx context.Context, flag, class, src string, uploads *[]folderSource) (step.Source, error) {
+	if source, remote, err := parseS3(flag, src); err != nil || remote {
+		return source, err
+	}
+	files, skipped, err := scanFolder(ctx, flag, src)
+	if err != nil {
+		return step.Source{}, err
+	}
+	if skipped > 0 {
+		p.log.Info("files left out", "folder", src, "count", skipped, "why", "hidden, or neither files nor links to files")
+	}
+	prefix := folderPrefix(class, files)
+	*uploads = append(*uploads, folderSource{prefix, files})
+	return step.Source{Bucket: p.cfg.Store.Bucket, Prefix: prefix}, nil
+}
+
+// parseS3 reads s3://bucket/prefix, the value of a flag. The prefix stands for a
+// folder.
+func parseS3(flag, src string) (step.Source, bool, error) {
 	rest, ok := strings.CutPrefix(src, "s3://")
 	if !ok {
 		return step.Source{}, false, nil
 	}
 	bucket, prefix, _ := strings.Cut(rest, "/")
 	if bucket == "" || strings.HasPrefix(prefix, "/") || strings.Contains(prefix, "//") {
-		return step.Source{}, true, usageError("--images: %q: write s3://bucket/prefix", src)
+		return step.Source{}, true, usageError("%s: %q: write s3://bucket/prefix", flag, src)
 	}
 	if prefix != "" && !strings.HasSuffix(prefix, "/") {
 		prefix += "/"
@@ -68,30 +93,31 @@ func parseS3(src string) (step.Source, bool, error) {
 	return step.Source{Bucket: bucket, Prefix: prefix}, true, nil
 }
 
-// scanFolder lists a folder's files with their digests, sorted by name. Hidden
-// files and folders, and links to folders, are left out and counted.
-func scanFolder(ctx context.Context, dir string) (files []sourceFile, skipped int, err error) {
+// scanFolder lists the files of a folder, the value of a flag, with their digests,
+// sorted by name. Hidden files and folders, and links to folders, are left out
+// and counted.
+func scanFolder(ctx context.Context, flag, dir string) (files []sourceFile, skipped int, err error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, 0, usageError("--images: %s: no such folder; give a folder of images or s3://bucket/prefix", dir)
+		return nil, 0, usageError("%s: %s: no such folder; give a folder of images or s3://bucket/prefix", flag, dir)
 	case err != nil:
-		return nil, 0, usageError("--images: %w", err)
+		return nil, 0, usageError("%s: %w", flag, err)
 	case !info.IsDir():
-		return nil, 0, usageError("--images: %s: is a file; give the folder that holds the images", dir)
+		return nil, 0, usageError("%s: %s: is a file; give the folder that holds the images", flag, dir)
 	}
 	// Walk does not descend into a root that is a link itself.
 	root, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return nil, 0, usageError("--images: %w", err)
+		return nil, 0, usageError("%s: %w", flag, err)
 	}
-	if files, skipped, err = walkFolder(root); err != nil {
+	if files, skipped, err = walkFolder(flag, root); err != nil {
 		return nil, skipped, err
 	}
 	if len(files) == 0 {
-		return nil, skipped, usageError("--images: %s: holds no files%s; give a folder of images", dir, hiddenNote(skipped))
+		return nil, skipped, usageError("%s: %s: holds no files%s; give a folder of images", flag, dir, hiddenNote(skipped))
 	}
-	if err := digestFiles(ctx, files); err != nil {
+	if err := digestFiles(ctx, flag, files); err != nil {
 		return nil, skipped, err
 	}
 	sort.Slice(files, func(i, j int) bool { return files[i].name < files[j].name })
@@ -105,10 +131,10 @@ func hiddenNote(skipped int) string {
 	return fmt.Sprintf(" but %d hidden or special ones", skipped)
 }
 
-func walkFolder(root string) (files []sourceFile, skipped int, err error) {
+func walkFolder(flag, root string) (files []sourceFile, skipped int, err error) {
 	err = filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return usageError("--images: %w; make it readable or move it out of the folder", err)
+			return usageError("%s: %w; make it readable or move it out of the folder", flag, err)
 		}
 		if file == root {
 			return nil
@@ -129,10 +155,10 @@ func walkFolder(root string) (files []sourceFile, skipped int, err error) {
 			return nil
 		}
 		if info.Size() > maxSourceBytes {
-			return usageError("--images: %s: %d bytes are more than any image here may have; move it out of the folder", file, info.Size())
+			return usageError("%s: %s: %d bytes are more than any image here may have; move it out of the folder", flag, file, info.Size())
 		}
 		if len(files) == maxSourceFiles {
-			return usageError("--images: %s: holds more than %d files; put them into a bucket and give s3://bucket/prefix", root, maxSourceFiles)
+			return usageError("%s: %s: holds more than %d files; put them into a bucket and give s3://bucket/prefix", flag, root, maxSourceFiles)
 		}
 		rel, err := filepath.Rel(root, file)
 		if err != nil {
@@ -140,7 +166,7 @@ func walkFolder(root string) (files []sourceFile, skipped int, err error) {
 		}
 		name := safeName(filepath.ToSlash(rel))
 		if err := storage.ValidKey(folderPrefix(strings.Repeat("x", 63), nil) + name); err != nil {
-			return usageError("--images: %s: %w; shorten its path", file, err)
+			return usageError("%s: %s: %w; shorten its path", flag, file, err)
 		}
 		files = append(files, sourceFile{path: file, name: name, size: info.Size()})
 		return nil
@@ -158,7 +184,7 @@ func safeName(rel string) string {
 	return strings.Join(parts, "/")
 }
 
-func digestFiles(ctx context.Context, files []sourceFile) error {
+func digestFiles(ctx context.Context, flag string, files []sourceFile) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(uploadsAtOnce)
 	for i := range files {
@@ -168,7 +194,7 @@ func digestFiles(ctx context.Context, files []sourceFile) error {
 			}
 			f, err := os.Open(files[i].path)
 			if err != nil {
-				return usageError("--images: %w; make it readable or move it out of the folder", err)
+				return usageError("%s: %w; make it readable or move it out of the folder", flag, err)
 			}
 			defer f.Close()
 			h := sha256.New()

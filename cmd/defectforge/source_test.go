@@ -39,7 +39,7 @@ func TestScanFolder(t *testing.T) {
 	require.NoError(t, os.Symlink(other, filepath.Join(dir, "linked-folder")))
 	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, "broken")))
 
-	files, skipped, err := scanFolder(t.Context(), dir)
+	files, skipped, err := scanFolder(t.Context(), "--images", dir)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"%C3%A4.png", "b.png", "link.png", "sub/a%20b.png"}, names(files))
 	assert.Equal(t, 4, skipped, ".hidden, .git, the linked folder, the broken link")
@@ -48,7 +48,7 @@ func TestScanFolder(t *testing.T) {
 
 	link := filepath.Join(t.TempDir(), "link")
 	require.NoError(t, os.Symlink(dir, link))
-	through, _, err := scanFolder(t.Context(), link)
+	through, _, err := scanFolder(t.Context(), "--images", link)
 	require.NoError(t, err)
 	assert.Equal(t, names(files), names(through), "the folder itself may be a link")
 }
@@ -82,7 +82,7 @@ func TestUploadSendsWhatIsMissing(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		writeFile(t, filepath.Join(dir, name+".png"), "image "+name)
 	}
-	files, _, err := scanFolder(t.Context(), dir)
+	files, _, err := scanFolder(t.Context(), "--images", dir)
 	require.NoError(t, err)
 	b := &counting{Bucket: memory.New()}
 	none := func(int) {}
@@ -127,16 +127,16 @@ func TestParseS3(t *testing.T) {
 		"s3://b":      {Bucket: "b"},
 		"s3://b/":     {Bucket: "b"},
 	} {
-		got, remote, err := parseS3(src)
+		got, remote, err := parseS3("--images", src)
 		require.NoError(t, err)
 		assert.True(t, remote)
 		assert.Equal(t, want, got, src)
 	}
-	_, remote, err := parseS3("folder")
+	_, remote, err := parseS3("--images", "folder")
 	require.NoError(t, err)
 	assert.False(t, remote)
 	for _, src := range []string{"s3://", "s3:///p", "s3://b//p", "s3://b/p//q"} {
-		_, _, err := parseS3(src)
+		_, _, err := parseS3("--images", src)
 		assert.Error(t, err, src)
 	}
 }
