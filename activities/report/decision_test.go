@@ -155,6 +155,8 @@ func TestTrainingTellsEveryTryAndTheChoice(t *testing.T) {
 	d.Training.Choice, d.Rollbacks = nil, nil
 	_, root = render(t, d, pics)
 	require.Contains(t, text(byID(t, root, "training")), "The last checkpoint was taken.")
+	require.Contains(t, text(byID(t, root, "training")), "It went through at the first try")
+	require.Empty(t, tags(byID(t, root, "training"), "table"))
 	require.Len(t, tags(byID(t, root, "training"), "svg"), 2)
 }
 
