@@ -13,3 +13,14 @@ func HostileManifest(class, path string, data []byte) (name string, raw []byte) 
 	m.Release = m.name()
 	return m.Release, m.Encode()
 }
+
+// OddMetadata renders a manifest of one empty image, images/a.png, with
+// metadata that Publish would not write.
+func OddMetadata(class string, metadata []byte) (name string, raw []byte) {
+	m := Manifest{Version: 1, Class: class, Images: 1, Files: []File{
+		{Path: "images/a.png", Size: 0, SHA256: storage.Digest(nil)},
+		{Path: MetadataName, Size: int64(len(metadata)), SHA256: storage.Digest(metadata)},
+	}}
+	m.Release = m.name()
+	return m.Release, m.Encode()
+}
