@@ -8,7 +8,16 @@ import (
 // Conv is the shape of a convolution: x (N,C,H,W) by weights w (O,C,K,K) gives
 // y (N,O,OutH,OutW), with the stride and zero padding the same on both axes.
 // It needs Pad < K, Stride <= 4 and an output of at least one pixel.
-type Conv struct{ N, C, H, W, O, K, Stride, Pad int }
+//
+// With BF16 the values that are multiplied are rounded to bfloat16, to nearest and
+// ties to even, and their products summed in float32. Where HasBF16 is false this
+// is emulated, slowly. Convolutions that are plain matrix products, the kernel
+// being as large as the input, stay in float32, and so do the weights' gradients
+// where the output is of odd width.
+type Conv struct {
+	N, C, H, W, O, K, Stride, Pad int
+	BF16                          bool
+}
 
 // OutH is the output's height.
 func (c Conv) OutH() int { return (c.H+2*c.Pad-c.K)/c.Stride + 1 }
@@ -63,7 +72,7 @@ var convs freelist[conv]
 func newConv(c Conv, e engine) *conv {
 	q := convs.get()
 	*q = conv{Conv: c, engine: e, off: q.off}
-	q.path = active
+	q.path, q.pairs = active, c.BF16
 	return q
 }
 
@@ -84,10 +93,17 @@ func (c Conv) Forward(y, x, w []float32, scale float32) {
 		scaledMatMul(y, x, w, c.N, c.O, c.C*c.K*c.K, false, true, scale)
 		return
 	}
-	if c.winograd() {
+	switch {
+	case c.BF16:
+		c.forwardBF16(y, x, w, scale)
+	case c.winograd():
 		c.forwardWinograd(y, x, w, scale)
-		return
+	default:
+		c.forwardDirect(y, x, w, scale)
 	}
+}
+
+func (c Conv) forwardDirect(y, x, w []float32, scale float32) {
 	oh, ow, kk := c.OutH(), c.OutW(), c.K*c.K
 	q := newConv(c, engine{m: c.O, n: c.N * oh * ow, units: c.C, groups: 1})
 	q.factor[0] = kk
@@ -124,10 +140,17 @@ func (c Conv) backwardInput(dx, dy, w []float32, scale float32, t *Transposed) {
 		scaledMatMul(dx, dy, w, c.N, c.C*c.K*c.K, c.O, false, false, scale)
 		return
 	}
-	if c.winogradAdjoint() {
+	switch {
+	case c.BF16 && t == nil:
+		c.backwardInputBF16(dx, dy, w, scale)
+	case c.winogradAdjoint():
 		c.backwardInputWinograd(dx, dy, w, scale, t)
-		return
+	default:
+		c.backwardInputDirect(dx, dy, w, scale, t)
 	}
+}
+
+func (c Conv) backwardInputDirect(dx, dy, w []float32, scale float32, t *Transposed) {
 	q := newConv(c, engine{m: c.C, units: c.O, groups: c.Stride * c.Stride})
 	height, width := (c.H+c.Stride-1)/c.Stride, (c.W+c.Stride-1)/c.Stride
 	q.n = c.N * height * width
@@ -158,20 +181,35 @@ func (c Conv) BackwardWeights(dw, x, dy []float32, scale float32) {
 		scaledMatMul(dw, dy, x, c.O, c.C*kk, c.N, true, false, scale)
 		return
 	}
-	if c.winogradWeights() {
+	pair := 1 // output pixels in a value of the summed index
+	switch {
+	case c.BF16 && ow%2 == 0:
+		pair = 2
+	case c.winogradWeights():
 		c.backwardWeightsWinograd(dw, x, dy, scale)
 		return
 	}
-	q := newConv(c, engine{m: c.O, n: c.C * kk, units: c.N * oh * ow, groups: 1})
+	plane := oh * ow / pair
+	q := newConv(c, engine{m: c.O, n: c.C * kk, units: c.N * plane, groups: 1})
 	q.factor[0] = 1
 	padded := q.padInput(x)
-	q.rows = rowsLeft{src: dy, stride: oh * ow, image: oh * ow, step: c.O * oh * ow, factor: 1}
-	q.patches = patchesRight{src: padded, c: c, pad: &q.pad}
+	q.pairs = pair == 2
+	if q.pairs {
+		single := padded
+		padded = pairDistant(single, q.pad.plane, c.Stride)
+		tensors.put(single)
+		dy = neighbourWords(dy)
+	}
+	q.rows = rowsLeft{src: dy, stride: plane, image: plane, step: c.O * plane, factor: 1}
+	q.patches = patchesRight{src: padded, c: c, pad: &q.pad, width: ow / pair, plane: plane, step: c.Stride * pair}
 	q.plain = plainSink{dst: dw, stride: c.C * kk, scale: scale}
 	q.engine.a, q.engine.b, q.engine.out = &q.rows, &q.patches, &q.plain
 	q.plan(true)
 	q.runSplit(&q.plain)
 	tensors.put(padded)
+	if q.pairs {
+		tensors.put(dy)
+	}
 	q.release()
 }
 

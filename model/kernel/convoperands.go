@@ -46,11 +46,15 @@ func (r *cellsRight) panel(e *engine, s *scratch, g, n0, n, u0, units int) ([]fl
 }
 
 // patchesRight is BackwardWeights' right operand: its summed index is the
-// output pixel, its columns are the taps (c, kh, kw), read from padded planes.
+// output pixel, or the pair of pixels, its columns are the taps (c, kh, kw), read
+// from padded planes.
 type patchesRight struct {
-	src []float32
-	c   Conv
-	pad *padding
+	src   []float32
+	c     Conv
+	pad   *padding
+	width int // values of the summed index in a row of the output
+	plane int // and in an image
+	step  int // distance in src from one to the next
 }
 
 func (r *patchesRight) panel(e *engine, s *scratch, _, n0, n, u0, units int) ([]float32, int, int, []int32) {
@@ -66,14 +70,13 @@ func (r *patchesRight) panel(e *engine, s *scratch, _, n0, n, u0, units int) ([]
 		j += run
 	}
 	s.off = growInts(s.off, units)
-	oh, ow := c.OutH(), c.OutW()
 	for t := 0; t < units; {
-		pixel, image := (u0+t)%(oh*ow), (u0+t)/(oh*ow)
-		at := offset(image*c.C*p.plane + c.Stride*(pixel/ow*p.pitch+pixel%ow))
-		row := s.off[t:min(t+ow-pixel%ow, units)]
+		pixel, image := (u0+t)%r.plane, (u0+t)/r.plane
+		at := offset(image*c.C*p.plane + c.Stride*(pixel/r.width*p.pitch) + r.step*(pixel%r.width))
+		row := s.off[t:min(t+r.width-pixel%r.width, units)]
 		for i := range row {
 			row[i] = at
-			at += int32(c.Stride)
+			at += int32(r.step)
 		}
 		t += len(row)
 	}

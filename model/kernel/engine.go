@@ -32,6 +32,7 @@ const maxGroups = 36
 // the left operand's memory, the phases of a transposed convolution.
 type engine struct {
 	path   *path
+	pairs  bool // values are words of two bfloat16 values
 	m, n   int
 	units  int
 	groups int
@@ -159,6 +160,10 @@ func (e *engine) block(s *scratch, g0, g1, ldc, m0, m, n0, n, u, units int) {
 	}
 	left := e.left(s, sum, m0, m, u, units)
 	width, tiles := 2*e.path.lanes, e.tiles(m)
+	tile := e.path.tile
+	if e.pairs {
+		tile = e.path.tilePairs
+	}
 	for j := 0; j < n; j += width {
 		for g := g0; g < g1; g++ {
 			k := e.factor[g] * units
@@ -168,7 +173,7 @@ func (e *engine) block(s *scratch, g0, g1, ldc, m0, m, n0, n, u, units int) {
 			b, b0, b1, off := e.b.panel(e, s, g, n0+j, min(width, n-j), u, units)
 			for t := range tiles {
 				r0, r1 := t*m/tiles, (t+1)*m/tiles
-				e.path.tile(s.c[((g-g0)*m+r0)*ldc+j:], ldc, left[at[g]+r0*k:], r1-r0, b, b0, b1, off[:k])
+				tile(s.c[((g-g0)*m+r0)*ldc+j:], ldc, left[at[g]+r0*k:], r1-r0, b, b0, b1, off[:k])
 			}
 		}
 	}

@@ -20,6 +20,9 @@ type loops struct {
 	pairs       func(even, odd, src []float32)
 	zip         func(dst, even, odd []float32, scale float32)
 
+	roundPairs      func(dst, a, b []float32)
+	roundNeighbours func(dst, src []float32)
+
 	winogradInput   func(dst []float32, point int, src []float32, row, mid, n int)
 	winogradAdjoint func(dst []float32, point int, src []float32, row, mid, n int)
 	winogradPixels  func(dst []float32, point int, src []float32, part, n int)
@@ -31,6 +34,7 @@ var goLoops = loops{
 	scale: scaleGo, axpy: axpyGo, add: addGo, dot32: dot32Go, dot64: dot64Go, sum64: sum64Go,
 	deviation64: deviation64Go, lineLeaky: lineLeakyGo, gatedSums: gatedSumsGo, gatedLine: gatedLineGo,
 	adam: adamGo, tanh: tanhGo, pairs: pairsGo, zip: zipGo,
+	roundPairs: roundPairsGo, roundNeighbours: roundNeighboursGo,
 	winogradInput: winogradInputGo, winogradAdjoint: winogradAdjointGo, winogradWeights: winogradWeightsGo, winogradOutput: winogradOutputGo,
 	winogradPixels: winogradPixelsGo,
 }

@@ -7,6 +7,7 @@ type path struct {
 	name string
 	// A tile is at most rows high and 2*lanes wide.
 	rows, lanes int
+	bf16        bool // tilePairs is no emulation
 
 	// tile adds a product to a tile of c:
 	//
@@ -17,6 +18,10 @@ type path struct {
 	// where base(j) is b0 for j < lanes and b1 otherwise, 1 <= m <= rows, and off is not empty.
 	// All sums of a tile are formed before they are added to c.
 	tile func(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32)
+
+	// tilePairs is tile for words of two bfloat16 values, see bf16.go: a product is
+	// that of the low halves plus that of the high halves.
+	tilePairs func(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32)
 
 	// transpose writes rows of src as columns of dst:
 	//
@@ -44,6 +49,10 @@ var active = choosePath(os.Getenv("DEFECTFORGE_KERNEL"))
 // "go" only.
 func Features() string { return active.name }
 
+// HasBF16 reports whether Conv.BF16 is fast: whether the path in use has the
+// processor's instructions for it.
+func HasBF16() bool { return active.bf16 }
+
 // choosePath gives the path of that name, or the fastest where there is none.
 func choosePath(name string) *path {
 	all := paths()
@@ -55,7 +64,7 @@ func choosePath(name string) *path {
 	return all[0]
 }
 
-var goPath = path{name: "go", rows: 4, lanes: 4, tile: tileGo, transpose: transposeGo, gather: gatherGo, loops: &goLoops}
+var goPath = path{name: "go", rows: 4, lanes: 4, tile: tileGo, tilePairs: tilePairsGo(4), transpose: transposeGo, gather: gatherGo, loops: &goLoops}
 
 func tileGo(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
 	for i := 0; i < m; i += 2 {

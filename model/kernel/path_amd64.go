@@ -4,14 +4,30 @@ package kernel
 
 import "github.com/klauspost/cpuid/v2"
 
-var avx512Path = path{name: "avx512", rows: 14, lanes: 16, tile: tileAVX512, transpose: transpose512, gather: gather512, loops: &avxLoops}
-var avx2Path = path{name: "avx2", rows: 6, lanes: 8, tile: tileAVX2, transpose: transpose256, gather: gather256, loops: &avxLoops}
+var avx512Path = path{name: "avx512", rows: 14, lanes: 16, tile: tileAVX512, tilePairs: tilePairsGo(16),
+	transpose: transpose512, gather: gather512, loops: &avxLoops}
+var avx2Path = path{name: "avx2", rows: 6, lanes: 8, tile: tileAVX2, tilePairs: tilePairsGo(8),
+	transpose: transpose256, gather: gather256, loops: &avxLoops}
+
+// avx512BF16Path is avx512Path where the processor multiplies bfloat16.
+var avx512BF16Path = withBF16(avx512Path)
+
+func withBF16(p path) path {
+	l := *p.loops
+	l.roundPairs, l.roundNeighbours = roundPairsAVX, roundNeighboursAVX
+	p.tilePairs, p.loops, p.bf16 = tileBF16, &l, true
+	return p
+}
 
 // paths lists what this machine can run, the fastest first.
 func paths() []*path {
 	var all []*path
 	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512DQ, cpuid.BMI2, cpuid.AVX2, cpuid.FMA3) {
-		all = append(all, &avx512Path)
+		p := &avx512Path
+		if cpuid.CPU.Supports(cpuid.AVX512BF16, cpuid.AVX512BW) {
+			p = &avx512BF16Path
+		}
+		all = append(all, p)
 	}
 	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
 		all = append(all, &avx2Path)
@@ -25,6 +41,31 @@ var tiles512 = [...]tileFunc{nil, tileAVX512_1, tileAVX512_2, tileAVX512_3, tile
 	tileAVX512_7, tileAVX512_8, tileAVX512_9, tileAVX512_10, tileAVX512_11, tileAVX512_12, tileAVX512_13, tileAVX512_14}
 
 var tiles256 = [...]tileFunc{nil, tileAVX2_1, tileAVX2_2, tileAVX2_3, tileAVX2_4, tileAVX2_5, tileAVX2_6}
+
+var tilesBF16 = [...]tileFunc{nil, tileBF16_1, tileBF16_2, tileBF16_3, tileBF16_4, tileBF16_5, tileBF16_6,
+	tileBF16_7, tileBF16_8, tileBF16_9, tileBF16_10, tileBF16_11, tileBF16_12, tileBF16_13, tileBF16_14}
+
+func tileBF16(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
+	tilesBF16[m](&c[0], uintptr(4*ldc), &a[0], &b[b0], &b[b1], &off[0], uintptr(len(off)))
+}
+
+func roundPairsAVX(dst, a, b []float32) {
+	n := len(dst) &^ 15
+	a, b = a[:len(dst)], b[:len(dst)]
+	if n > 0 {
+		roundPairsBF16(&dst[0], &a[0], &b[0], n)
+	}
+	roundPairsGo(dst[n:], a[n:], b[n:])
+}
+
+func roundNeighboursAVX(dst, src []float32) {
+	n := len(dst) &^ 15
+	src = src[:2*len(dst)]
+	if n > 0 {
+		roundNeighboursBF16(&dst[0], &src[0], n)
+	}
+	roundNeighboursGo(dst[n:], src[2*n:])
+}
 
 func tileAVX512(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
 	tiles512[m](&c[0], uintptr(4*ldc), &a[0], &b[b0], &b[b1], &off[0], uintptr(len(off)))
@@ -64,7 +105,7 @@ var avxLoops = loops{
 	deviation64: deviation64AVX, lineLeaky: lineLeakyAVX, gatedSums: gatedSumsAVX, gatedLine: gatedLineAVX,
 	adam: adamAVX, tanh: tanhAVX, pairs: pairsAVX, zip: zipAVX,
 	winogradInput: winogradInputAVX, winogradAdjoint: winogradAdjointAVX, winogradWeights: winogradWeightsAVX, winogradOutput: winogradOutputAVX,
-	winogradPixels: winogradPixelsAVX,
+	winogradPixels: winogradPixelsAVX, roundPairs: roundPairsGo, roundNeighbours: roundNeighboursGo,
 }
 
 func scaleAVX(dst, src []float32, scale float32) {

@@ -233,3 +233,83 @@ func winogradOutputAVX2(dst *float32, row uintptr, src *float32, point uintptr, 
 //
 //go:noescape
 func winogradPixelsAVX2(dst *float32, point uintptr, src *float32, part uintptr, n int)
+
+// tileBF16_1 is path.tilePairs for 1 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_1(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_2 is path.tilePairs for 2 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_2(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_3 is path.tilePairs for 3 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_3(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_4 is path.tilePairs for 4 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_4(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_5 is path.tilePairs for 5 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_5(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_6 is path.tilePairs for 6 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_6(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_7 is path.tilePairs for 7 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_7(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_8 is path.tilePairs for 8 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_8(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_9 is path.tilePairs for 9 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_9(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_10 is path.tilePairs for 10 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_10(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_11 is path.tilePairs for 11 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_11(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_12 is path.tilePairs for 12 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_12(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_13 is path.tilePairs for 13 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_13(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileBF16_14 is path.tilePairs for 14 rows; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileBF16_14(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// roundPairsBF16 is roundPairs for multiples of 16.
+//
+//go:noescape
+func roundPairsBF16(dst *float32, a *float32, b *float32, n int)
+
+// roundNeighboursBF16 is roundNeighbours for multiples of 16.
+//
+//go:noescape
+func roundNeighboursBF16(dst *float32, src *float32, n int)

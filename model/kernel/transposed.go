@@ -65,11 +65,12 @@ type Transposed struct {
 }
 
 // NewTransposed makes BackwardInput of c a layer with weights w (O,C,K,K), which
-// must not change from the first Run on.
+// must not change from the first Run on. It computes in float32, whatever c.BF16.
 func (c Conv) NewTransposed(w []float32) *Transposed {
 	if len(w) != c.O*c.C*c.K*c.K {
 		panic(fmt.Sprintf("kernel: transposed convolution %+v with %d weights", c, len(w)))
 	}
+	c.BF16 = false
 	return &Transposed{conv: c, weights: w}
 }
 

@@ -23,5 +23,6 @@ func main() {
 	}
 	vectors()
 	winograd()
+	bfloat16()
 	Generate()
 }
