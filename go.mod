@@ -5,6 +5,7 @@ go 1.26.8
 require (
 	aead.dev/minisign v0.3.0
 	github.com/chewxy/hm v1.0.0
+	github.com/cloudevents/sdk-go/v2 v2.16.2
 	github.com/corona10/goimagehash v1.1.0
 	github.com/dustin/go-humanize v1.1.0
 	github.com/gofiber/fiber/v3 v3.5.0
@@ -37,11 +38,6 @@ require (
 	gorgonia.org/gorgonia v0.9.18
 	gorgonia.org/tensor v0.9.24
 	modernc.org/sqlite v1.51.0
-)
-
-require (
-	aead.dev/minisign v0.3.0 // indirect
-	github.com/cloudevents/sdk-go/v2 v2.16.2 // indirect
 )
 
 require (
