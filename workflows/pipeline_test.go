@@ -50,6 +50,17 @@ func tinyInput(t *testing.T, b storage.Bucket, folder string, n int) AugmentInpu
 	return AugmentInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "sources/" + folder + "/"}, Recipe: r}
 }
 
+// selectingInput is tinyInput on 120 images with a tenth of them kept to choose
+// the checkpoint with.
+func selectingInput(t *testing.T, b storage.Bucket, folder string) AugmentInput {
+	t.Helper()
+	in := tinyInput(t, b, folder, 120)
+	in.Recipe.Ingest.SelectionShare = 0.1
+	in.Recipe.Monitor.Images = 16
+	in.Recipe.Monitor.Patience = 8
+	return in
+}
+
 func actual(b storage.Bucket) activities.Activities {
 	return activities.Activities{
 		Store:   storage.New(b),
@@ -134,6 +145,38 @@ func TestPipeline(t *testing.T) {
 	require.Equal(t, first.Release, third.Release)
 }
 
+// TestPipelineChoosesACheckpoint evaluates every leg on images that are neither
+// trained on nor judged by, and a second run finds the choice, to the same release.
+func TestPipelineChoosesACheckpoint(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains; skipped in short mode")
+	}
+	b := memory.New()
+	in := selectingInput(t, b, "many")
+	outcome := func(out AugmentResult) step.Outcome {
+		raw, err := storage.New(b).Read(context.Background(), storage.Object(out.Record), 1<<20)
+		require.NoError(t, err)
+		var record step.RecordRunInput
+		require.NoError(t, json.Unmarshal(raw, &record))
+		return record.Outcome
+	}
+	first, err := pipeline(t, b, in)
+	require.NoError(t, err)
+	require.Equal(t, step.Pass, first.Verdict, first.Reasons)
+	made := outcome(first)
+	require.Equal(t, 120, made.Ingest.Training+made.Ingest.Holdout+made.Ingest.Selection)
+	require.Equal(t, made.Ingest.Selection, made.Preprocess.Selection)
+	require.Equal(t, made.Ingest.Training+made.Ingest.Holdout, made.Check.Real, "selection images are not judged by")
+	require.Len(t, made.Choice.Evaluations, 3)
+	require.Equal(t, made.Choice.Checkpoint, made.Train.Checkpoint)
+
+	second, err := pipeline(t, b, in)
+	require.NoError(t, err)
+	require.Equal(t, made.Choice, outcome(second).Choice)
+	require.Zero(t, outcome(second).Train.ImagesPerSecond, "nothing was left to train")
+	require.Equal(t, first.ManifestSHA256, second.ManifestSHA256)
+}
+
 func TestPipelineLeavesNothingOfASetThatIsTooSmallToJudge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains; skipped in short mode")
@@ -142,7 +185,7 @@ func TestPipelineLeavesNothingOfASetThatIsTooSmallToJudge(t *testing.T) {
 	out, err := pipeline(t, b, tinyInput(t, b, "few", 20))
 	require.NoError(t, err)
 	require.Equal(t, step.Inconclusive, out.Verdict)
-	require.Contains(t, strings.Join(out.Reasons, " "), "20 real images")
+	require.Contains(t, strings.Join(out.Reasons, " "), "chance: 20, at least 100")
 	require.Empty(t, out.Release)
 	require.Empty(t, under(t, b, "releases/"))
 	require.NotEmpty(t, out.Report.Key)

@@ -57,19 +57,46 @@ func TestRecord(t *testing.T) {
 		require.NoError(t, w.Start())
 		defer w.Stop()
 	}
+	plain, chosen := tinyInput(t, b, "many", 110), selectingInput(t, b, "more")
+	approved, late, unstable := plain, plain, plain
+	approved.Policy = asking()
+	late.Policy = asking()
+	late.Policy.DeadlineHours = 2.0 / 3600
+	unstable.Recipe.Seed = 2
+	unstable.Recipe.Monitor.MemorisingAbove = 1e-6 // every discriminator is sure of something
 	for name, in := range map[string]AugmentInput{
-		"augment-v1-published":    tinyInput(t, b, "many", 110),
-		"augment-v1-not-approved": tinyInput(t, b, "few", 20),
-		"augment-v1-failed":       tinyInput(t, b, "none", 0),
+		"augment-v2-published":          chosen,
+		"augment-v2-approved-by-person": approved,
+		"augment-v2-deadline":           late,
+		"augment-v2-unstable":           unstable,
 	} {
 		record(ctx, t, c, name, in)
 	}
+}
+
+// approveWhenAsked sends a person's decision as soon as the run waits for one.
+func approveWhenAsked(ctx context.Context, t *testing.T, c client.Client, id string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var s Status
+		v, err := c.QueryWorkflow(ctx, id, "", StatusQuery)
+		return err == nil && v.Get(&s) == nil && s.Deadline != nil
+	}, time.Minute, 50*time.Millisecond)
+	handle, err := c.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: id, UpdateName: DecideUpdate, WaitForStage: client.WorkflowUpdateStageCompleted,
+		Args: []any{DecideInput{Approve: true, Who: "ada@line-3", Why: "looked at every image"}},
+	})
+	require.NoError(t, err)
+	require.NoError(t, handle.Get(ctx, nil))
 }
 
 func record(ctx context.Context, t *testing.T, c client.Client, name string, in AugmentInput) {
 	t.Helper()
 	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: name, TaskQueue: step.Queue}, AugmentName, in)
 	require.NoError(t, err)
+	if in.Policy.DeadlineHours > 1 {
+		approveWhenAsked(ctx, t, c, name)
+	}
 	t.Logf("%s: %v", name, run.Get(ctx, nil))
 	var history historypb.History
 	for events := c.GetWorkflowHistory(ctx, name, run.GetRunID(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
