@@ -144,14 +144,19 @@ func TestTrainingTellsEveryTryAndTheChoice(t *testing.T) {
 	require.Contains(t, text(section), "The checkpoint of epoch 50 was chosen. The lowest of 3 evaluations.")
 	rows := tags(tags(section, "table")[0], "tr")[1:]
 	require.Len(t, rows, 2)
-	require.Contains(t, text(rows[0]), "Alarm in epoch 42: the discriminator won")
+	require.Contains(t, text(rows[0]), "Alarm in epoch 42. D(x) was high for 200 steps.")
 	require.Contains(t, text(rows[0]), "Rolled back to epoch 40")
-	require.Equal(t, []float64{0, 1, 200, 200}, values(t, rows[0]))
+	require.Equal(t, []float64{0, 1}, values(t, rows[0]))
 	require.Equal(t, []float64{40, 0.5}, values(t, rows[1]))
 	require.Contains(t, text(rows[1]), "Went through.")
 	for _, svg := range tags(section, "svg") {
 		require.Contains(t, attr(svg, "aria-label"), "Rolled back to epoch 40. The checkpoint of epoch 50 was chosen.")
 	}
+	d.Rollbacks[0].Alarm.Reason = ""
+	_, root = render(t, d, pics)
+	row := tags(tags(byID(t, root, "training"), "table")[0], "tr")[1]
+	require.Contains(t, text(row), "Alarm in epoch 42. The discriminator won, and the generator learnt nothing.")
+	require.Equal(t, []float64{0, 1, 200, 200}, values(t, row))
 	d.Training.Choice, d.Rollbacks = nil, nil
 	_, root = render(t, d, pics)
 	require.Contains(t, text(byID(t, root, "training")), "The last checkpoint was taken.")

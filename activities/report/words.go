@@ -131,7 +131,7 @@ func (d Data) approvalWords() string {
 	case d.Decision == nil || d.Decision.Verdict != step.Pass:
 		return "None is due: only a set that keeps every rule can be approved."
 	case d.Variant == VariantRelease && !auto:
-		return "By a person, after every rule was kept. Who and why stand in the run's own report."
+		return "By a person, after every rule was kept. Who and why are recorded with the release."
 	case a == nil && auto, a != nil && a.Approved && a.By == step.ByPolicy, d.Variant == VariantRelease:
 		return "By policy: what keeps every rule is published without asking anybody."
 	case a == nil:
