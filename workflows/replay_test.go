@@ -35,7 +35,7 @@ func recorded(t *testing.T, name string) *historypb.History {
 func TestReplay(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(histories, "*.json"))
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(files), 3)
+	require.GreaterOrEqual(t, len(files), 7)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			r := worker.NewWorkflowReplayer()
@@ -59,12 +59,11 @@ func TestReplaySeesAChange(t *testing.T) {
 	require.ErrorContains(t, err, "TMPRL1100")
 }
 
-// TestHistoryReadsAsProgress looks at a recorded run the way a person does who
-// opens it in the web UI, and at what it carries.
-func TestHistoryReadsAsProgress(t *testing.T) {
-	var stages, summaries []string
-	var last enumspb.EventType
-	for _, e := range recorded(t, "augment-v1-published.json").Events {
+// scheduled reads a recorded run the way a person does who opens it in the web
+// UI: its stages, what each does, and how it ended.
+func scheduled(t *testing.T, name string) (stages, summaries []string, last enumspb.EventType) {
+	t.Helper()
+	for _, e := range recorded(t, name).Events {
 		last = e.EventType
 		require.Less(t, e.Size(), 64<<10, "event %d", e.EventId)
 		a := e.GetActivityTaskScheduledEventAttributes()
@@ -76,10 +75,48 @@ func TestHistoryReadsAsProgress(t *testing.T) {
 		require.NoError(t, json.Unmarshal(e.UserMetadata.GetSummary().GetData(), &words))
 		summaries = append(summaries, words)
 	}
+	return stages, summaries, last
+}
+
+func TestHistoryReadsAsProgress(t *testing.T) {
+	stages, summaries, last := scheduled(t, "augment-v1-published.json")
 	require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last)
 	require.Equal(t, "Ingest Preprocess Train Train Train Sample CheckOverfit Assess Report Publish RecordRun", strings.Join(stages, " "))
 	require.Equal(t, []string{"epochs 1-1 of 3", "epochs 2-2 of 3", "epochs 3-3 of 3"}, summaries[2:5])
 	require.Equal(t, "12 candidates", summaries[5])
+}
+
+func TestHistoryOfAWatchedTraining(t *testing.T) {
+	stages, summaries, _ := scheduled(t, "augment-v2-published.json")
+	require.Equal(t, "Ingest Preprocess Train Evaluate Train Evaluate Train Evaluate Choose Sample CheckOverfit Assess Report Publish RecordRun", strings.Join(stages, " "))
+	require.Contains(t, summaries[3], "epoch 1, 16 images against")
+
+	stages, summaries, last := scheduled(t, "augment-v2-unstable.json")
+	require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED, last)
+	require.Contains(t, strings.Join(stages, " "), "Train Report RecordRun", "what was tried is written down")
+	require.Contains(t, summaries, "epochs 1-1 of 3, try 2")
+}
+
+func TestHistoryOfAnApproval(t *testing.T) {
+	for name, want := range map[string]string{
+		"augment-v2-approved-by-person.json": "Report Notify Report Publish RecordRun",
+		"augment-v2-deadline.json":           "Report Notify Report RecordRun",
+	} {
+		stages, _, last := scheduled(t, name)
+		require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last)
+		require.Contains(t, strings.Join(stages, " "), want)
+		timers, updates := 0, 0
+		for _, e := range recorded(t, name).Events {
+			switch e.EventType {
+			case enumspb.EVENT_TYPE_TIMER_STARTED:
+				timers++
+			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+				updates++
+			}
+		}
+		require.Equal(t, 1, timers, "the deadline outlives every worker")
+		require.Equal(t, strings.Contains(name, "person"), updates == 1)
+	}
 }
 
 // TestFailedHistoryTellsWhy checks the failure's type, which decides the exit
