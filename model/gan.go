@@ -41,40 +41,27 @@ type GAN struct {
 	workspace                *graph.Workspace
 	trainers                 map[int]*graph.Trainer // by batch size
 	latents                  []float32
-	sums                     [][]float32 // the discriminator's gradients on real and fake
 
 	augmenter *augmenter // nil: none, as for those that follow
 	anchors   *anchors
 	average   *average
 }
 
-// learner is a network and its Adam state.
+// learner is a network and its optimiser.
 type learner struct {
-	net             *graph.Net
-	params          []*graph.Tensor
-	mean, meanOfSqr [][]float32
-	rate            float64
+	net  *graph.Net
+	adam *graph.Adam
+	rate float64
 }
 
 func newLearner(net *graph.Net, rate float64) *learner {
-	l := &learner{net: net, params: net.Params(), rate: rate}
-	l.mean, l.meanOfSqr = like(l.params), like(l.params)
-	return l
+	return &learner{net: net, adam: graph.NewAdam(net), rate: rate}
 }
 
-func like(tensors []*graph.Tensor) [][]float32 {
-	out := make([][]float32, len(tensors))
-	for i, t := range tensors {
-		out[i] = make([]float32, len(t.Data))
-	}
-	return out
-}
-
-// update is step t, from 1, of Adam.
-func (l *learner) update(grads [][]float32, r spec.Train, t int64) {
-	for i, p := range l.params {
-		kernel.Adam(p.Data, l.mean[i], l.meanOfSqr[i], grads[i], l.rate, r.Beta1, r.Beta2, t, adamEpsilon)
-	}
+// adamStep is the next step of a learner's optimiser.
+func (g *GAN) adamStep(l *learner) graph.AdamStep {
+	t := g.recipe.Train
+	return graph.AdamStep{Rate: l.rate, Beta1: t.Beta1, Beta2: t.Beta2, Epsilon: adamEpsilon, Step: g.steps + 1}
 }
 
 // New makes the recipe's networks with weights drawn from its seed.
@@ -97,10 +84,9 @@ func blank(r spec.Recipe) (*GAN, error) {
 	if err := check(r); err != nil {
 		return nil, err
 	}
-	g := &GAN{recipe: r, workspace: graph.NewWorkspace(), trainers: map[int]*graph.Trainer{}}
+	g := &GAN{recipe: r, workspace: graph.NewWorkspace(graph.CPU{}), trainers: map[int]*graph.Trainer{}}
 	g.generator = newLearner(graph.NewGenerator(r.Model.Latent, r.Model.GeneratorDepth), r.Train.GeneratorRate)
 	g.discriminator = newLearner(graph.NewDiscriminator(r.Model.DiscriminatorDepth, r.Model.DiscriminatorNorm != spec.NormNone), r.Train.DiscriminatorRate)
-	g.sums = like(g.discriminator.params)
 	g.augmenter, g.anchors, g.average = newAugmenter(r.Train), newAnchors(r.Train), newAverage(r)
 	return g, nil
 }
@@ -192,37 +178,30 @@ func (g *GAN) step(real, z []float32) (Losses, error) {
 	if err != nil {
 		return l, err
 	}
-	onReal, grads, err := t.Judge(real, g.onReal(n))
+	onReal, err := t.JudgeReal(real, g.onReal(n))
 	if l.Real, l.DReal, l.SignReal = onReal.Loss, onReal.Mean, onReal.Sign; err != nil {
 		return l, fmt.Errorf("discriminator on real images: %w", err)
 	}
-	for i := range grads {
-		copy(g.sums[i], grads[i])
-	}
-	fake, err := t.Generate(z)
-	if err != nil {
+	if err := t.Generate(z); err != nil {
 		return l, fmt.Errorf("generate: %w", err)
 	}
-	onFake, grads, err := t.Judge(fake, g.onFake(n))
+	onFake, err := t.JudgeGenerated(g.onFake(n))
 	if l.Fake, l.DFake = onFake.Loss, onFake.Mean; err != nil {
 		return l, fmt.Errorf("discriminator on generated images: %w", err)
-	}
-	for i := range grads {
-		kernel.Add(g.sums[i], g.sums[i], grads[i])
 	}
 	if err := l.finite(); err != nil {
 		return l, err
 	}
-	g.discriminator.update(g.sums, g.recipe.Train, g.steps+1)
-	outcome, grads, err := t.Fool(g.onGenerator(n))
+	t.UpdateDiscriminator(g.discriminator.adam, g.adamStep(g.discriminator))
+	outcome, err := t.Fool(g.onGenerator(n))
 	if l.G = outcome.Loss; err != nil {
 		return l, fmt.Errorf("generator: %w", err)
 	}
 	if err := l.finite(); err != nil {
 		return l, err
 	}
-	g.generator.update(grads, g.recipe.Train, g.steps+1)
-	g.average.follow(g.generator.net, n)
+	t.UpdateGenerator(g.generator.adam, g.adamStep(g.generator))
+	g.average.follow(g.workspace, g.generator.net, n)
 	g.anchors.follow(onReal.Logit, onFake.Logit, g.steps == 0)
 	g.steps++
 	return l, nil

@@ -140,8 +140,8 @@ func TestSeedAndPurposeDecideTheWeights(t *testing.T) {
 	r := tiny()
 	r.Seed++
 	c := newGAN(t, r)
-	require.NotEqual(t, a.generator.params[0].Data, c.generator.params[0].Data)
-	require.NotEqual(t, a.generator.params[0].Data[:64], a.discriminator.params[0].Data[:64])
+	require.NotEqual(t, a.generator.adam.Params[0].Data, c.generator.adam.Params[0].Data)
+	require.NotEqual(t, a.generator.adam.Params[0].Data[:64], a.discriminator.adam.Params[0].Data[:64])
 }
 
 func TestInitialWeights(t *testing.T) {
@@ -150,7 +150,7 @@ func TestInitialWeights(t *testing.T) {
 		r.Model.GeneratorDepth, r.Model.DiscriminatorDepth, r.Model.InitialWeights = 8, 8, scheme
 		g := newGAN(t, r)
 		for _, l := range g.learners() {
-			for _, p := range l.params {
+			for _, p := range l.adam.Params {
 				checkInitial(t, scheme, p.Name, p.Shape, p.Data)
 			}
 			for _, b := range l.net.Buffers() {
@@ -229,8 +229,8 @@ func TestNotFiniteNamesStepAndLoss(t *testing.T) {
 	require.ErrorContains(t, err, "real images")
 
 	g = newGAN(t, tiny())
-	last := len(g.generator.params) - 1
-	g.generator.params[last].Data[0] = float32(math.Inf(1))
+	last := len(g.generator.adam.Params) - 1
+	g.generator.adam.Params[last].Data[0] = float32(math.Inf(1))
 	_, err = g.Step(batch(0))
 	require.ErrorIs(t, err, ErrNotFinite)
 	require.ErrorContains(t, err, "generated images")

@@ -178,7 +178,7 @@ func checkFinalState(t *testing.T, f fixture, g *GAN) {
 func checkEvaluation(t *testing.T, f fixture, g *GAN) {
 	z, want := f.data(t, "eval.z"), f.data(t, "eval.image")
 	n := len(z) / g.recipe.Model.Latent
-	gen, err := graph.NewGeneration(graph.NewWorkspace(), g.generator.net, n, true)
+	gen, err := graph.NewGeneration(graph.NewWorkspace(graph.CPU{}), g.generator.net, n, true)
 	require.NoError(t, err)
 	defer gen.Close()
 	image, err := gen.Run(z)

@@ -99,7 +99,7 @@ func TestParityOfAnExportedGenerator(t *testing.T) {
 	theirs, err := os.ReadFile(file("images"))
 	require.NoError(t, err)
 
-	gen, err := graph.NewGeneration(graph.NewWorkspace(), g.generator.net, 3, true)
+	gen, err := graph.NewGeneration(graph.NewWorkspace(graph.CPU{}), g.generator.net, 3, true)
 	require.NoError(t, err)
 	defer gen.Close()
 	ours, err := gen.Run(z)

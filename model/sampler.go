@@ -33,6 +33,9 @@ func NewSampler(g *GAN, recipe spec.Recipe) (*Sampler, error) {
 	if a, b := g.recipe.TrainingFingerprint(), recipe.TrainingFingerprint(); a != b {
 		return nil, fmt.Errorf("make sampler: %w: the training fingerprint is %q, the recipe's %q", ErrForeign, a, b)
 	}
+	if err := g.fetch(); err != nil {
+		return nil, fmt.Errorf("make sampler: %w", err)
+	}
 	net := graph.NewGenerator(recipe.Model.Latent, recipe.Model.GeneratorDepth)
 	net.CopyFrom(g.sampled())
 	return newSampler(net, recipe)
@@ -61,7 +64,7 @@ func newSampler(net *graph.Net, r spec.Recipe) (*Sampler, error) {
 	}
 	s := &Sampler{recipe: r, net: net}
 	var err error
-	if s.generation, err = graph.NewGeneration(graph.NewWorkspace(), net, sampleGroup, true); err != nil {
+	if s.generation, err = graph.NewGeneration(graph.NewWorkspace(graph.CPU{}), net, sampleGroup, true); err != nil {
 		return nil, fmt.Errorf("make sampler: %w", err)
 	}
 	return s, nil
@@ -72,12 +75,13 @@ func estimate(net *graph.Net, r spec.Recipe) error {
 	if r.Sample.StatisticsBatches <= 0 {
 		return nil
 	}
-	gen, err := graph.NewGeneration(graph.NewWorkspace(), net, r.Train.Batch, false)
+	net.ForgetStatistics()
+	ws := graph.NewWorkspace(graph.CPU{})
+	gen, err := graph.NewGeneration(ws, net, r.Train.Batch, false)
 	if err != nil {
 		return err
 	}
 	defer gen.Close()
-	net.ForgetStatistics()
 	z := make([]float32, r.Train.Batch*r.Model.Latent)
 	for i := range r.Sample.StatisticsBatches {
 		kernel.NewStream(r.Seed, "statistics", uint64(i)).Normal(z)
@@ -85,7 +89,7 @@ func estimate(net *graph.Net, r spec.Recipe) error {
 			return fmt.Errorf("batch %d: %w", i, err)
 		}
 	}
-	return nil
+	return ws.Fetch(net.Buffers())
 }
 
 // Images makes images first to first+count-1 of the recipe's seed, as bytes

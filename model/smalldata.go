@@ -145,12 +145,12 @@ func newAverage(r spec.Recipe) *average {
 // 0.5^(n/h) of itself, with h the half-life or, early on, a twentieth of the
 // images seen before (Karras et al., "Training generative adversarial networks
 // with limited data", 2020).
-func (a *average) follow(net *graph.Net, n int) {
+func (a *average) follow(ws *graph.Workspace, net *graph.Net, n int) {
 	if a == nil {
 		return
 	}
 	keep := math.Pow(0.5, float64(n)/min(a.halfLife, averageShare*float64(a.images[0])))
-	a.net.Follow(net, float32(1-keep))
+	ws.Follow(a.net, net, float32(1-keep))
 	a.images[0] += int64(n)
 }
 

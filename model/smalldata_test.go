@@ -85,11 +85,11 @@ func TestEachTechniqueChangesTraining(t *testing.T) {
 		g := newGAN(t, r)
 		train(t, g, 0, 3)
 		if name == "average" {
-			require.Equal(t, plain.generator.params[0].Data, g.generator.params[0].Data, "an average is looked at, never trained on")
+			require.Equal(t, plain.generator.adam.Params[0].Data, g.generator.adam.Params[0].Data, "an average is looked at, never trained on")
 			continue
 		}
-		require.NotEqual(t, plain.generator.params[0].Data, g.generator.params[0].Data, name)
-		require.NotEqual(t, plain.discriminator.params[0].Data, g.discriminator.params[0].Data, name)
+		require.NotEqual(t, plain.generator.adam.Params[0].Data, g.generator.adam.Params[0].Data, name)
+		require.NotEqual(t, plain.discriminator.adam.Params[0].Data, g.discriminator.adam.Params[0].Data, name)
 	}
 }
 
@@ -97,7 +97,7 @@ func TestTheAverageFollowsAndSamplesAreDrawnFromIt(t *testing.T) {
 	r := tiny()
 	r.Train.AverageImages = 50
 	g := newGAN(t, r)
-	weights, average := g.generator.params[0].Data, g.average.net.Params()[0].Data
+	weights, average := g.generator.adam.Params[0].Data, g.average.net.Params()[0].Data
 	require.Equal(t, weights, average, "at the start")
 	want, seen := widened(average), 0.0
 	for step, n := range []float64{4, 4, 3, 4, 4, 3} {

@@ -43,14 +43,30 @@ func (g *GAN) tensors() []checkpoint.Tensor {
 	var out []checkpoint.Tensor
 	for _, l := range g.learners() {
 		out = append(out, state(l.net, l.net.Name()+".")...)
-		for i, p := range l.params {
+		for i, p := range l.adam.Params {
 			name := "optimizer." + l.net.Name() + "." + p.Name
 			out = append(out,
-				checkpoint.Tensor{Name: name + ".exp_avg", Shape: p.Shape, Data: l.mean[i]},
-				checkpoint.Tensor{Name: name + ".exp_avg_sq", Shape: p.Shape, Data: l.meanOfSqr[i]})
+				checkpoint.Tensor{Name: name + ".exp_avg", Shape: p.Shape, Data: l.adam.Mean[i].Data},
+				checkpoint.Tensor{Name: name + ".exp_avg_sq", Shape: p.Shape, Data: l.adam.MeanOfSquares[i].Data})
 		}
 	}
 	return append(append(out, g.anchors.tensors()...), g.average.tensors()...)
+}
+
+// fetch brings all that tensors lists up to date with the backend's memory.
+func (g *GAN) fetch() error {
+	nets := []*graph.Net{g.generator.net, g.discriminator.net}
+	if g.average != nil {
+		nets = append(nets, g.average.net)
+	}
+	var all []*graph.Tensor
+	for _, n := range nets {
+		all = append(append(all, n.Params()...), n.Buffers()...)
+	}
+	for _, l := range g.learners() {
+		all = append(append(all, l.adam.Mean...), l.adam.MeanOfSquares...)
+	}
+	return g.workspace.Fetch(all)
 }
 
 // sampled is the generator that samples are drawn from, the averaged one where
@@ -68,6 +84,9 @@ func (g *GAN) sampled() *graph.Net {
 // Equal states give equal bytes. It refuses a state that is not finite with
 // ErrNotFinite.
 func (g *GAN) Save(w io.Writer) error {
+	if err := g.fetch(); err != nil {
+		return fmt.Errorf("save checkpoint of step %d: %w", g.steps, err)
+	}
 	tensors := g.tensors()
 	if err := finite(tensors); err != nil {
 		return fmt.Errorf("save checkpoint of step %d: %w", g.steps, err)
@@ -107,6 +126,9 @@ func finite(tensors []checkpoint.Tensor) error {
 // one that samples are drawn from, the average where the recipe keeps one, with
 // batch norm's running statistics of training.
 func (g *GAN) ExportGenerator(w io.Writer) error {
+	if err := g.fetch(); err != nil {
+		return fmt.Errorf("export generator: %w", err)
+	}
 	meta := map[string]string{
 		keyKind: kindGenerator, keyStep: strconv.FormatInt(g.steps, 10),
 		"format":          "pt", // what PyTorch's readers of safetensors look for

@@ -2,36 +2,22 @@ package graph
 
 import (
 	"gorgonia.org/gorgonia"
-
-	"github.com/defectforge/defectforge/model/kernel"
 )
 
 // activation is y = tanh(x), or x above zero and slope*x below. Input: x.
 type activation struct {
 	frame
-	slope float32
-	tanh  bool
-	ws    *Workspace
+	Activation
+	ws *Workspace
 }
 
 func newActivation(p pass, l *layer) *activation {
-	name := p.net.name + "." + l.name + ".activation"
-	return &activation{
-		frame: frame{
-			name: name, dims: []int{4}, kept: p.kept,
-			out: p.ws.dense(name, p.n, l.out, l.outSide, l.outSide),
-		},
-		slope: l.slope, tanh: l.tanh, ws: p.ws,
-	}
+	return &activation{frame: p.frame(l, "activation", 4), Activation: l.Activation, ws: p.ws}
 }
 
 func (o *activation) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	switch {
-	case o.held():
-	case o.tanh:
-		kernel.Tanh(o.out.Float32s(), data(in[0]))
-	default:
-		kernel.LeakyReLU(o.out.Float32s(), data(in[0]), o.slope)
+	if !o.held() {
+		o.backend.Activate(o.Activation, o.out.Buffer, buffer(in[0]))
 	}
 	return o.out, nil
 }
@@ -39,13 +25,9 @@ func (o *activation) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 func (o *activation) DiffWRT(int) []bool { return all(1) }
 
 func (o *activation) SymDiff(in gorgonia.Nodes, y, dy *gorgonia.Node) (gorgonia.Nodes, error) {
-	name := o.name + ".dx"
-	op := &activationByInput{
-		frame:      frame{name: name, dims: []int{4, 4}, out: o.ws.dense(name, in[0].Shape()...)},
-		activation: o,
-	}
+	op := &activationByInput{newFrame(o.ws, o.name+".dx", in[0].Shape(), 4, 4), o.Activation}
 	value := in[0]
-	if o.tanh { // tanh's derivative comes from its result
+	if o.Tanh { // tanh's derivative comes from its result
 		value = y
 	}
 	dx, err := gorgonia.ApplyOp(op, dy, value)
@@ -55,15 +37,10 @@ func (o *activation) SymDiff(in gorgonia.Nodes, y, dy *gorgonia.Node) (gorgonia.
 // activationByInput is dx of an activation. Inputs: dy, and y for tanh, else x.
 type activationByInput struct {
 	frame
-	activation *activation
+	Activation
 }
 
 func (o *activationByInput) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	dx, dy, v := o.out.Float32s(), data(in[0]), data(in[1])
-	if o.activation.tanh {
-		kernel.TanhBackward(dx, dy, v)
-	} else {
-		kernel.LeakyReLUBackward(dx, dy, v, o.activation.slope)
-	}
+	o.backend.ActivateByInput(o.Activation, o.out.Buffer, buffer(in[0]), buffer(in[1]))
 	return o.out, nil
 }

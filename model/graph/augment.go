@@ -2,8 +2,6 @@ package graph
 
 import (
 	"gorgonia.org/gorgonia"
-
-	"github.com/defectforge/defectforge/model/kernel"
 )
 
 // augmentation is DiffAugment's T of images (n,c,h,w): see
@@ -16,27 +14,19 @@ type augmentation struct {
 }
 
 func newAugmentation(ws *Workspace, terms *Terms, shape ...int) *augmentation {
-	const name = "augmentation"
-	return &augmentation{
-		frame: frame{name: name, dims: []int{4}, out: ws.dense(name, shape...)},
-		terms: terms, ws: ws,
-	}
+	return &augmentation{frame: newFrame(ws, "augmentation", shape, 4), terms: terms, ws: ws}
 }
 
 func (o *augmentation) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	shape := o.out.Shape()
-	kernel.Augment(o.out.Float32s(), data(in[0]), o.terms.Augment, shape[1], shape[2], shape[3])
+	s := o.out.shape
+	o.backend.Augment(o.out.Buffer, buffer(in[0]), o.terms.Augment, s[1], s[2], s[3])
 	return o.out, nil
 }
 
 func (o *augmentation) DiffWRT(int) []bool { return all(1) }
 
 func (o *augmentation) SymDiff(in gorgonia.Nodes, _, dy *gorgonia.Node) (gorgonia.Nodes, error) {
-	name := o.name + ".dx"
-	op := &augmentationByInput{
-		frame: frame{name: name, dims: []int{4}, out: o.ws.dense(name, in[0].Shape()...)},
-		terms: o.terms,
-	}
+	op := &augmentationByInput{newFrame(o.ws, o.name+".dx", in[0].Shape(), 4), o.terms}
 	dx, err := gorgonia.ApplyOp(op, dy)
 	return gorgonia.Nodes{dx}, err
 }
@@ -48,7 +38,7 @@ type augmentationByInput struct {
 }
 
 func (o *augmentationByInput) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	shape := o.out.Shape()
-	kernel.AugmentBackward(o.out.Float32s(), data(in[0]), o.terms.Augment, shape[1], shape[2], shape[3])
+	s := o.out.shape
+	o.backend.AugmentByInput(o.out.Buffer, buffer(in[0]), o.terms.Augment, s[1], s[2], s[3])
 	return o.out, nil
 }

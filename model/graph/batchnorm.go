@@ -2,62 +2,45 @@ package graph
 
 import (
 	"gorgonia.org/gorgonia"
-	"gorgonia.org/tensor"
-
-	"github.com/defectforge/defectforge/model/kernel"
 )
 
-// batchNorm is y = act(scale*xhat + shift) over (n,c,h,w). In training xhat
-// comes from the batch, which also enters the running statistics; in
-// evaluation from these. Inputs: x, scale, shift.
+// batchNorm is y = act(scale*xhat + shift) over (n,c,h,w), with xhat from the
+// batch's statistics, which also enter the running ones. Inputs: x, scale, shift.
 type batchNorm struct {
 	frame
+	Norm
 	state          *norm
-	n, c, area     int
-	slope          float32
-	evaluate       bool
 	wantW          bool
-	mean, variance []float32 // of the batch, biased
+	mean, variance *array // of the batch, biased
+	side           string // see pass
 	ws             *Workspace
 }
 
 func newBatchNorm(p pass, l *layer) *batchNorm {
-	name := p.net.name + "." + l.name + ".norm"
+	f := p.frame(l, "norm", 4, 1, 1)
 	return &batchNorm{
-		frame: frame{
-			name: name, dims: []int{4, 1, 1}, kept: p.kept,
-			out: p.ws.dense(name, p.n, l.out, l.outSide, l.outSide),
-		},
-		state: l.norm, n: p.n, c: l.out, area: l.outSide * l.outSide, slope: l.slope,
-		evaluate: p.evaluate, wantW: p.learns, ws: p.ws,
-		mean: p.ws.array(name+".mean", l.out), variance: p.ws.array(name+".variance", l.out),
+		frame: f, Norm: *l.norm.prepare(p, l), state: l.norm, wantW: p.learns, side: p.side, ws: p.ws,
+		mean: p.ws.array(f.name+".mean", l.out), variance: p.ws.array(f.name+".variance", l.out),
 	}
 }
 
 func (o *batchNorm) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	if o.held() {
-		return o.out, nil
+	if !o.held() {
+		o.backend.Norm(&o.Norm, o.out.Buffer, o.mean.Buffer, o.variance.Buffer,
+			buffer(in[0]), buffer(in[1]), buffer(in[2]), o.state.count())
 	}
-	y, x, scale, shift := o.out.Float32s(), data(in[0]), data(in[1]), data(in[2])
-	if o.evaluate {
-		kernel.BatchNormInfer(y, x, scale, shift, o.state.runningMean.Data, o.state.runningVar.Data,
-			o.n, o.c, o.area, normEpsilon, o.slope)
-		return o.out, nil
-	}
-	kernel.BatchNormForward(y, o.mean, o.variance, x, scale, shift, o.n, o.c, o.area, normEpsilon, o.slope)
-	o.state.observe(o.mean, o.variance, o.n*o.area)
 	return o.out, nil
 }
 
 func (o *batchNorm) DiffWRT(int) []bool { return []bool{true, o.wantW, o.wantW} }
 
 func (o *batchNorm) SymDiff(in gorgonia.Nodes, _, dy *gorgonia.Node) (gorgonia.Nodes, error) {
-	name := o.name + ".dx"
+	names := [...]string{o.name + ".dscale" + o.side, o.name + ".dshift" + o.side}
 	byInput := &batchNormByInput{
-		frame:  frame{name: name, dims: []int{4, 4, 1, 1}, out: o.ws.dense(name, in[0].Shape()...)},
+		frame:  newFrame(o.ws, o.name+".dx", in[0].Shape(), 4, 4, 1, 1),
 		norm:   o,
-		dscale: o.ws.dense(o.name+".dscale", o.c),
-		dshift: o.ws.dense(o.name+".dshift", o.c),
+		dscale: o.ws.array(names[0], o.Channels),
+		dshift: o.ws.array(names[1], o.Channels),
 	}
 	grads := make(gorgonia.Nodes, 3)
 	var err error
@@ -67,8 +50,8 @@ func (o *batchNorm) SymDiff(in gorgonia.Nodes, _, dy *gorgonia.Node) (gorgonia.N
 	if !o.wantW {
 		return grads, nil
 	}
-	for i, side := range []*tensor.Dense{byInput.dscale, byInput.dshift} {
-		op := &sideResult{frame{name: o.name + [...]string{".dscale", ".dshift"}[i], dims: []int{4}, out: side}}
+	for i, side := range []*array{byInput.dscale, byInput.dshift} {
+		op := &sideResult{frame{name: names[i], dims: []int{4}, out: side}}
 		if grads[i+1], err = gorgonia.ApplyOp(op, grads[0]); err != nil {
 			return nil, err
 		}
@@ -81,14 +64,13 @@ func (o *batchNorm) SymDiff(in gorgonia.Nodes, _, dy *gorgonia.Node) (gorgonia.N
 type batchNormByInput struct {
 	frame
 	norm           *batchNorm
-	dscale, dshift *tensor.Dense
+	dscale, dshift *array
 }
 
 func (o *batchNormByInput) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	b := o.norm
-	kernel.BatchNormBackward(o.out.Float32s(), o.dscale.Float32s(), o.dshift.Float32s(),
-		data(in[0]), data(in[1]), b.mean, b.variance, data(in[2]), data(in[3]),
-		b.n, b.c, b.area, normEpsilon, b.slope)
+	n := o.norm
+	o.backend.NormByInput(&n.Norm, o.out.Buffer, o.dscale.Buffer, o.dshift.Buffer, buffer(in[0]), buffer(in[1]),
+		n.mean.Buffer, n.variance.Buffer, buffer(in[2]), buffer(in[3]))
 	return o.out, nil
 }
 

@@ -2,51 +2,43 @@ package graph
 
 import (
 	"gorgonia.org/gorgonia"
-
-	"github.com/defectforge/defectforge/model/kernel"
 )
 
 // conv is y = conv(x, w) or its adjoint, the transposed convolution, with w
-// divided by its spectral norm where there is one. Inputs: x (n,c,h,w) and
-// the weight.
+// divided by its spectral norm where there is one, which each forward pass
+// iterates. Inputs: x (n,c,h,w) and the weight.
 type conv struct {
 	frame
-	geometry   kernel.Conv
-	transposed bool
-	spectral   *spectral
+	Conv
 	// wantX and wantW say which gradients are taken: the image's is not needed
 	// at a network's first layer, a discriminator's weights' not where the
 	// generator learns.
 	wantX, wantW bool
+	side         string // see pass
 	ws           *Workspace
-	weight       *Tensor
 }
 
 func newConv(p pass, l *layer, wantX bool) *conv {
-	name := p.net.name + "." + l.name + ".conv"
-	return &conv{
-		frame: frame{
-			name: name, dims: []int{4, 4}, kept: p.kept,
-			out: p.ws.dense(name, p.n, l.out, l.outSide, l.outSide),
-		},
-		geometry: l.geometry(p.n), transposed: l.transposed, spectral: l.spectral,
-		wantX: wantX, wantW: p.learns, ws: p.ws, weight: l.weight,
+	o := &conv{
+		frame: p.frame(l, "conv", 4, 4),
+		Conv:  Conv{Shape: l.geometry(p.n), Transposed: l.transposed},
+		wantX: wantX, wantW: p.learns, side: p.side, ws: p.ws,
 	}
+	if l.spectral != nil {
+		o.Spectral = l.spectral.prepare(p.ws)
+	}
+	return o
 }
 
 func (o *conv) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	if o.held() {
 		return o.out, nil
 	}
-	y, x, w := o.out.Float32s(), data(in[0]), data(in[1])
-	if o.spectral != nil {
-		o.spectral.iterate(w)
+	w := buffer(in[1])
+	if o.Spectral != nil {
+		o.backend.Iterate(o.Spectral, w)
 	}
-	if o.transposed {
-		o.geometry.BackwardInput(y, x, w, o.spectral.scale())
-	} else {
-		o.geometry.Forward(y, x, w, o.spectral.scale())
-	}
+	o.backend.Conv(&o.Conv, o.out.Buffer, buffer(in[0]), w)
 	return o.out, nil
 }
 
@@ -57,23 +49,18 @@ func (o *conv) SymDiff(in gorgonia.Nodes, _, dy *gorgonia.Node) (gorgonia.Nodes,
 	x, w := in[0], in[1]
 	var err error
 	if o.wantX {
-		op := &convByInput{frame: o.gradient("dx", x.Shape(), 4, 4), conv: o}
+		op := &convByInput{frame: newFrame(o.ws, o.name+".dx", x.Shape(), 4, 4), conv: o}
 		if grads[0], err = gorgonia.ApplyOp(op, dy, w); err != nil {
 			return nil, err
 		}
 	}
 	if o.wantW {
-		op := &convByWeight{frame: o.gradient("dw", w.Shape(), 4, 4, 4), conv: o}
+		op := &convByWeight{frame: newFrame(o.ws, o.name+".dw"+o.side, w.Shape(), 4, 4, 4), conv: o}
 		if grads[1], err = gorgonia.ApplyOp(op, x, dy, w); err != nil {
 			return nil, err
 		}
 	}
 	return grads, nil
-}
-
-func (o *conv) gradient(suffix string, shape []int, dims ...int) frame {
-	name := o.name + "." + suffix
-	return frame{name: name, dims: dims, out: o.ws.dense(name, shape...)}
 }
 
 // convByInput is dx of a conv. Inputs: dy, the weight.
@@ -83,12 +70,7 @@ type convByInput struct {
 }
 
 func (o *convByInput) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	c, dx, dy, w := o.conv, o.out.Float32s(), data(in[0]), data(in[1])
-	if c.transposed {
-		c.geometry.Forward(dx, dy, w, c.spectral.scale())
-	} else {
-		c.geometry.BackwardInput(dx, dy, w, c.spectral.scale())
-	}
+	o.backend.ConvByInput(&o.conv.Conv, o.out.Buffer, buffer(in[0]), buffer(in[1]))
 	return o.out, nil
 }
 
@@ -99,13 +81,6 @@ type convByWeight struct {
 }
 
 func (o *convByWeight) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	c, dw, x, dy, w := o.conv, o.out.Float32s(), data(in[0]), data(in[1]), data(in[2])
-	if c.transposed {
-		x, dy = dy, x
-	}
-	c.geometry.BackwardWeights(dw, x, dy, 1)
-	if c.spectral != nil {
-		c.spectral.correct(dw, w)
-	}
+	o.backend.ConvByWeight(&o.conv.Conv, o.out.Buffer, buffer(in[0]), buffer(in[1]), buffer(in[2]))
 	return o.out, nil
 }

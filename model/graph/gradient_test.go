@@ -18,8 +18,12 @@ type probe struct {
 	frame
 	c     []float32
 	value *gorgonia.F32
-	grad  *tensor.Dense
+	grad  *array
 }
+
+func hostArray(x []float32, shape ...int) *array { return &array{CPU{}.Adopt(x), shape} }
+
+func data(v gorgonia.Value) []float32 { return buffer(v).Host }
 
 func newProbe(rng *rand.Rand, shape tensor.Shape) *probe {
 	p := &probe{frame: frame{name: "probe", dims: []int{shape.Dims()}}, value: gorgonia.NewF32(0)}
@@ -27,7 +31,7 @@ func newProbe(rng *rand.Rand, shape tensor.Shape) *probe {
 	for i := range p.c {
 		p.c[i] = float32(rng.NormFloat64())
 	}
-	p.grad = dense(p.c, shape...)
+	p.grad = hostArray(p.c, shape...)
 	return p
 }
 
@@ -81,7 +85,7 @@ func convolve(l *layer, n int, visit func(y, x, w int)) {
 
 func convCase(rng *rand.Rand, name string, l *layer) gradientCase {
 	const n = 2
-	l.name, l.slope = name, linear
+	l.name, l.Slope = name, linear
 	net := &Net{name: "test", layers: []*layer{l}}
 	shape := []int{l.out, l.in, 4, 4}
 	if l.transposed {
@@ -92,7 +96,7 @@ func convCase(rng *rand.Rand, name string, l *layer) gradientCase {
 		l.spectral = newSpectral("spectral", l.weight)
 		copy(l.spectral.u.Data, random(rng, "u", shape[0]).Data)
 	}
-	op := newConv(pass{net: net, n: n, ws: NewWorkspace(), learns: true}, l, true)
+	op := newConv(pass{net: net, n: n, ws: NewWorkspace(CPU{}), learns: true}, l, true)
 	return gradientCase{name, op, []*Tensor{random(rng, "x", n, l.in, l.inSide, l.inSide), l.weight},
 		func(in [][]float64) []float64 {
 			x, w, f := in[0], in[1], 1.0
@@ -116,8 +120,8 @@ func convCase(rng *rand.Rand, name string, l *layer) gradientCase {
 
 func normCase(rng *rand.Rand, name string, slope float32) gradientCase {
 	const n, c, side = 3, 2, 4
-	l := &layer{name: name, in: c, out: c, inSide: side, outSide: side, slope: slope, norm: newNorm("norm", c)}
-	op := newBatchNorm(pass{net: &Net{name: "test"}, n: n, ws: NewWorkspace(), learns: true}, l)
+	l := &layer{name: name, in: c, out: c, inSide: side, outSide: side, Activation: Activation{Slope: slope}, norm: newNorm("norm", c)}
+	op := newBatchNorm(pass{net: &Net{name: "test"}, n: n, ws: NewWorkspace(CPU{}), learns: true}, l)
 	inputs := []*Tensor{random(rng, "x", n, c, side, side), random(rng, "scale", c), random(rng, "shift", c)}
 	return gradientCase{name, op, inputs, func(in [][]float64) []float64 {
 		x, y := in[0], make([]float64, len(in[0]))
@@ -144,8 +148,8 @@ func normCase(rng *rand.Rand, name string, slope float32) gradientCase {
 }
 
 func activationCase(rng *rand.Rand, name string, slope float32, tanh bool) gradientCase {
-	l := &layer{name: name, out: 3, outSide: 5, slope: slope, tanh: tanh}
-	op := newActivation(pass{net: &Net{name: "test"}, n: 2, ws: NewWorkspace()}, l)
+	l := &layer{name: name, out: 3, outSide: 5, Activation: Activation{slope, tanh}}
+	op := newActivation(pass{net: &Net{name: "test"}, n: 2, ws: NewWorkspace(CPU{})}, l)
 	return gradientCase{name, op, []*Tensor{random(rng, "x", 2, 3, 5, 5)}, func(in [][]float64) []float64 {
 		y := make([]float64, len(in[0]))
 		for i, x := range in[0] {
@@ -170,7 +174,7 @@ var augmentations = []kernel.Augmentation{
 
 func augmentationCase(rng *rand.Rand, name string, by []kernel.Augmentation) gradientCase {
 	const c, h, w = 3, 6, 7
-	op := newAugmentation(NewWorkspace(), &Terms{Augment: by}, len(by), c, h, w)
+	op := newAugmentation(NewWorkspace(CPU{}), &Terms{Augment: by}, len(by), c, h, w)
 	return gradientCase{name, op, []*Tensor{random(rng, "x", len(by), c, h, w)}, func(in [][]float64) []float64 {
 		var y []float64
 		for i, a := range by {
@@ -235,11 +239,11 @@ func gradientCases() []gradientCase {
 // gradients runs c's operation and a probe, and returns the result and the
 // gradients by all inputs.
 func gradients(t *testing.T, c gradientCase, cost *probe) ([]float32, [][]float32) {
-	p := newProgram()
+	p := newProgram(NewWorkspace(CPU{}))
 	var in gorgonia.Nodes
 	for _, x := range c.inputs {
-		node := p.input(x.Name, x.Shape...)
-		require.NoError(t, gorgonia.Let(node, dense(x.Data, x.Shape...)))
+		node, err := p.input(x.Name, hostArray(x.Data, x.Shape...))
+		require.NoError(t, err)
 		in = append(in, node)
 	}
 	y, err := gorgonia.ApplyOp(c.op, in...)
@@ -356,10 +360,10 @@ func TestLossAndItsGradient(t *testing.T) {
 		{Label: 1, LeCam: LeCam{Weight: 0.3, Anchor: -0.5, Above: true}},
 		{LeCam: LeCam{Weight: 2, Anchor: 0.1}},
 	} {
-		p := newProgram()
-		x := p.input("logits", 6, 1, 1, 1)
-		require.NoError(t, gorgonia.Let(x, dense(logits, 6, 1, 1, 1)))
-		op := newCrossEntropy(NewWorkspace(), &terms)
+		p := newProgram(NewWorkspace(CPU{}))
+		x, err := p.input("logits", hostArray(logits, 6, 1, 1, 1))
+		require.NoError(t, err)
+		op := newCrossEntropy(NewWorkspace(CPU{}), &terms)
 		loss, err := gorgonia.ApplyOp(op, x)
 		require.NoError(t, err)
 		grads, err := gorgonia.Grad(loss, x)

@@ -70,20 +70,19 @@ func TestStateNamesAreThoseOfThePyTorchModule(t *testing.T) {
 // and three batches for the discriminator, one batch for the generator.
 func TestForwardPassesMoveTheState(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(), d, g, 3, false)
+	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, false)
 	require.NoError(t, err)
 	defer trainer.Close()
 	rng := rand.New(rand.NewSource(4))
 	u := append([]float32{}, d.layers[1].spectral.u.Data...)
-	_, _, err = trainer.Judge(values(rng, 3*spec.ImageLen), Terms{Label: 1})
+	_, err = trainer.JudgeReal(values(rng, 3*spec.ImageLen), Terms{Label: 1})
 	require.NoError(t, err)
 	require.NotEqual(t, u, d.layers[1].spectral.u.Data)
-	fake, err := trainer.Generate(values(rng, 9))
-	require.NoError(t, err)
-	_, _, err = trainer.Judge(fake, Terms{})
+	require.NoError(t, trainer.Generate(values(rng, 9)))
+	_, err = trainer.JudgeGenerated(Terms{})
 	require.NoError(t, err)
 	u = append([]float32{}, d.layers[1].spectral.u.Data...)
-	_, _, err = trainer.Fool(Terms{Label: 1})
+	_, err = trainer.Fool(Terms{Label: 1})
 	require.NoError(t, err)
 	require.NotEqual(t, u, d.layers[1].spectral.u.Data, "the generator's phase iterates too")
 	for _, c := range d.Counters() {
@@ -116,14 +115,13 @@ func TestFoolDifferentiatesThroughAugmentations(t *testing.T) {
 }
 
 func requireFoolsGradient(t *testing.T, d, g *Net, terms Terms) {
-	trainer, err := NewTrainer(NewWorkspace(), d, g, 3, terms.Augment != nil)
+	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, terms.Augment != nil)
 	require.NoError(t, err)
 	defer trainer.Close()
 	z := values(rand.New(rand.NewSource(5)), 9)
 	loss := func() float64 {
-		_, err := trainer.Generate(z)
-		require.NoError(t, err)
-		o, _, err := trainer.Fool(terms)
+		require.NoError(t, trainer.Generate(z))
+		o, err := trainer.Fool(terms)
 		require.NoError(t, err)
 		return o.Loss
 	}
@@ -131,8 +129,8 @@ func requireFoolsGradient(t *testing.T, d, g *Net, terms Terms) {
 		loss()
 	}
 	grads := make([][]float32, len(g.Params()))
-	for i, v := range trainer.fool.values {
-		grads[i] = append([]float32{}, v...)
+	for i, v := range trainer.fool.gradients {
+		grads[i] = append([]float32{}, v.Host...)
 	}
 	for i, p := range g.Params() {
 		// Along the gradient's own direction the loss changes the most.
@@ -158,24 +156,23 @@ func requireFoolsGradient(t *testing.T, d, g *Net, terms Terms) {
 
 func TestGeneratedImagesAreTakenOverNotMadeAgain(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(), d, g, 3, false)
+	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, false)
 	require.NoError(t, err)
 	defer trainer.Close()
-	image, err := trainer.Generate(values(rand.New(rand.NewSource(6)), 9))
-	require.NoError(t, err)
+	require.NoError(t, trainer.Generate(values(rand.New(rand.NewSource(6)), 9)))
+	image := data(trainer.generation.images.Value())
 	before := append([]float32{}, image...)
 	clear(g.layers[5].weight.Data) // were the forward pass run again, the images would be grey
-	_, _, err = trainer.Fool(Terms{Label: 1})
+	_, err = trainer.Fool(Terms{Label: 1})
 	require.NoError(t, err)
 	require.Equal(t, before, data(trainer.generation.images.Value()))
-	image, err = trainer.Generate(values(rand.New(rand.NewSource(6)), 9))
-	require.NoError(t, err)
+	require.NoError(t, trainer.Generate(values(rand.New(rand.NewSource(6)), 9)))
 	require.NotEqual(t, before, image, "Generate does run it")
 }
 
 func TestBatchSizesShareParametersAndMemory(t *testing.T) {
 	d, g := networks()
-	ws := NewWorkspace()
+	ws := NewWorkspace(CPU{})
 	large, err := NewTrainer(ws, d, g, 5, false)
 	require.NoError(t, err)
 	defer large.Close()
@@ -185,25 +182,29 @@ func TestBatchSizesShareParametersAndMemory(t *testing.T) {
 	defer small.Close()
 	require.Len(t, ws.arrays, arrays, "the smaller batch takes no memory of its own")
 	images := values(rand.New(rand.NewSource(7)), 5*spec.ImageLen)
-	first, _, err := small.Judge(images[:3*spec.ImageLen], Terms{Label: 1})
+	first, err := small.JudgeReal(images[:3*spec.ImageLen], Terms{Label: 1})
 	require.NoError(t, err)
-	_, _, err = large.Judge(images, Terms{Label: 1})
+	_, err = large.JudgeReal(images, Terms{Label: 1})
 	require.NoError(t, err)
 	d.layers[5].weight.Data[0] += 10
-	second, _, err := small.Judge(images[:3*spec.ImageLen], Terms{Label: 1})
+	second, err := small.JudgeReal(images[:3*spec.ImageLen], Terms{Label: 1})
 	require.NoError(t, err)
 	require.NotEqual(t, first.Loss, second.Loss)
 }
 
 func TestStatisticsFollowPyTorch(t *testing.T) {
 	n := newNorm("x", 1)
-	n.observe([]float32{2}, []float32{3}, 4)
+	observe := func(mean, variance float32, count int) {
+		running := Norm{N: count, Area: 1, RunningMean: CPU{}.Adopt(n.runningMean.Data), RunningVar: CPU{}.Adopt(n.runningVar.Data)}
+		running.observe([]float32{mean}, []float32{variance}, n.count())
+	}
+	observe(2, 3, 4)
 	require.InDelta(t, 0.2, n.runningMean.Data[0], 1e-7)
 	require.InDelta(t, 0.9+0.1*4, n.runningVar.Data[0], 1e-6, "the unbiased variance: 3*4/3")
 	net := &Net{layers: []*layer{{norm: n}}}
 	net.ForgetStatistics()
 	for _, m := range []float32{1, 2, 6} {
-		n.observe([]float32{m}, []float32{m}, 2)
+		observe(m, m, 2)
 	}
 	require.InDelta(t, 3, n.runningMean.Data[0], 1e-6, "a plain average")
 	require.InDelta(t, 6, n.runningVar.Data[0], 1e-6)
@@ -213,7 +214,7 @@ func TestStatisticsFollowPyTorch(t *testing.T) {
 // The generator's phase needs the discriminator's input gradients alone.
 func TestFoolLeavesTheDiscriminatorsWeightGradientsOut(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(), d, g, 3, false)
+	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, false)
 	require.NoError(t, err)
 	defer trainer.Close()
 	count := func(p *program) map[string]int {
@@ -225,7 +226,8 @@ func TestFoolLeavesTheDiscriminatorsWeightGradientsOut(t *testing.T) {
 		}
 		return out
 	}
-	require.Equal(t, map[string]int{"discriminator": 6}, count(trainer.judge.program))
+	require.Equal(t, map[string]int{"discriminator": 6}, count(trainer.real.program))
+	require.Equal(t, map[string]int{"discriminator": 6}, count(trainer.fake.program))
 	require.Equal(t, map[string]int{"generator": 6}, count(trainer.fool.program))
 	require.Empty(t, count(trainer.generation.program))
 }

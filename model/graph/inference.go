@@ -2,8 +2,6 @@ package graph
 
 import (
 	"gorgonia.org/gorgonia"
-
-	"github.com/defectforge/defectforge/model/kernel"
 )
 
 // inference is a whole layer of transposed convolution in evaluation mode:
@@ -12,33 +10,31 @@ import (
 // and scale and shift where there is batch norm.
 type inference struct {
 	frame
-	layer  *kernel.Transposed
-	norm   *norm // nil: none
-	finish kernel.Finish
+	Activation
+	layer Handle
+	norm  *Norm // nil: none
 }
 
 func newInference(p pass, l *layer) stage {
-	name := p.net.name + "." + l.name + ".inference"
 	op := &inference{
-		frame:  frame{name: name, dims: []int{4, 4}, out: p.ws.dense(name, p.n, l.out, l.outSide, l.outSide)},
-		layer:  l.geometry(p.n).NewTransposed(l.weight.Data),
-		norm:   l.norm,
-		finish: kernel.Finish{Slope: l.slope, Tanh: l.tanh},
+		frame:      p.frame(l, "inference", 4, 4),
+		Activation: l.Activation,
+		layer:      p.ws.backend.Layer(l.geometry(p.n), p.ws.adopt(l.weight)),
 	}
 	params := []*Tensor{l.weight}
 	if l.norm != nil {
 		op.dims = append(op.dims, 1, 1)
-		op.finish.Scale, op.finish.Shift = make([]float32, l.out), make([]float32, l.out)
+		op.norm = l.norm.prepare(p, l)
 		params = append(params, l.norm.scale, l.norm.shift)
 	}
 	return stage{op, params}
 }
 
 func (o *inference) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	var scale, shift Buffer
 	if o.norm != nil {
-		kernel.FoldBatchNorm(o.finish.Scale, o.finish.Shift, data(in[2]), data(in[3]),
-			o.norm.runningMean.Data, o.norm.runningVar.Data, normEpsilon)
+		scale, shift = buffer(in[2]), buffer(in[3])
 	}
-	o.layer.Run(o.out.Float32s(), data(in[0]), &o.finish)
+	o.backend.Infer(o.layer, o.norm, o.Activation, o.out.Buffer, buffer(in[0]), scale, shift)
 	return o.out, nil
 }

@@ -1,6 +1,7 @@
 // Package graph holds the networks as Gorgonia expression graphs made of this
 // package's own operations, differentiated by gorgonia.Grad and run by
-// Gorgonia's tape machine. It is the only importer of Gorgonia. Arrays are
+// Gorgonia's tape machine. It is the only importer of Gorgonia. What the
+// operations compute goes through a Backend, CPU or a device's. Arrays are
 // float32: images and features NCHW, convolution weights (out, in, 4, 4),
 // transposed ones (in, out, 4, 4).
 package graph
@@ -21,7 +22,8 @@ const (
 	firstSide   = 4 // the side of the smallest feature maps
 )
 
-// Tensor is a named array that graphs, solver and checkpoint share.
+// Tensor is a named array of a network's state. A workspace whose graphs have run
+// may hold newer values than Data: see Workspace.Fetch.
 type Tensor struct {
 	Name  string
 	Shape []int
@@ -60,8 +62,7 @@ type layer struct {
 	stride, pad int
 	spectral    *spectral // nil: the weight is used as it is
 	norm        *norm     // nil: no batch norm
-	slope       float32   // of the activation below zero; linear for none
-	tanh        bool
+	Activation
 }
 
 // NewDiscriminator is the network of depths d, 2d, 4d, 8d, 16d from an image to
@@ -73,7 +74,7 @@ func NewDiscriminator(depth int, batchNorm bool) *Net {
 	for i := range 5 {
 		l := &layer{
 			name: fmt.Sprintf("layer%d", i+1), in: in, out: depth << i,
-			inSide: side, outSide: side / 2, stride: 2, pad: 1, slope: leakySlope,
+			inSide: side, outSide: side / 2, stride: 2, pad: 1, Activation: Activation{Slope: leakySlope},
 		}
 		l.weight = newTensor(l.name+".0.weight_orig", l.out, l.in, kernelSize, kernelSize)
 		l.spectral = newSpectral(l.name+".0", l.weight)
@@ -83,7 +84,7 @@ func NewDiscriminator(depth int, batchNorm bool) *Net {
 		net.layers = append(net.layers, l)
 		in, side = l.out, l.outSide
 	}
-	last := &layer{name: "output_layer", in: in, out: 1, inSide: side, outSide: 1, stride: 1, slope: linear}
+	last := &layer{name: "output_layer", in: in, out: 1, inSide: side, outSide: 1, stride: 1, Activation: Activation{Slope: linear}}
 	last.weight = newTensor("output_layer.0.weight", 1, in, kernelSize, kernelSize)
 	net.layers = append(net.layers, last)
 	return net
@@ -110,7 +111,7 @@ func NewGenerator(latent, depth int) *Net {
 	}
 	last := &layer{
 		name: "output_layer", transposed: true, in: in, out: spec.Channels,
-		inSide: side, outSide: spec.Size, stride: 2, pad: 1, slope: linear, tanh: true,
+		inSide: side, outSide: spec.Size, stride: 2, pad: 1, Activation: Activation{Slope: linear, Tanh: true},
 	}
 	last.weight = newTensor("output_layer.0.weight", in, spec.Channels, kernelSize, kernelSize)
 	net.layers = append(net.layers, last)
@@ -159,7 +160,8 @@ func (n *Net) Counters() []Counter {
 }
 
 // ForgetStatistics starts the running statistics anew and makes them plain
-// averages over the batches that follow, instead of exponential ones.
+// averages over the batches that follow, instead of exponential ones. No graph
+// has been built on the network before.
 func (n *Net) ForgetStatistics() {
 	for _, l := range n.layers {
 		if l.norm != nil {
@@ -204,50 +206,37 @@ func newNorm(prefix string, channels int) *norm {
 	return n
 }
 
-// observe takes a batch's mean and biased variance over count values into the
-// running statistics, the variance unbiased as PyTorch's.
-func (n *norm) observe(mean, variance []float32, count int) {
+// count counts a batch, and gives its share in the running statistics.
+func (n *norm) count() float32 {
 	n.batches[0]++
-	share := float32(normShare)
 	if n.average {
-		share = float32(1 / float64(n.batches[0]))
+		return float32(1 / float64(n.batches[0]))
 	}
-	unbias := float32(float64(count) / float64(count-1))
-	for i := range mean {
-		n.runningMean.Data[i] = (1-share)*n.runningMean.Data[i] + share*mean[i]
-		n.runningVar.Data[i] = (1-share)*n.runningVar.Data[i] + share*(variance[i]*unbias)
-	}
+	return normShare
 }
 
-// Follow moves the weights by share of the way to those of a network of the same
-// shape, and takes over the rest of its state.
-func (n *Net) Follow(other *Net, share float32) {
-	from := other.Params()
-	for i, t := range n.Params() {
-		kernel.Follow(t.Data, from[i].Data, share)
+func (n *norm) prepare(p pass, l *layer) *Norm {
+	return &Norm{
+		N: p.n, Channels: l.out, Area: l.outSide * l.outSide, Epsilon: normEpsilon, Slope: l.Slope,
+		RunningMean: p.ws.adopt(n.runningMean), RunningVar: p.ws.adopt(n.runningVar),
 	}
-	n.copyState(other)
 }
 
 // CopyFrom takes over the weights and state of a network of the same shape.
 func (n *Net) CopyFrom(other *Net) {
-	copyTensors(n.Params(), other.Params())
-	n.copyState(other)
-}
-
-func (n *Net) copyState(other *Net) {
-	copyTensors(n.Buffers(), other.Buffers())
-	counters := other.Counters()
-	for i, c := range n.Counters() {
-		copy(c.Value, counters[i].Value)
-	}
-}
-
-func copyTensors(to, from []*Tensor) {
-	for i, t := range to {
+	from := append(other.Params(), other.Buffers()...)
+	for i, t := range append(n.Params(), n.Buffers()...) {
 		if len(t.Data) != len(from[i].Data) {
 			panic("graph: networks of different shapes")
 		}
 		copy(t.Data, from[i].Data)
+	}
+	copyCounters(n, other)
+}
+
+func copyCounters(to, from *Net) {
+	counters := from.Counters()
+	for i, c := range to.Counters() {
+		copy(c.Value, counters[i].Value)
 	}
 }

@@ -4,48 +4,59 @@ import (
 	"fmt"
 	"hash"
 	"hash/fnv"
+	"unsafe"
 
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
 
-// Workspace lends arrays by name. Graphs for different batch sizes and passes
-// run one after another, so equal names share memory: nothing of a pass is
-// needed by the next, apart from what has a name of its own.
-type Workspace struct{ arrays map[string][]float32 }
+// array is a buffer with a shape: the value that flows through Gorgonia, which
+// never looks into it.
+type array struct {
+	Buffer
+	shape tensor.Shape
+}
 
-// NewWorkspace is an empty workspace.
-func NewWorkspace() *Workspace { return &Workspace{arrays: map[string][]float32{}} }
+const float32Size = 4
 
-func (w *Workspace) array(name string, n int) []float32 {
-	a := w.arrays[name]
-	if cap(a) < n {
-		a = make([]float32, n)
-		w.arrays[name] = a
+func (a *array) Shape() tensor.Shape     { return a.shape }
+func (a *array) Size() int               { return a.Len }
+func (a *array) Data() any               { return a.Host }
+func (a *array) Dtype() tensor.Dtype     { return tensor.Float32 }
+func (a *array) Type() hm.Type           { return typeOf(a.shape.Dims()) }
+func (a *array) MemSize() uintptr        { return float32Size * uintptr(a.Len) }
+func (a *array) Pointer() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(a.Host)) }
+
+func (a *array) Uintptr() uintptr {
+	if a.Host == nil {
+		return a.Device
 	}
-	return a[:n]
+	return uintptr(a.Pointer())
 }
 
-// dense is a lent array as a Gorgonia value.
-func (w *Workspace) dense(name string, shape ...int) *tensor.Dense {
-	return dense(w.array(name, tensor.Shape(shape).TotalSize()), shape...)
-}
+// Format implements fmt.Formatter, which Gorgonia asks for.
+func (a *array) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "array%v", a.shape) }
 
-func dense(data []float32, shape ...int) *tensor.Dense {
-	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(data))
-}
+// buffer is a value's memory.
+func buffer(v gorgonia.Value) Buffer { return v.(*array).Buffer }
 
 // frame is what all operations here share: a name that is unique in the graph,
 // the numbers of dimensions of the inputs, and the array that the result stands
 // in, step after step.
 type frame struct {
-	name string
-	dims []int
-	out  *tensor.Dense
+	backend Backend
+	name    string
+	dims    []int
+	out     *array
 	// kept, where it is set and true, says that the result of the last run
 	// still holds, and is to be handed on as it is.
 	kept *bool
+}
+
+// newFrame lends the result's array from ws under the operation's name.
+func newFrame(ws *Workspace, name string, shape []int, dims ...int) frame {
+	return frame{backend: ws.backend, name: name, dims: dims, out: ws.array(name, shape...)}
 }
 
 func typeOf(dims int) hm.Type {
@@ -64,7 +75,7 @@ func (f *frame) Type() hm.Type {
 	}
 	dims := 0
 	if f.out != nil {
-		dims = f.out.Dims()
+		dims = f.out.shape.Dims()
 	}
 	return hm.NewFnType(append(types, typeOf(dims))...)
 }
@@ -73,7 +84,7 @@ func (f *frame) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
 	if f.out == nil {
 		return tensor.ScalarShape(), nil
 	}
-	return f.out.Shape().Clone(), nil
+	return f.out.shape.Clone(), nil
 }
 
 func (f *frame) ReturnsPtr() bool      { return true }
@@ -89,9 +100,6 @@ func (f *frame) Hashcode() uint32 {
 }
 
 func (f *frame) held() bool { return f.kept != nil && *f.kept }
-
-// data is a value's array.
-func data(v gorgonia.Value) []float32 { return v.(*tensor.Dense).Float32s() }
 
 // all is n times true.
 func all(n int) []bool {

@@ -13,9 +13,18 @@ type pass struct {
 	net      *Net
 	n        int // batch
 	ws       *Workspace
-	kept     *bool // see frame
-	learns   bool  // the weights' gradients are wanted
-	evaluate bool  // batch norm uses its running statistics
+	kept     *bool  // see frame
+	learns   bool   // the weights' gradients are wanted
+	side     string // ends the names of these, to keep them from those of another pass
+	evaluate bool   // batch norm uses its running statistics
+}
+
+// frame is that of an operation of a layer whose result is the layer's output.
+func (p pass) frame(l *layer, operation string, dims ...int) frame {
+	name := p.net.name + "." + l.name + "." + operation
+	f := newFrame(p.ws, name, []int{p.n, l.out, l.outSide, l.outSide}, dims...)
+	f.kept = p.kept
+	return f
 }
 
 // stage is one operation with the parameters it reads.
@@ -37,7 +46,7 @@ func (p pass) stages(wantX bool) []stage {
 		switch {
 		case l.norm != nil:
 			out = append(out, stage{newBatchNorm(p, l), []*Tensor{l.norm.scale, l.norm.shift}})
-		case l.tanh || l.slope != linear:
+		case l.Tanh || l.Slope != linear:
 			out = append(out, stage{newActivation(p, l), nil})
 		}
 	}
@@ -46,18 +55,23 @@ func (p pass) stages(wantX bool) []stage {
 
 // program is one expression graph and the machine that runs it.
 type program struct {
+	ws      *Workspace
 	graph   *gorgonia.ExprGraph
 	machine gorgonia.VM
 	nodes   map[*Tensor]*gorgonia.Node
 }
 
-func newProgram() *program {
-	return &program{graph: gorgonia.NewGraph(), nodes: map[*Tensor]*gorgonia.Node{}}
+func newProgram(ws *Workspace) *program {
+	return &program{ws: ws, graph: gorgonia.NewGraph(), nodes: map[*Tensor]*gorgonia.Node{}}
 }
 
-// input is an array to be bound before a run.
-func (p *program) input(name string, shape ...int) *gorgonia.Node {
-	return gorgonia.NewTensor(p.graph, tensor.Float32, len(shape), gorgonia.WithShape(shape...), gorgonia.WithName(name))
+// input is a node that stands for a.
+func (p *program) input(name string, a *array) (*gorgonia.Node, error) {
+	n := gorgonia.NewTensor(p.graph, tensor.Float32, a.shape.Dims(), gorgonia.WithShape(a.shape...), gorgonia.WithName(name))
+	if err := gorgonia.Let(n, a); err != nil {
+		return nil, fmt.Errorf("bind %s: %w", name, err)
+	}
+	return n, nil
 }
 
 // chain applies the stages to x, one after another.
@@ -65,9 +79,9 @@ func (p *program) chain(net *Net, x *gorgonia.Node, stages []stage) (*gorgonia.N
 	for _, s := range stages {
 		in := gorgonia.Nodes{x}
 		for _, t := range s.params {
-			node := p.input(net.name+"."+t.Name, t.Shape...)
-			if err := gorgonia.Let(node, dense(t.Data, t.Shape...)); err != nil {
-				return nil, fmt.Errorf("bind %s: %w", t.Name, err)
+			node, err := p.input(net.name+"."+t.Name, &array{p.ws.adopt(t), t.Shape})
+			if err != nil {
+				return nil, err
 			}
 			p.nodes[t] = node
 			in = append(in, node)
@@ -113,7 +127,7 @@ type Generation struct {
 	*program
 	n       int
 	stages  []stage
-	latents *tensor.Dense
+	latents *array // stands for the caller's
 	images  *gorgonia.Node
 	kept    bool
 }
@@ -122,33 +136,40 @@ type Generation struct {
 // norm uses its running statistics or the batch's, which then enter them. With
 // evaluate the weights must not change after the first run, which packs them.
 func NewGeneration(ws *Workspace, g *Net, n int, evaluate bool) (*Generation, error) {
-	gen := &Generation{program: newProgram(), n: n, latents: ws.dense("latents", n, g.layers[0].in, 1, 1)}
+	gen := &Generation{program: newProgram(ws), n: n}
+	gen.latents = &array{shape: tensor.Shape{n, g.layers[0].in, 1, 1}}
 	p := pass{net: g, n: n, ws: ws, kept: &gen.kept, learns: !evaluate, evaluate: evaluate}
 	gen.stages = p.stages(false)
-	z := gen.input("latents", gen.latents.Shape()...)
-	if err := gorgonia.Let(z, gen.latents); err != nil {
-		return nil, fmt.Errorf("bind latents: %w", err)
-	}
-	images, err := gen.chain(g, z, gen.stages)
+	z, err := gen.input("latents", gen.latents)
 	if err != nil {
+		return nil, err
+	}
+	if gen.images, err = gen.chain(g, z, gen.stages); err != nil {
 		return nil, fmt.Errorf("build generator: %w", err)
 	}
-	gen.images = images
 	return gen, gen.compile()
 }
 
 // Run makes images (n,3,128,128) in [-1,1] of latents (n,latent). The result is
 // valid until the next run of any graph of the workspace.
 func (g *Generation) Run(latents []float32) ([]float32, error) {
-	if len(latents) != g.latents.Size() {
-		panic(fmt.Sprintf("graph: %d latent values, want %d", len(latents), g.latents.Size()))
-	}
-	copy(g.latents.Float32s(), latents)
-	g.kept = false
-	if err := g.run(); err != nil {
+	if err := g.generate(latents); err != nil {
 		return nil, err
 	}
-	return data(g.images.Value()), nil
+	images, err := g.ws.backend.Read(buffer(g.images.Value()))
+	if err != nil {
+		return nil, fmt.Errorf("read images: %w", err)
+	}
+	return images, nil
+}
+
+func (g *Generation) generate(latents []float32) error {
+	if len(latents) != g.latents.shape.TotalSize() {
+		panic(fmt.Sprintf("graph: %d latent values, want %d", len(latents), g.latents.shape.TotalSize()))
+	}
+	g.ws.backend.Upload(&g.latents.Buffer, latents)
+	g.kept = false
+	return g.run()
 }
 
 // Close frees the machine.

@@ -4,32 +4,29 @@ import (
 	"fmt"
 
 	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// Outcome is a discriminator's judgement of a batch: means of the cross entropy
-// against the label, of the probability of being real, of the logits, of their
-// signs, and of LeCam's regulariser with its weight.
-type Outcome struct{ Loss, Mean, Logit, Sign, Penalty float64 }
-
-// Trainer holds the three graphs of a training step for one batch size:
-// generate, judge (a discriminator that learns), and fool (the generator and a
-// fixed discriminator in one graph, where the generator learns).
+// Trainer holds the graphs of a training step for one batch size: generate, the
+// discriminator's judgement of real and of generated images, from which it
+// learns, and fool, the generator and a fixed discriminator in one graph, where
+// the generator learns. A step calls JudgeReal, Generate, JudgeGenerated and
+// Fool, with the discriminator's update before Fool.
 type Trainer struct {
-	generation *Generation
-	judge      *judgement
-	fool       *judgement
+	generation       *Generation
+	real, fake, fool *judgement
 }
 
 // judgement is a graph that ends in a loss, and its gradients.
 type judgement struct {
 	*program
-	images *gorgonia.Node
-	terms  *Terms
-	loss   *crossEntropy
-	grads  gorgonia.Nodes
-	values [][]float32
+	terms     *Terms
+	loss      *crossEntropy
+	grads     gorgonia.Nodes
+	gradients []Buffer // in the order of the learner's Params
+	images    *array   // real ones stand for the caller's
 }
 
 // NewTrainer builds the graphs for batches of n. With augment, images pass
@@ -41,13 +38,22 @@ func NewTrainer(ws *Workspace, d, g *Net, n int, augment bool) (*Trainer, error)
 	if t.generation, err = NewGeneration(ws, g, n, false); err != nil {
 		return nil, err
 	}
-	if t.judge, err = newJudge(ws, d, n, augment); err != nil {
-		return nil, fmt.Errorf("build discriminator: %w", err)
+	images := &array{shape: tensor.Shape{n, spec.Channels, spec.Size, spec.Size}}
+	if t.real, err = newJudge(ws, d, images, augment, ".real"); err != nil {
+		return nil, fmt.Errorf("build discriminator of real images: %w", err)
+	}
+	last := t.generation.stages[len(t.generation.stages)-1].op.(*activation)
+	if t.fake, err = newJudge(ws, d, last.out, augment, ".fake"); err != nil {
+		return nil, fmt.Errorf("build discriminator of generated images: %w", err)
 	}
 	if t.fool, err = newFool(ws, d, g, t.generation, augment); err != nil {
 		return nil, fmt.Errorf("build generator's loss: %w", err)
 	}
 	return t, nil
+}
+
+func newJudgement(ws *Workspace) *judgement {
+	return &judgement{program: newProgram(ws), terms: &Terms{}}
 }
 
 // view is the discriminator's stages, after the augmentation where there is one.
@@ -60,11 +66,15 @@ func (j *judgement) view(p pass, augment, wantX bool) []stage {
 	return append([]stage{{op: op}}, stages...)
 }
 
-func newJudge(ws *Workspace, d *Net, n int, augment bool) (*judgement, error) {
-	j := &judgement{program: newProgram(), terms: &Terms{}}
-	j.images = j.input("images", n, spec.Channels, spec.Size, spec.Size)
-	p := pass{net: d, n: n, ws: ws, learns: true}
-	logits, err := j.chain(d, j.images, j.view(p, augment, false))
+func newJudge(ws *Workspace, d *Net, images *array, augment bool, side string) (*judgement, error) {
+	j := newJudgement(ws)
+	j.images = images
+	x, err := j.input("images", images)
+	if err != nil {
+		return nil, err
+	}
+	p := pass{net: d, n: images.shape[0], ws: ws, learns: true, side: side}
+	logits, err := j.chain(d, x, j.view(p, augment, false))
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +82,10 @@ func newJudge(ws *Workspace, d *Net, n int, augment bool) (*judgement, error) {
 }
 
 func newFool(ws *Workspace, d, g *Net, gen *Generation, augment bool) (*judgement, error) {
-	j := &judgement{program: newProgram(), terms: &Terms{}}
-	z := j.input("latents", gen.latents.Shape()...)
-	if err := gorgonia.Let(z, gen.latents); err != nil {
-		return nil, fmt.Errorf("bind latents: %w", err)
+	j := newJudgement(ws)
+	z, err := j.input("latents", gen.latents)
+	if err != nil {
+		return nil, err
 	}
 	// The same operations as in generate: their results are taken over.
 	images, err := j.chain(g, z, gen.stages)
@@ -105,7 +115,7 @@ func (j *judgement) finish(ws *Workspace, logits *gorgonia.Node, learner *Net) e
 	if j.grads, err = gorgonia.Grad(loss, nodes...); err != nil {
 		return fmt.Errorf("differentiate: %w", err)
 	}
-	j.values = make([][]float32, len(params))
+	j.gradients = make([]Buffer, len(params))
 	return j.compile()
 }
 
@@ -115,39 +125,49 @@ func (j *judgement) judge(terms Terms) (Outcome, error) {
 		return Outcome{}, err
 	}
 	for i, g := range j.grads {
-		j.values[i] = data(g.Value())
+		j.gradients[i] = buffer(g.Value())
 	}
 	return j.loss.outcome, nil
 }
 
-// Generate makes images of latents, as Generation.Run does. They stay valid
-// until the next Generate of any trainer of the workspace.
-func (t *Trainer) Generate(latents []float32) ([]float32, error) { return t.generation.Run(latents) }
-
-// Judge runs the discriminator on images (n,3,128,128) and differentiates its
-// loss against the terms by its own parameters: the gradients, in the order of
-// Params, are valid until the next run of any graph.
-func (t *Trainer) Judge(images []float32, terms Terms) (Outcome, [][]float32, error) {
-	shape := []int{t.generation.n, spec.Channels, spec.Size, spec.Size}
-	if err := gorgonia.Let(t.judge.images, dense(images, shape...)); err != nil {
-		return Outcome{}, nil, fmt.Errorf("bind images: %w", err)
-	}
-	o, err := t.judge.judge(terms)
-	return o, t.judge.values, err
+// JudgeReal runs the discriminator on images (n,3,128,128), which rest until it
+// is done, and differentiates its loss by its own parameters.
+func (t *Trainer) JudgeReal(images []float32, terms Terms) (Outcome, error) {
+	t.real.ws.backend.Upload(&t.real.images.Buffer, images)
+	return t.real.judge(terms)
 }
 
+// Generate makes images of latents (n,latent), which rest until Fool is done.
+func (t *Trainer) Generate(latents []float32) error { return t.generation.generate(latents) }
+
+// JudgeGenerated is JudgeReal of the images of the last Generate.
+func (t *Trainer) JudgeGenerated(terms Terms) (Outcome, error) { return t.fake.judge(terms) }
+
 // Fool runs the discriminator on the images of the last Generate, which are not
-// made again, and differentiates its loss against the terms by the generator's
-// parameters.
-func (t *Trainer) Fool(terms Terms) (Outcome, [][]float32, error) {
+// made again, and differentiates its loss by the generator's parameters.
+func (t *Trainer) Fool(terms Terms) (Outcome, error) {
 	t.generation.kept = true
-	o, err := t.fool.judge(terms)
-	return o, t.fool.values, err
+	return t.fool.judge(terms)
+}
+
+// UpdateDiscriminator takes a step along the sum of the gradients of the last
+// JudgeReal and JudgeGenerated, which it uses up.
+func (t *Trainer) UpdateDiscriminator(a *Adam, step AdamStep) {
+	for i, sum := range t.real.gradients {
+		t.real.ws.backend.Add(sum, t.fake.gradients[i])
+	}
+	a.update(t.real.ws, t.real.gradients, step)
+}
+
+// UpdateGenerator takes a step along the gradients of the last Fool.
+func (t *Trainer) UpdateGenerator(a *Adam, step AdamStep) {
+	a.update(t.fool.ws, t.fool.gradients, step)
 }
 
 // Close frees the machines.
 func (t *Trainer) Close() {
 	t.generation.Close()
-	t.judge.close()
+	t.real.close()
+	t.fake.close()
 	t.fool.close()
 }

@@ -1,0 +1,200 @@
+package graph
+
+import (
+	"github.com/defectforge/defectforge/model/kernel"
+)
+
+const tinyNorm = 1e-12
+
+// CPU is the backend over package kernel. Buffers are the host's memory, state is
+// used in place, and calls are done when they return.
+type CPU struct{}
+
+// Alloc implements Backend, as do all methods here.
+func (CPU) Alloc(n int) Buffer { return Buffer{Host: make([]float32, n), Len: n} }
+
+// Adopt gives the memory itself.
+func (CPU) Adopt(host []float32) Buffer { return Buffer{Host: host, Len: len(host)} }
+
+// Upload makes dst stand for src.
+func (CPU) Upload(dst *Buffer, src []float32) { *dst = Buffer{Host: src, Len: len(src)} }
+
+// Read gives the memory itself.
+func (CPU) Read(src Buffer) ([]float32, error) { return src.Host, nil }
+
+// spectralNorm follows torch.nn.utils.spectral_norm.
+type spectralNorm struct {
+	u, v       []float32
+	rows, cols int
+	sigma      float64 // of the last Iterate
+	product    []float32
+}
+
+// Spectral keeps sigma in float64.
+func (CPU) Spectral(rows, cols int, u, v Buffer) Handle {
+	return &spectralNorm{u: u.Host, v: v.Host, rows: rows, cols: cols, product: make([]float32, rows)}
+}
+
+// Iterate is PyTorch's power iteration.
+func (CPU) Iterate(spectral Handle, w Buffer) {
+	s := spectral.(*spectralNorm)
+	kernel.MatTVec(s.v, w.Host, s.u, s.rows, s.cols)
+	normalize(s.v, s.v)
+	kernel.MatVec(s.product, w.Host, s.v, s.rows, s.cols)
+	normalize(s.u, s.product)
+	s.sigma = kernel.Dot(s.u, s.product)
+}
+
+// normalize sets dst = x / max(|x|, 1e-12). dst may be x.
+func normalize(dst, x []float32) {
+	f := 1 / max(kernel.Norm(x), tinyNorm)
+	for i, v := range x {
+		dst[i] = float32(float64(v) * f)
+	}
+}
+
+// scale is the factor that makes the weight's spectral norm one; 1 without
+// spectral norm.
+func (c *Conv) scale() float32 {
+	if c.Spectral == nil {
+		return 1
+	}
+	return float32(1 / c.Spectral.(*spectralNorm).sigma)
+}
+
+// Conv applies the spectral norm to the result: no scaled weight is made.
+func (CPU) Conv(c *Conv, y, x, w Buffer) {
+	if c.Transposed {
+		c.Shape.BackwardInput(y.Host, x.Host, w.Host, c.scale())
+	} else {
+		c.Shape.Forward(y.Host, x.Host, w.Host, c.scale())
+	}
+}
+
+// ConvByInput is the convolution's adjoint.
+func (CPU) ConvByInput(c *Conv, dx, dy, w Buffer) {
+	if c.Transposed {
+		c.Shape.Forward(dx.Host, dy.Host, w.Host, c.scale())
+	} else {
+		c.Shape.BackwardInput(dx.Host, dy.Host, w.Host, c.scale())
+	}
+}
+
+// ConvByWeight corrects the gradient for the spectral norm in place.
+func (CPU) ConvByWeight(c *Conv, dw, x, dy, w Buffer) {
+	if c.Transposed {
+		x, dy = dy, x
+	}
+	c.Shape.BackwardWeights(dw.Host, x.Host, dy.Host, 1)
+	if c.Spectral != nil {
+		c.Spectral.(*spectralNorm).correct(dw.Host, w.Host)
+		kernel.Scale(dw.Host, dw.Host, c.scale())
+	}
+}
+
+// correct turns G = dL/d(w/sigma) into G - <G, w/sigma> u v', in place.
+func (s *spectralNorm) correct(g, w []float32) {
+	inner := kernel.Dot(g, w) / s.sigma
+	for i := range s.rows {
+		kernel.Axpy(g[i*s.cols:(i+1)*s.cols], s.v, float32(-inner*float64(s.u[i])))
+	}
+}
+
+// Norm updates the running statistics in float32, as PyTorch does.
+func (CPU) Norm(n *Norm, y, mean, variance, x, scale, shift Buffer, share float32) {
+	kernel.BatchNormForward(y.Host, mean.Host, variance.Host, x.Host, scale.Host, shift.Host,
+		n.N, n.Channels, n.Area, n.Epsilon, n.Slope)
+	n.observe(mean.Host, variance.Host, share)
+}
+
+func (n *Norm) observe(mean, variance []float32, share float32) {
+	count := float64(n.N * n.Area)
+	unbias := float32(count / (count - 1))
+	runningMean, runningVar := n.RunningMean.Host, n.RunningVar.Host
+	for i := range mean {
+		runningMean[i] = (1-share)*runningMean[i] + share*mean[i]
+		runningVar[i] = (1-share)*runningVar[i] + share*(variance[i]*unbias)
+	}
+}
+
+// NormByInput takes all three gradients in one pass.
+func (CPU) NormByInput(n *Norm, dx, dscale, dshift, dy, x, mean, variance, scale, shift Buffer) {
+	kernel.BatchNormBackward(dx.Host, dscale.Host, dshift.Host, dy.Host, x.Host, mean.Host, variance.Host,
+		scale.Host, shift.Host, n.N, n.Channels, n.Area, n.Epsilon, n.Slope)
+}
+
+// Activate takes tanh from float64's.
+func (CPU) Activate(a Activation, y, x Buffer) {
+	if a.Tanh {
+		kernel.Tanh(y.Host, x.Host)
+	} else {
+		kernel.LeakyReLU(y.Host, x.Host, a.Slope)
+	}
+}
+
+// ActivateByInput reads the sign of x, or y.
+func (CPU) ActivateByInput(a Activation, dx, dy, v Buffer) {
+	if a.Tanh {
+		kernel.TanhBackward(dx.Host, dy.Host, v.Host)
+	} else {
+		kernel.LeakyReLUBackward(dx.Host, dy.Host, v.Host, a.Slope)
+	}
+}
+
+// restingLayer is a layer with packed weights and what follows it.
+type restingLayer struct {
+	*kernel.Transposed
+	finish kernel.Finish
+}
+
+// Layer packs the weight at the first Infer.
+func (CPU) Layer(shape kernel.Conv, w Buffer) Handle {
+	return &restingLayer{Transposed: shape.NewTransposed(w.Host)}
+}
+
+// Infer does all in the convolution's store.
+func (CPU) Infer(layer Handle, n *Norm, a Activation, y, x, scale, shift Buffer) {
+	l := layer.(*restingLayer)
+	l.finish.Slope, l.finish.Tanh = a.Slope, a.Tanh
+	if n != nil {
+		if l.finish.Scale == nil {
+			l.finish.Scale, l.finish.Shift = make([]float32, n.Channels), make([]float32, n.Channels)
+		}
+		kernel.FoldBatchNorm(l.finish.Scale, l.finish.Shift, scale.Host, shift.Host,
+			n.RunningMean.Host, n.RunningVar.Host, n.Epsilon)
+	}
+	l.Run(y.Host, x.Host, &l.finish)
+}
+
+// Augment is kernel.Augment.
+func (CPU) Augment(y, x Buffer, by []kernel.Augmentation, c, h, w int) {
+	kernel.Augment(y.Host, x.Host, by, c, h, w)
+}
+
+// AugmentByInput is kernel.AugmentBackward.
+func (CPU) AugmentByInput(dx, dy Buffer, by []kernel.Augmentation, c, h, w int) {
+	kernel.AugmentBackward(dx.Host, dy.Host, by, c, h, w)
+}
+
+// Loss sums in float64.
+func (CPU) Loss(t *Terms, logits Buffer) (Outcome, error) { return t.judge(logits.Host), nil }
+
+// LossByInput is rounded from float64.
+func (CPU) LossByInput(t *Terms, dx, logits Buffer) { t.slopes(dx.Host, logits.Host) }
+
+// Add is kernel.Add.
+func (CPU) Add(dst, x Buffer) { kernel.Add(dst.Host, dst.Host, x.Host) }
+
+// Adam is kernel.Adam.
+func (CPU) Adam(a *AdamStep, p, mean, meanOfSquares, gradient Buffer) {
+	kernel.Adam(p.Host, mean.Host, meanOfSquares.Host, gradient.Host, a.Rate, a.Beta1, a.Beta2, a.Step, a.Epsilon)
+}
+
+// Follow is kernel.Follow.
+func (CPU) Follow(dst, x Buffer, share float32) {
+	if share == 1 {
+		copy(dst.Host, x.Host)
+		return
+	}
+	kernel.Follow(dst.Host, x.Host, share)
+}
