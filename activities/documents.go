@@ -157,11 +157,33 @@ type CandidateCheck struct {
 	// Training is the distance to the nearest training image.
 	Training float64 `json:"training"`
 	// Transformed is the nearest training image where the candidate may be
-	// mirrored, turned and shifted.
-	Transformed *TransformedNeighbour `json:"transformed,omitempty"`
+	// mirrored, turned and shifted; TransformedHeld the nearest held-out image.
+	Transformed     *TransformedNeighbour `json:"transformed,omitempty"`
+	TransformedHeld *TransformedNeighbour `json:"transformed_held,omitempty"`
 }
 
-// TransformedNeighbour is a training image near a transformed candidate.
+// Culprit is the real image that a rejected candidate is nearest to: by its
+// plain distance unless only a transformed one is too near.
+func (l NeighbourList) Culprit(c CandidateCheck) (Neighbour, bool) {
+	if len(c.Nearest) > 0 && c.Nearest[0].Distance < l.RejectAt {
+		return c.Nearest[0], true
+	}
+	var best *TransformedNeighbour
+	for _, t := range []*TransformedNeighbour{c.Transformed, c.TransformedHeld} {
+		if t != nil && t.Distance < l.TransformedRejectAt && (best == nil || t.Distance < best.Distance) {
+			best = t
+		}
+	}
+	switch {
+	case best != nil:
+		return best.Neighbour, true
+	case len(c.Nearest) > 0:
+		return c.Nearest[0], true
+	}
+	return Neighbour{}, false
+}
+
+// TransformedNeighbour is a real image near a transformed candidate.
 type TransformedNeighbour struct {
 	Neighbour
 	How string `json:"how"` // what was done to the candidate, in words

@@ -28,7 +28,7 @@ type Checker struct {
 const overfitStage = "overfit-2"
 
 // CheckOverfit finds every candidate's nearest real images, held out ones
-// included, and its nearest training image when it may be mirrored, turned and
+// included, and its nearest ones when it may be mirrored, turned and
 // shifted. It rejects candidates that are nearer than real images of different
 // groups are to each other, that repeat another candidate, or that are blank. The
 // same candidates and images are found, not compared again.
@@ -231,8 +231,13 @@ func (o *comparison) check(i int, c Candidate) CandidateCheck {
 		check.Nearest = append(check.Nearest, o.neighbour(n.Index, n.Distance))
 	}
 	o.nearest = append(o.nearest, o.copies.Nearest[i][0].Distance)
-	if t := o.copies.Transformed[i]; t.Index >= 0 {
-		check.Transformed = &TransformedNeighbour{Neighbour: o.neighbour(t.Index, t.Distance), How: t.Words()}
+	for _, t := range []struct {
+		found []quality.Transformed
+		to    **TransformedNeighbour
+	}{{o.copies.Transformed, &check.Transformed}, {o.copies.TransformedHeld, &check.TransformedHeld}} {
+		if n := t.found[i]; n.Index >= 0 {
+			*t.to = &TransformedNeighbour{Neighbour: o.neighbour(n.Index, n.Distance), How: n.Words()}
+		}
 	}
 	return check
 }

@@ -13,6 +13,7 @@ import (
 const (
 	maxNull            = 2048
 	maxNullTransformed = 512
+	maxRelated         = 3000
 )
 
 // CopyInput is what candidates are compared with.
@@ -32,15 +33,21 @@ type CopyInput struct {
 }
 
 // Copies is how near candidates are to real images, and how near real images
-// are to each other: the null. A training image's null distance leaves out its
-// own group, because crops of one strip share pixels and are no measure of
-// chance; the hold-out is drawn by group, so its images are as far from the
-// training images as the null is.
+// are to each other: the null. A training image's null distance leaves out the
+// images of its group that show some of the same pixels, because crops of one
+// strip are no measure of chance. It does not leave out the whole group: groups
+// are chains, in which the ends have nothing in common, and a false link may
+// join most of a set. Thresholds are quantiles in which an image with n such
+// relatives counts 1/(1+n), so that a strip that was cropped seventy times is
+// about one strip.
 type Copies struct {
 	Nearest     [][]Neighbour // by candidate: of all real images, training images first
 	ToTraining  []float64     // each candidate's distance to the nearest training image
 	Transformed []Transformed // each candidate's nearest transformed training image
-	Holdout     []float64     // each hold-out image's distance to the nearest training image
+	// TransformedHeld is the same of hold-out images, which count after the
+	// training images. A generator from elsewhere may have seen them.
+	TransformedHeld []Transformed
+	Holdout         []float64 // each hold-out image's distance to the nearest training image
 	// HoldoutGroups are Holdout's groups; nil where nothing is known.
 	HoldoutGroups []string
 
@@ -74,10 +81,15 @@ func FindCopies(ctx context.Context, in CopyInput) (Copies, error) {
 	if c.Transformed, err = NearestTransformed(ctx, in.Candidates, in.Training, nil, in.Progress); err != nil {
 		return c, err
 	}
-	if err := c.findNull(ctx, in); err != nil {
+	if c.TransformedHeld, err = NearestTransformed(ctx, in.Candidates, in.Holdout, nil, in.Progress); err != nil {
 		return c, err
 	}
-	return c, nil
+	for i := range c.TransformedHeld {
+		if t := &c.TransformedHeld[i]; t.Index >= 0 {
+			t.Index += training
+		}
+	}
+	return c, c.findNull(ctx, in)
 }
 
 // findNearest compares as the source does: every candidate with every real
@@ -133,54 +145,97 @@ func byDistance(a, b Neighbour) int {
 	return 0
 }
 
-// findNull measures training images against those of other groups.
+// findNull measures training images against those they share nothing with.
 func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
-	group := func(i int) string { return fmt.Sprint(i) }
-	largest := 1
-	if in.Groups != nil {
-		group = func(i int) string { return in.Groups[i] }
-		sizes := map[string]int{}
-		for _, g := range in.Groups {
-			sizes[g]++
-			largest = max(largest, sizes[g])
-		}
+	related, err := relatives(ctx, in.Training, in.Groups)
+	if err != nil {
+		return err
+	}
+	most := 0
+	for _, r := range related {
+		most = max(most, len(r))
 	}
 	rows := Spaced(c.Training, maxNull)
 	planes, err := in.Training.rows(ctx, rows)
 	if err != nil {
 		return fmt.Errorf("compare training images: %w", err)
 	}
-	lists, err := Nearest(ctx, planes, in.Training, largest+1, in.Progress)
+	lists, err := Nearest(ctx, planes, in.Training, most+2, in.Progress)
 	if err != nil {
 		return err
 	}
-	var plain, transformed []string // groups of the null's values
+	apart := func(i, j int) bool { return i != j && !slices.Contains(related[i], j) }
+	var weights []float64
 	for i, list := range lists {
-		at := slices.IndexFunc(list, func(n Neighbour) bool { return n.Index != rows[i] && group(n.Index) != group(rows[i]) })
+		at := slices.IndexFunc(list, func(n Neighbour) bool { return apart(rows[i], n.Index) })
 		if at >= 0 {
-			c.Null, plain = append(c.Null, list[at].Distance), append(plain, group(rows[i]))
+			c.Null, weights = append(c.Null, list[at].Distance), append(weights, 1/float64(1+len(related[rows[i]])))
 		}
 	}
+	c.RejectAt, c.TailAt = weightedQuantile(c.Null, weights, in.RejectQuantile), weightedQuantile(c.Null, weights, in.TailQuantile)
 	fewer := Spaced(len(rows), maxNullTransformed)
 	sample := make([]uint8, 0, len(fewer)*PlaneLen)
 	for _, i := range fewer {
 		sample = append(sample, planes[i*PlaneLen:(i+1)*PlaneLen]...)
 	}
-	skip := func(i, real int) bool { return rows[fewer[i]] == real || group(rows[fewer[i]]) == group(real) }
-	found, err := NearestTransformed(ctx, sample, in.Training, skip, in.Progress)
+	found, err := NearestTransformed(ctx, sample, in.Training, func(i, real int) bool { return !apart(rows[fewer[i]], real) }, in.Progress)
 	if err != nil {
 		return err
 	}
+	weights = weights[:0]
 	for i, t := range found {
 		if t.Index >= 0 {
-			c.NullTransformed, transformed = append(c.NullTransformed, t.Distance), append(transformed, group(rows[fewer[i]]))
+			c.NullTransformed, weights = append(c.NullTransformed, t.Distance), append(weights, 1/float64(1+len(related[rows[fewer[i]]])))
 		}
 	}
-	c.RejectAt, c.TailAt = groupQuantile(c.Null, plain, in.RejectQuantile), groupQuantile(c.Null, plain, in.TailQuantile)
-	c.TransformedRejectAt = groupQuantile(c.NullTransformed, transformed, in.RejectQuantile)
-	c.TransformedTailAt = groupQuantile(c.NullTransformed, transformed, in.TailQuantile)
+	c.TransformedRejectAt = weightedQuantile(c.NullTransformed, weights, in.RejectQuantile)
+	c.TransformedTailAt = weightedQuantile(c.NullTransformed, weights, in.TailQuantile)
 	c.note(len(rows), len(fewer))
 	return nil
+}
+
+// relatives lists, by training image, those of its group that show some of the
+// same pixels, as ingest looks for them. Larger groups than ingest would compare
+// are of similar hashes; their images stand alone.
+func relatives(ctx context.Context, training Source, groups []string) ([][]int, error) {
+	out := make([][]int, len(groups))
+	if groups == nil {
+		n, err := training.count(ctx)
+		return make([][]int, n), err
+	}
+	for _, group := range members(len(groups), groups) {
+		if len(group) < 2 || len(group) > maxRelated {
+			continue
+		}
+		planes, err := training.rows(ctx, group)
+		if err != nil {
+			return nil, fmt.Errorf("compare training images: %w", err)
+		}
+		thumbs := make([][]uint8, len(group))
+		for i := range thumbs {
+			thumbs[i] = thumbOf(planes[i*PlaneLen : (i+1)*PlaneLen])
+		}
+		pairs, err := Overlaps(ctx, thumbs, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range pairs {
+			a, b := group[p.A], group[p.B]
+			out[a], out[b] = append(out[a], b), append(out[b], a)
+		}
+	}
+	return out, nil
+}
+
+// thumbOf averages squares of 2x2 pixels.
+func thumbOf(plane []uint8) []uint8 {
+	const side = PlaneLen / (2 * ThumbSize) // of plane
+	out := make([]uint8, thumbLen)
+	for i := range out {
+		at := i/ThumbSize*2*side + i%ThumbSize*2
+		out[i] = uint8((int(plane[at]) + int(plane[at+1]) + int(plane[at+side]) + int(plane[at+side+1]) + 2) / 4)
+	}
+	return out
 }
 
 func (c *Copies) note(plain, transformed int) {
@@ -191,24 +246,36 @@ func (c *Copies) note(plain, transformed int) {
 		c.Notes = append(c.Notes, fmt.Sprintf("the same with mirrored, turned and shifted images: %d of %d", transformed, c.Training))
 	}
 	if len(c.Null) < plain {
-		c.Notes = append(c.Notes, fmt.Sprintf("%d training images have no image of another group to be compared with", plain-len(c.Null)))
+		c.Notes = append(c.Notes, fmt.Sprintf("%d training images have no other image to be compared with", plain-len(c.Null)))
 	}
 }
 
 // Reason says why candidate i is a copy, by real images' names, or "" where it
 // is none. A candidate nearer than RejectAt to any real image is one, as is one
-// nearer than TransformedRejectAt to a transformed training image; so is an exact
-// repetition whatever the thresholds, and any candidate while there is none.
-func (c Copies) Reason(i int, name func(real int) string) (reason string, nearest int, distance float64) {
+// nearer than TransformedRejectAt to a transformed real image; so is an exact
+// repetition whatever the thresholds, and any candidate while there is none. real
+// and distance are those of the image it copies, -1 and 0 where there is none.
+func (c Copies) Reason(i int, name func(real int) string) (reason string, real int, distance float64) {
 	if list := c.Nearest[i]; len(list) > 0 {
 		if n := list[0]; n.Distance == 0 || !(n.Distance >= c.RejectAt) {
-			return fmt.Sprintf("copy: %.4g from %s, nearer than %.4g", n.Distance, name(n.Index), c.RejectAt), n.Index, n.Distance
+			return "copy: " + near(n.Distance, name(n.Index), c.RejectAt), n.Index, n.Distance
 		}
 	}
-	if t := c.Transformed[i]; t.Index >= 0 && (t.Distance == 0 || !(t.Distance >= c.TransformedRejectAt)) {
-		return fmt.Sprintf("copy: %s it is %.4g from %s, nearer than %.4g", t.Words(), t.Distance, name(t.Index), c.TransformedRejectAt), t.Index, t.Distance
+	t := c.Transformed[i]
+	if len(c.TransformedHeld) > i && c.TransformedHeld[i].Distance < t.Distance {
+		t = c.TransformedHeld[i]
+	}
+	if t.Index >= 0 && (t.Distance == 0 || !(t.Distance >= c.TransformedRejectAt)) {
+		return "copy: " + t.Words() + " it is " + near(t.Distance, name(t.Index), c.TransformedRejectAt), t.Index, t.Distance
 	}
 	return "", -1, 0
+}
+
+func near(distance float64, name string, at float64) string {
+	if math.IsNaN(at) {
+		return fmt.Sprintf("%.4g from %s; too few real images don't tell how near is too near", distance, name)
+	}
+	return fmt.Sprintf("%.4g from %s, nearer than %.4g", distance, name, at)
 }
 
 // TailShare is the share of candidates that are nearer to a training image than

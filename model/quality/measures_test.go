@@ -26,19 +26,21 @@ func TestSortFloats(t *testing.T) {
 	}
 }
 
-func TestGroupQuantile(t *testing.T) {
+func TestWeightedQuantile(t *testing.T) {
 	values := []float64{7, 1, 3, 2}
 	for _, q := range []float64{0, 0.01, 0.3, 0.5, 0.95, 1} {
-		require.InDelta(t, Quantile(values, q), groupQuantile(values, []string{"a", "b", "c", "d"}, q), 1e-12, "groups of one, q %v", q)
+		require.InDelta(t, Quantile(values, q), weightedQuantile(values, []float64{0.5, 0.5, 0.5, 0.5}, q), 1e-12, "equal weights, q %v", q)
 	}
-	// Seventy small values of one group weigh as one.
-	var many []float64
-	var groups []string
+	// Seventy small values that weigh as one.
+	var many, weights []float64
 	for i := range 90 {
-		many, groups = append(many, float64(i)), append(groups, strconv.Itoa(max(i, 70)))
+		many, weights = append(many, float64(i)), append(weights, 1)
+		if i < 70 {
+			weights[i] = 1.0 / 70
+		}
 	}
-	require.InDelta(t, 79, groupQuantile(many, groups, 0.5), 1)
-	require.True(t, math.IsNaN(groupQuantile(nil, nil, 0.5)))
+	require.InDelta(t, 79, weightedQuantile(many, weights, 0.5), 1)
+	require.True(t, math.IsNaN(weightedQuantile(nil, nil, 0.5)))
 }
 
 func TestCopyZ(t *testing.T) {

@@ -22,22 +22,17 @@ func Quantile(values []float64, q float64) float64 {
 	return sorted[low] + float64((at-float64(low))*(sorted[low+1]-sorted[low]))
 }
 
-// groupQuantile is the q-quantile of values in which every group has the same
-// weight, divided equally among its values. Of the sorted values, each is as far
-// from the one before as the mean of their weights, which for groups of one value
-// is Quantile.
-func groupQuantile(values []float64, groups []string, q float64) float64 {
+// weightedQuantile is the q-quantile of values with weights above 0. Of the sorted
+// values, each is as far from the one before as the mean of their weights, which
+// for equal weights is Quantile.
+func weightedQuantile(values, weights []float64, q float64) float64 {
 	n := len(values)
 	if n == 0 || math.IsNaN(q) {
 		return math.NaN()
 	}
-	sizes := map[string]float64{}
-	for _, g := range groups {
-		sizes[g]++
-	}
 	order := Spaced(n, n)
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
-	step := func(k int) float64 { return (1/sizes[groups[order[k]]] + 1/sizes[groups[order[k+1]]]) / 2 }
+	step := func(k int) float64 { return (weights[order[k]] + weights[order[k+1]]) / 2 }
 	total := 0.0
 	for k := range n - 1 {
 		total += step(k)

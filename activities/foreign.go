@@ -1,0 +1,261 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.temporal.io/sdk/temporal"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
+)
+
+// maxForeign bounds the candidates of one judgement, whose pixels are in memory.
+const maxForeign = 10_000
+
+// Foreign judges images of any origin as a run judges its own.
+type Foreign struct {
+	Store    *storage.Store // for what is made on the way
+	Sources  func(ctx context.Context, bucket string) (storage.Bucket, error)
+	Scratch  string
+	Progress func(done, total int)
+}
+
+// ForeignInput names the images.
+type ForeignInput struct {
+	Real, Candidates step.Source
+	// Holdout are real images that no generator saw; nil holds a share of Real
+	// out, as Ingest says, by groups.
+	Holdout *step.Source
+	Ingest  spec.Ingest
+	Overfit spec.Overfit
+	Policy  spec.Policy
+	Seed    uint64
+}
+
+// Judgement is what a run's stages would have found.
+type Judgement struct {
+	Ingest     step.IngestResult
+	Assess     step.AssessResult
+	Measures   MeasureList
+	Neighbours NeighbourList
+	Names      []string      // of candidates, by index
+	Unreadable []Quarantined // candidates that are no images
+}
+
+// Judge ingests and preprocesses the real images, compares the candidates with
+// them and decides. Candidates are cropped and resized as real images are; one
+// that can't be read counts as not compared. Images that can't be judged at all
+// are a permanent failure.
+func (f Foreign) Judge(ctx context.Context, in ForeignInput) (Judgement, error) {
+	var out Judgement
+	dataset, tensors, err := f.reals(ctx, in, &out.Ingest)
+	if err != nil {
+		return out, err
+	}
+	list, err := f.candidates(ctx, in, &out)
+	if err != nil {
+		return out, err
+	}
+	check, err := Checker{Store: f.Store, Scratch: f.Scratch}.CheckOverfit(ctx, step.OverfitInput{
+		Candidates: list, Dataset: dataset, Tensors: tensors, Overfit: in.Overfit,
+	})
+	if err != nil {
+		return out, err
+	}
+	out.Assess, err = Assessor{Store: f.Store, Scratch: f.Scratch}.Assess(ctx, step.AssessInput{
+		Ingest: out.Ingest, Sample: step.SampleResult{Candidates: list, Count: len(out.Names) + len(out.Unreadable)},
+		Check: check, Tensors: tensors, Dataset: dataset, Policy: in.Policy, Seed: in.Seed,
+	})
+	if err != nil {
+		return out, err
+	}
+	if out.Neighbours, err = readDocument(ctx, f.Store, check.Neighbours, DecodeNeighbourList); err != nil {
+		return out, err
+	}
+	out.Measures, err = readDocument(ctx, f.Store, out.Assess.Measures, DecodeMeasureList)
+	return out, err
+}
+
+// reals makes data set and tensors of the real images, the hold-out's among them.
+func (f Foreign) reals(ctx context.Context, in ForeignInput, counts *step.IngestResult) (dataset, tensors step.Ref, err error) {
+	options := in.Ingest
+	options.SelectionShare = 0
+	if in.Holdout != nil {
+		options.HoldoutShare = 0
+	}
+	real, index, err := f.set(ctx, in.Real, options, counts)
+	if err != nil {
+		return dataset, tensors, fmt.Errorf("real images: %w", err)
+	}
+	if in.Holdout != nil {
+		var held step.IngestResult
+		options.MinImages = 1
+		kept, keptIndex, err := f.set(ctx, *in.Holdout, options, &held)
+		if err != nil {
+			return dataset, tensors, fmt.Errorf("hold-out: %w", err)
+		}
+		if err := join(&real, &index, kept, keptIndex); err != nil {
+			return dataset, tensors, err
+		}
+		counts.Holdout = held.Training
+	}
+	raw, err := real.Encode()
+	if err != nil {
+		return dataset, tensors, err
+	}
+	obj, err := f.Store.PutArtifact(ctx, raw, ".json")
+	if err != nil {
+		return dataset, tensors, fmt.Errorf("store data set: %w", err)
+	}
+	dataset, index.Dataset = step.Ref(obj), obj.SHA256
+	if raw, err = index.Encode(); err != nil {
+		return dataset, tensors, err
+	}
+	if obj, err = f.Store.PutArtifact(ctx, raw, ".json"); err != nil {
+		return dataset, tensors, fmt.Errorf("store tensor index: %w", err)
+	}
+	return dataset, step.Ref(obj), nil
+}
+
+// set ingests and preprocesses one source.
+func (f Foreign) set(ctx context.Context, source step.Source, options spec.Ingest, counts *step.IngestResult) (Dataset, TensorIndex, error) {
+	var err error
+	*counts, err = Ingester{Store: f.Store, Sources: f.Sources, Progress: f.Progress}.Ingest(ctx, step.IngestInput{Class: "judged", Source: source, Ingest: options})
+	if err != nil {
+		return Dataset{}, TensorIndex{}, err
+	}
+	made, err := Preprocessor{Store: f.Store, Sources: f.Sources, Progress: f.Progress}.Preprocess(ctx, step.PreprocessInput{Dataset: counts.Dataset, Source: source})
+	if err != nil {
+		return Dataset{}, TensorIndex{}, err
+	}
+	dataset, err := readDocument(ctx, f.Store, counts.Dataset, DecodeDataset)
+	if err != nil {
+		return Dataset{}, TensorIndex{}, err
+	}
+	index, err := readDocument(ctx, f.Store, made.Tensors, DecodeTensorIndex)
+	return dataset, index, err
+}
+
+// join adds a set as the hold-out of another.
+func join(real *Dataset, index *TensorIndex, held Dataset, heldIndex TensorIndex) error {
+	known := make(map[string]string, len(real.Images))
+	for _, im := range real.Images {
+		known[im.SHA256] = im.Name
+	}
+	for _, im := range held.Images {
+		if twin, ok := known[im.SHA256]; ok {
+			return permanent(step.ErrBadInput, "hold-out image %s: is the same as real image %s; a hold-out must be kept apart from what a generator saw", im.Name, twin)
+		}
+		im.Split = SplitHoldout
+		real.Images = append(real.Images, im)
+	}
+	for _, shard := range heldIndex.Shards {
+		shard.Split = SplitHoldout
+		index.Shards = append(index.Shards, shard)
+	}
+	return nil
+}
+
+// candidates reads, crops and resizes the candidates.
+func (f Foreign) candidates(ctx context.Context, in ForeignInput, out *Judgement) (step.Ref, error) {
+	bucket, err := f.Sources(ctx, in.Candidates.Bucket)
+	if err != nil {
+		return step.Ref{}, fmt.Errorf("open candidates' bucket %q: %w", in.Candidates.Bucket, err)
+	}
+	prefix := folder(in.Candidates)
+	var infos []storage.Info
+	for info, err := range bucket.List(ctx, prefix) {
+		if err != nil {
+			return step.Ref{}, fmt.Errorf("list candidates: %w", err)
+		}
+		if info.Key == prefix || strings.HasSuffix(info.Key, "/") && info.Size == 0 {
+			continue
+		}
+		if infos = append(infos, info); len(infos) > maxForeign {
+			return step.Ref{}, permanent(step.ErrBadInput, "candidates: more than %d; judge them in parts", maxForeign)
+		}
+	}
+	if len(infos) == 0 {
+		return step.Ref{}, permanent(step.ErrBadInput, "candidates: nothing found below s3://%s/%s", in.Candidates.Bucket, prefix)
+	}
+	list, err := f.squares(ctx, bucket, prefix, infos, in.Ingest, out)
+	if err != nil {
+		return step.Ref{}, err
+	}
+	if len(list.Images) == 0 {
+		return step.Ref{}, permanent(step.ErrBadInput, "candidates: none of %d can be read; the first: %s: %s", len(infos), out.Unreadable[0].Name, out.Unreadable[0].Reason)
+	}
+	raw, err := list.Encode()
+	if err != nil {
+		return step.Ref{}, err
+	}
+	obj, err := f.Store.PutArtifact(ctx, raw, ".json")
+	return step.Ref(obj), wrap("store candidates", err)
+}
+
+// squares stores each readable candidate as a PNG of 128x128.
+func (f Foreign) squares(ctx context.Context, bucket storage.Bucket, prefix string, infos []storage.Info, limits spec.Ingest, out *Judgement) (CandidateList, error) {
+	source := storage.New(bucket)
+	d := newDecoder(picture.Limits{MaxBytes: limits.MaxBytes, MaxPixels: limits.MaxPixels})
+	stored := make([]storage.Object, len(infos))
+	var mu sync.Mutex
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers())
+	for i, info := range infos {
+		group.Go(func() error {
+			var png []byte
+			data, _, err := source.ReadNamed(gctx, info.Key, limits.MaxBytes)
+			unread := errors.Is(err, storage.ErrTooLarge) || errors.Is(err, storage.ErrCorrupt)
+			if err != nil && !unread {
+				return fmt.Errorf("read candidate %s: %w", info.Key, err)
+			}
+			if err == nil {
+				_, err = d.decode(gctx, data, d.limits, func(img *image.RGBA) (err error) {
+					png, err = picture.EncodePNG(picture.Square(img, spec.Size))
+					return err
+				})
+			}
+			if gctx.Err() != nil {
+				return gctx.Err()
+			}
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				out.Unreadable = append(out.Unreadable, Quarantined{Name: strings.TrimPrefix(info.Key, prefix), Reason: reason(err)})
+				return nil
+			}
+			stored[i], err = f.Store.PutArtifact(gctx, png, ".png")
+			return wrap("store candidate", err)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return CandidateList{}, err
+	}
+	slices.SortFunc(out.Unreadable, func(a, b Quarantined) int { return strings.Compare(a.Name, b.Name) })
+	var list CandidateList
+	for i, obj := range stored {
+		if obj.Key != "" {
+			list.Images = append(list.Images, Candidate{Index: len(out.Names), Image: step.Ref(obj)})
+			out.Names = append(out.Names, strings.TrimPrefix(infos[i].Key, prefix))
+		}
+	}
+	return list, nil
+}
+
+// FailureType is the step's type of a permanent failure, or "".
+func FailureType(err error) string {
+	var app *temporal.ApplicationError
+	if errors.As(typed(err), &app) {
+		return app.Type()
+	}
+	return ""
+}
