@@ -40,15 +40,15 @@ func TestRecipeFile(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	for setting, want := range map[string]string{
-		"epochs":                    "write key=value",
-		"=3":                        "write key=value",
-		"train.epoch=3":             `--set: train.epoch: unknown key; did you mean "train.epochs"?`,
-		"epochs=3":                  `did you mean "train.epochs"?`,
-		"train.epochs=3.5":          `--set: train.epochs: "3.5" is not a whole number`,
-		"train.epochs=":             `"" is not a whole number`,
-		"train.beta1=nan":           "train.beta1: NaN: must be at least 0",
-		"seed=-1":                   "not negative",
-		"train.epochs=0":            "train.epochs: 0: must be within",
+		"epochs":           "write key=value",
+		"=3":               "write key=value",
+		"train.epoch=3":    `--set: train.epoch: unknown key; did you mean "train.epochs"?`,
+		"epochs=3":         `did you mean "train.epochs"?`,
+		"train.epochs=3.5": `--set: train.epochs: "3.5" is not a whole number`,
+		"train.epochs=":    `"" is not a whole number`,
+		"train.beta1=nan":  "train.beta1: NaN: must be at least 0",
+		"seed=-1":          "not negative",
+		"train.epochs=0":   "train.epochs: 0: must be within",
 	} {
 		_, err := Recipe("quick", []string{setting})
 		require.Error(t, err, setting)
