@@ -147,3 +147,42 @@ func TestConvBF16(t *testing.T) {
 		})
 	}
 }
+
+// TestTileAMX checks each number of rows against the emulation.
+func TestTileAMX(t *testing.T) {
+	r := rand.New(rand.NewPCG(44, 45))
+	onPaths(t, func(t *testing.T) {
+		p := active
+		if p.tileAMX == nil {
+			return
+		}
+		const width = 32
+		off := make([]int32, 48)
+		for i := range off {
+			off[i] = int32(width * i)
+		}
+		for m := 1; m <= amxRows; m++ {
+			for k := 1; k <= 3; k++ {
+				lda, ldc := 16*k+5, width+3
+				a, b := make([]float32, m*lda), make([]float32, 16*k*width)
+				roundNeighboursGo(a, noise(r, 2*len(a)))
+				roundNeighboursGo(b, noise(r, 2*len(b)))
+				columns := make([]float32, 16*k*m) // a as the emulation reads it
+				for i := range m {
+					for l := range 16 * k {
+						columns[l*m+i] = a[i*lda+l]
+					}
+				}
+				c := guard(m * ldc)
+				for i := range c.x {
+					c.x[i] = float32(i)
+				}
+				want := append([]float32{}, c.x...)
+				tilePairsGo(16)(want, ldc, columns, m, b, 0, 16, off[:16*k])
+				p.tileAMX(c.x, ldc, a, lda, m, b, k)
+				c.check(t)
+				near(t, name([]int{m, k}), c.x, doubles(want), 1e-6)
+			}
+		}
+	})
+}

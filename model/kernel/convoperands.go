@@ -26,7 +26,7 @@ func (r *cellsRight) panel(e *engine, s *scratch, g, n0, n, u0, units int) ([]fl
 	lanes, f := e.path.lanes, e.factor[g]
 	off := r.groups[g].off[u0*f : (u0+units)*f]
 	base := r.groups[g].base
-	if r.width%lanes == 0 { // each lane group lies in one row: read in place
+	if r.width%lanes == 0 && !e.amx() { // each lane group lies in one row: read in place
 		b0 := base + r.place(n0)
 		b1 := b0
 		if n > lanes {

@@ -119,7 +119,16 @@ func (e *engine) blocks() int {
 
 // tiles is the number of row tiles that m rows are cut into; tile t begins at
 // row t*m/tiles. They differ in height by one row at most.
-func (e *engine) tiles(m int) int { return (m + e.path.rows - 1) / e.path.rows }
+func (e *engine) tiles(m int) int {
+	rows := e.path.rows
+	if e.amx() {
+		rows = amxRows
+	}
+	return (m + rows - 1) / rows
+}
+
+// amx reports whether the product runs on tile registers.
+func (e *engine) amx() bool { return e.pairs && e.path.tileAMX != nil }
 
 func (e *engine) run() {
 	if e.m > 0 && e.n > 0 {
@@ -152,6 +161,10 @@ func (e *engine) do(item int, s *scratch) {
 
 // block adds groups g0 to g1's product over some units to the results in s.c.
 func (e *engine) block(s *scratch, g0, g1, ldc, m0, m, n0, n, u, units int) {
+	if e.amx() {
+		e.blockAMX(s, ldc, m0, m, n0, n, u, units)
+		return
+	}
 	sum := 0
 	var at [maxGroups]int
 	for g, f := range e.factor[:e.groups] {
@@ -264,10 +277,13 @@ type span struct {
 //		dst[t*width+r.at+j] = src[r.src+off[t]+j]
 func packSpans(p *path, s *scratch, dst, src []float32, off []int32, runs []span) {
 	width := 2 * p.lanes
-	if n := runs[0].n; (n == 4 || n == 8 && width >= 8) && evenSpans(runs) {
-		for j := range s.base[:width/n] {
-			s.base[j] = runs[min(j, len(runs)-1)].src
+	if n := runs[0].n; (n == 4 || n%8 == 0 && width >= 8) && evenSpans(runs) {
+		step := min(n, 8)
+		for j := range s.base[:width/step] {
+			at := min(j*step, len(runs)*n-step)
+			s.base[j] = runs[at/n].src + at%n
 		}
+		n = step
 		p.gather(dst, src, &s.base, n, off)
 		return
 	}

@@ -23,6 +23,10 @@ type path struct {
 	// that of the low halves plus that of the high halves.
 	tilePairs func(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32)
 
+	// tileAMX is tilePairs for up to 16 rows that lie lda apart in a, by b's rows of
+	// 2*lanes words, over 16*k words; nil where there are no tile registers.
+	tileAMX func(c []float32, ldc int, a []float32, lda, m int, b []float32, k int)
+
 	// transpose writes rows of src as columns of dst:
 	//
 	//	for i < m, t < 16*blocks:

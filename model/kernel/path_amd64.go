@@ -19,6 +19,34 @@ func withBF16(p path) path {
 	return p
 }
 
+// avx512AMXPath multiplies bfloat16 on tile registers.
+var avx512AMXPath = withAMX(avx512BF16Path)
+
+func withAMX(p path) path {
+	p.tileAMX = tileOfAMX
+	return p
+}
+
+// amxConfigs says for each number of rows how large the tile registers are.
+var amxConfigs = func() (all [amxRows + 1][64]byte) {
+	for rows := range all {
+		c := &all[rows]
+		c[0] = 1 // palette
+		for tile := range 5 {
+			c[16+2*tile] = 64 // bytes of a row
+			c[48+tile] = amxRows
+			if tile < 3 { // the sums and a
+				c[48+tile] = byte(rows)
+			}
+		}
+	}
+	return all
+}()
+
+func tileOfAMX(c []float32, ldc int, a []float32, lda, m int, b []float32, k int) {
+	tileAMX(&c[0], uintptr(4*ldc), &a[0], uintptr(4*lda), &b[0], uintptr(k), &amxConfigs[m][0])
+}
+
 // paths lists what this machine can run, the fastest first.
 func paths() []*path {
 	var all []*path
@@ -26,6 +54,9 @@ func paths() []*path {
 		p := &avx512Path
 		if cpuid.CPU.Supports(cpuid.AVX512BF16, cpuid.AVX512BW) {
 			p = &avx512BF16Path
+			if hasAMX() {
+				p = &avx512AMXPath
+			}
 		}
 		all = append(all, p)
 	}

@@ -313,3 +313,9 @@ func roundPairsBF16(dst *float32, a *float32, b *float32, n int)
 //
 //go:noescape
 func roundNeighboursBF16(dst *float32, src *float32, n int)
+
+// tileAMX adds a product to rows of 32 values of c, as many as config says: the sum over 16*k pairs
+// of a's rows, which lie lda apart, with b's, of 32 words each; distances are in bytes, k is not 0.
+//
+//go:noescape
+func tileAMX(c *float32, ldc uintptr, a *float32, lda uintptr, b *float32, k uintptr, config *byte)

@@ -24,5 +24,6 @@ func main() {
 	vectors()
 	winograd()
 	bfloat16()
+	amx()
 	Generate()
 }
