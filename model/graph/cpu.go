@@ -7,8 +7,9 @@ import (
 const tinyNorm = 1e-12
 
 // CPU is the backend over package kernel. Buffers are the host's memory, state is
-// used in place, and calls are done when they return.
-type CPU struct{}
+// used in place, and calls are done when they return. With BF16, convolutions but
+// not the layers of evaluation mode multiply in bfloat16, see kernel.Conv.
+type CPU struct{ BF16 bool }
 
 // Alloc implements Backend, as do all methods here.
 func (CPU) Alloc(n int) Buffer { return Buffer{Host: make([]float32, n), Len: n} }
@@ -62,30 +63,36 @@ func (c *Conv) scale() float32 {
 	return float32(1 / c.Spectral.(*spectralNorm).sigma)
 }
 
+func (b CPU) shape(c *Conv) kernel.Conv {
+	s := c.Shape
+	s.BF16 = b.BF16
+	return s
+}
+
 // Conv applies the spectral norm to the result: no scaled weight is made.
-func (CPU) Conv(c *Conv, y, x, w Buffer) {
+func (b CPU) Conv(c *Conv, y, x, w Buffer) {
 	if c.Transposed {
-		c.Shape.BackwardInput(y.Host, x.Host, w.Host, c.scale())
+		b.shape(c).BackwardInput(y.Host, x.Host, w.Host, c.scale())
 	} else {
-		c.Shape.Forward(y.Host, x.Host, w.Host, c.scale())
+		b.shape(c).Forward(y.Host, x.Host, w.Host, c.scale())
 	}
 }
 
 // ConvByInput is the convolution's adjoint.
-func (CPU) ConvByInput(c *Conv, dx, dy, w Buffer) {
+func (b CPU) ConvByInput(c *Conv, dx, dy, w Buffer) {
 	if c.Transposed {
-		c.Shape.Forward(dx.Host, dy.Host, w.Host, c.scale())
+		b.shape(c).Forward(dx.Host, dy.Host, w.Host, c.scale())
 	} else {
-		c.Shape.BackwardInput(dx.Host, dy.Host, w.Host, c.scale())
+		b.shape(c).BackwardInput(dx.Host, dy.Host, w.Host, c.scale())
 	}
 }
 
 // ConvByWeight corrects the gradient for the spectral norm in place.
-func (CPU) ConvByWeight(c *Conv, dw, x, dy, w Buffer) {
+func (b CPU) ConvByWeight(c *Conv, dw, x, dy, w Buffer) {
 	if c.Transposed {
 		x, dy = dy, x
 	}
-	c.Shape.BackwardWeights(dw.Host, x.Host, dy.Host, 1)
+	b.shape(c).BackwardWeights(dw.Host, x.Host, dy.Host, 1)
 	if c.Spectral != nil {
 		c.Spectral.(*spectralNorm).correct(dw.Host, w.Host)
 		kernel.Scale(dw.Host, dw.Host, c.scale())
