@@ -155,10 +155,13 @@ func TestWarmCallsAllocateNothing(t *testing.T) {
 		{N: 4, C: 20, H: 16, W: 16, O: 30, K: 4, Stride: 2, Pad: 1},
 		{N: 2, C: 64, H: 64, W: 64, O: 64, K: 4, Stride: 2, Pad: 1}, // by Winograd's way
 		{N: 4, C: 20, H: 4, W: 4, O: 30, K: 4, Stride: 1, Pad: 0},
+		{N: 4, C: 20, H: 16, W: 16, O: 32, K: 4, Stride: 2, Pad: 1, BF16: true},
 	} {
 		x, w, y := convData(c)
 		v := make([]float32, len(w))
 		p := make([]float32, 6*c.C)
+		layer := c.NewTransposed(w)
+		finish := &Finish{Scale: p[4*c.C:][:c.C], Shift: p[5*c.C:], Slope: 0.2}
 		step := func() {
 			c.Forward(y, x, w, 1)
 			c.BackwardInput(x, y, w, 1)
@@ -167,7 +170,23 @@ func TestWarmCallsAllocateNothing(t *testing.T) {
 			Adam(w, v, v, w, 1e-4, 0.5, 0.999, 1, 1e-8)
 			Dot(x, x)
 			BatchNormForward(x, p[:c.C], p[c.C:][:c.C], x, p[2*c.C:][:c.C], p[3*c.C:][:c.C], c.N, c.C, c.H*c.W, 1e-5, 0.2)
+			BatchNormInfer(x, x, p[2*c.C:][:c.C], p[3*c.C:][:c.C], p[:c.C], p[c.C:][:c.C], c.N, c.C, c.H*c.W, 1e-5, 0.2)
+			BatchNormBackward(x, p[:c.C], p[c.C:][:c.C], x, x, p[2*c.C:][:c.C], p[3*c.C:][:c.C], p[4*c.C:][:c.C],
+				p[5*c.C:], c.N, c.C, c.H*c.W, 1e-5, 0.2)
+			FoldBatchNorm(finish.Scale, finish.Shift, p[:c.C], p[c.C:][:c.C], p[2*c.C:][:c.C], p[3*c.C:][:c.C], 1)
+			layer.Run(x, y, finish)
 			MatTVec(p[:c.C], w[:c.C], p[c.C:][:1], 1, c.C)
+			MatVec(p[:1], w[:c.C], p[c.C:][:c.C], 1, c.C)
+			MatMul(v[:16], w[:4*c.C], w[:4*c.C], 4, 4, c.C, false, true)
+			SquaredDistances(v[:16], w[:4*c.C], w[:4*c.C], 4, 4, c.C)
+			Add(x, x, x)
+			Axpy(x, x, 0.5)
+			Norm(x)
+			AllFinite(x)
+			LeakyReLU(x, x, 0.2)
+			LeakyReLUBackward(x, x, x, 0.2)
+			Tanh(x, x)
+			TanhBackward(x, x, x)
 		}
 		for range 10 {
 			step()
