@@ -133,8 +133,7 @@ func TestUtilitySaysWhatItFound(t *testing.T) {
 
 	d.Utility = nil
 	_, root = render(t, d, pics)
-	require.Contains(t, text(byID(t, root, "utility")), "not asked for")
-	require.Contains(t, text(byID(t, root, "utility")), "run --compare CLASS=SRC")
+	require.Contains(t, text(byID(t, root, "utility")), "not asked for, and not measured")
 }
 
 func TestTrainingTellsEveryTryAndTheChoice(t *testing.T) {

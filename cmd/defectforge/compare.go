@@ -32,6 +32,10 @@ func (o *compareOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.seeds, "utility-seeds", utilitySeeds, "paired trainings of each split")
 	f.IntVar(&o.steps, "utility-steps", utilitySteps, "optimiser steps of each training")
 	f.IntVar(&o.perClass, "utility-per-class", utilityPerClass, "real training images of each class, at most")
+	// A dry run plans the comparison; workers can't do it yet.
+	for _, name := range []string{"compare", "utility-splits", "utility-seeds", "utility-steps", "utility-per-class"} {
+		f.Lookup(name).Hidden = true
+	}
 }
 
 // utilityPlan resolves the flags, nil without another class.

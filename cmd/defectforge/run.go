@@ -68,12 +68,9 @@ killed; after the end it finds every stage's result and ends with the same
 release. Ctrl-C stores a checkpoint and stops; a second one stops at once.
 
 The policy decides what is published: --policy names one of ` + strings.Join(spec.PolicyNames(), ", ") + ` or a
-YAML file. One with "approval: person" makes the run wait for ` + "`runs approve`" + `.
-With --compare, another class and its images, the run also measures whether the
-set helps a classifier to tell its class from the others.`,
+YAML file. One with "approval: person" makes the run wait for ` + "`runs approve`" + `.`,
 		Example: `  defectforge run --images photos/scratches --class scratches --recipe quick
-  defectforge run --images s3://factory/dents/ --class dents --set train.epochs=64 --json
-  defectforge run --images photos/scratches --class scratches --compare patches=photos/patches --compare dents=s3://factory/dents/`,
+  defectforge run --images s3://factory/dents/ --class dents --set train.epochs=64 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := p.load(c); err != nil {
@@ -161,6 +158,9 @@ func (p *program) run(ctx context.Context, o runOptions) error {
 	}
 	if o.dryRun {
 		return p.dryRun(j)
+	}
+	if j.utility != nil {
+		return usageError("--compare: no worker of this version has the comparison of classifiers; leave it out")
 	}
 	for {
 		err := p.runOnce(ctx, j, o.detach)

@@ -125,7 +125,8 @@ type Train struct {
 	// LeCam is the weight of the LeCam regulariser; 0 leaves it out.
 	LeCam float64 `json:"lecam" yaml:"lecam" mapstructure:"lecam"`
 	// LegEpochs is the number of epochs of one training activity. It changes
-	// the history's grain, never the result.
+	// the history's grain, and where monitors and evaluations look; without
+	// these, never the result.
 	LegEpochs int `json:"leg_epochs" yaml:"leg_epochs" mapstructure:"leg_epochs"`
 	// KeepCheckpoints is how many of the run's last checkpoints are kept.
 	KeepCheckpoints int `json:"keep_checkpoints" yaml:"keep_checkpoints" mapstructure:"keep_checkpoints"`
@@ -224,7 +225,9 @@ func SmallData() Recipe {
 	r.Train.AverageImages = 10_000
 	r.Train.LabelSmoothing = 0.1
 	r.Train.LeCam = 0.3
-	r.Monitor.CollapseShare, r.Monitor.MemorisingAbove, r.Monitor.Patience = 0.5, 0.8, 8
+	// The sign of D's logits is no alarm here: on 240 real images it passes 0.8
+	// within ten epochs while D(x) stays near 0.6.
+	r.Monitor.CollapseShare, r.Monitor.Patience = 0.5, 8
 	return r
 }
 

@@ -108,7 +108,9 @@ func (m Monitor) validate(p *problems) {
 	within(p, "monitor.collapse_share", m.CollapseShare, 0, 1)
 	within(p, "monitor.memorising_above", m.MemorisingAbove, 0, 1)
 	within(p, "monitor.patience", m.Patience, 0, maxLegs)
-	within(p, "monitor.images", m.Images, minEvaluated, maxSamples)
+	if m.Images != 0 { // recipes before it had none, and evaluated nothing
+		within(p, "monitor.images", m.Images, minEvaluated, maxSamples)
+	}
 }
 
 func (s Sample) validate(p *problems) {
