@@ -28,7 +28,7 @@ func (c Chooser) Choose(ctx context.Context, in step.ChooseInput) (step.ChooseRe
 	if err != nil {
 		return step.ChooseResult{}, err
 	}
-	choice := in.Choice
+	var choice step.Choice
 	if ok {
 		choice = *known.Chosen
 	} else if choice, err = c.keep(ctx, in); err != nil {

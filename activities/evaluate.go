@@ -164,7 +164,7 @@ func (e Evaluator) rows(ctx context.Context, index TensorIndex, split string, mo
 
 // draw makes the images of one evaluation.
 func (e Evaluator) draw(ctx context.Context, in step.EvaluateInput) ([]uint8, error) {
-	sampler, err := Sampler{Store: e.Store, Scratch: e.Scratch}.load(ctx, step.SampleInput{Checkpoint: in.Checkpoint, Recipe: in.Recipe})
+	sampler, err := Sampler(e).load(ctx, step.SampleInput{Checkpoint: in.Checkpoint, Recipe: in.Recipe})
 	if err != nil {
 		return nil, err
 	}
