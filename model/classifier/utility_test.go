@@ -77,6 +77,9 @@ func study(t *testing.T, own Class, generated []*Picture) (*Study, []Pair) {
 // TestPlantedUsefulImages: the generated images are further images of a kind that
 // the real training images lack.
 func TestPlantedUsefulImages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains many classifiers")
+	}
 	var generated []*Picture
 	for i := range 20 {
 		generated = append(generated, kind(1, 5000+i))
@@ -91,6 +94,9 @@ func TestPlantedUsefulImages(t *testing.T) {
 
 // TestPlantedUselessImages: the generated images are those of another class.
 func TestPlantedUselessImages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains many classifiers")
+	}
 	var generated []*Picture
 	for i := range 20 {
 		generated = append(generated, drawn(2, 5000+i, float64(i%8), 0.3))

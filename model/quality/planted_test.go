@@ -272,6 +272,9 @@ func judgeClass(t *testing.T, name string, real, other realSet) {
 }
 
 func TestPlantedSteel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("judges many sets")
+	}
 	others := map[string]string{"crazing": "patches", "patches": "rolled-in_scale", "rolled-in_scale": "scratches", "scratches": "crazing"}
 	for _, class := range slices.Sorted(maps.Keys(others)) {
 		t.Run(class, func(t *testing.T) {
@@ -281,6 +284,9 @@ func TestPlantedSteel(t *testing.T) {
 }
 
 func TestPlantedMetal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("judges many sets")
+	}
 	// Metal along the columns is another class.
 	other := drawnMetal(t, 4, 60)
 	other.images = eachPlane(other.images, func(p []uint8) []uint8 { return oriented(p, 1) })
