@@ -1,8 +1,6 @@
 package step
 
 import (
-	"time"
-
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -416,110 +414,4 @@ type RecordRunInput struct {
 type RecordRunResult struct {
 	Record Ref `json:"record"` // runs/<workflow>/<run>/run.json
 	Report Ref `json:"report"` // runs/<workflow>/<run>/report.html
-}
-
-// Ways in which a set was approved or refused, the values of Approval.By.
-const (
-	ByPolicy   = "policy"   // the verdict alone
-	ByPerson   = "person"   // somebody's decision
-	ByDeadline = "deadline" // nobody decided in time, which means no
-)
-
-// Approval is the decision on publishing a set that passed; zero where none was
-// due.
-type Approval struct {
-	Approved bool      `json:"approved"`
-	By       string    `json:"by"`            // ByPolicy, ByPerson or ByDeadline
-	Who      string    `json:"who,omitempty"` // the person
-	Why      string    `json:"why,omitempty"` // the person's reason
-	At       time.Time `json:"at"`
-}
-
-// Moments that somebody may wait for, the values of Notice.Kind.
-const NoticeWaiting = "approval.waiting"
-
-// Notice tells whoever waits that a run needs them.
-type Notice struct {
-	Kind     string    `json:"kind"`
-	Run      Run       `json:"run"`
-	Class    string    `json:"class"`
-	Verdict  string    `json:"verdict"`
-	Report   string    `json:"report"`   // key in the bucket
-	Deadline time.Time `json:"deadline"` // after which the answer is no
-}
-
-type NotifyInput struct {
-	Notice Notice `json:"notice"`
-}
-
-// NotifyResult says whether a webhook was set and took the notice.
-type NotifyResult struct {
-	Sent bool `json:"sent"`
-}
-
-// ClassSource is another class's real images.
-type ClassSource struct {
-	Class  string `json:"class"`
-	Source Source `json:"source"`
-}
-
-// UtilityPlan asks whether the set helps a classifier to tell its class from others.
-type UtilityPlan struct {
-	Others []ClassSource `json:"others"`
-	Splits int           `json:"splits"` // test splits
-	Seeds  int           `json:"seeds"`  // paired trainings of each split
-	// PerClass is the number of real training images of each class: at most as
-	// many as the generator saw.
-	PerClass int `json:"per_class"`
-	Steps    int `json:"steps"` // optimiser steps, the same for every arm
-}
-
-type UtilityInput struct {
-	Class      string      `json:"class"`
-	Dataset    Ref         `json:"dataset"`
-	Tensors    Ref         `json:"tensors"`
-	Candidates Ref         `json:"candidates"`
-	Neighbours Ref         `json:"neighbours"`
-	Ingest     spec.Ingest `json:"ingest"` // limits for the other classes' images
-	Plan       UtilityPlan `json:"plan"`
-	Seed       uint64      `json:"seed"`
-}
-
-// Arms of the utility protocol.
-const (
-	ArmReal        = "real"        // real images alone
-	ArmOversampled = "oversampled" // the class's real images repeated
-	ArmClassic     = "classic"     // flips and quarter turns
-	ArmGenerated   = "generated"   // real and generated, one to one
-	ArmBoth        = "both"        // classic and generated
-)
-
-// UtilityResult is zero where the run knew no other classes.
-type UtilityResult struct {
-	Done    bool         `json:"done"`
-	Details Ref          `json:"details"` // every training's scores, as JSON
-	Arms    []ArmResult  `json:"arms"`
-	Gains   []GainResult `json:"gains"` // over ArmClassic
-	Test    int          `json:"test"`  // test images of a split, all classes together
-	Train   int          `json:"train"` // real training images, all classes together
-	Helps   bool         `json:"helps"` // the gain of some generated arm has its whole interval above 0
-	Summary string       `json:"summary"`
-}
-
-// ArmResult is an arm's mean macro-F1 over all trainings, in [0,1], and the F1
-// of the class in question.
-type ArmResult struct {
-	Arm     string  `json:"arm"`
-	MacroF1 float64 `json:"macro_f1"`
-	ClassF1 float64 `json:"class_f1"`
-}
-
-// GainResult is a mean paired difference of macro-F1, with its 95% interval
-// after Nadeau and Bengio.
-type GainResult struct {
-	Arm  string  `json:"arm"`
-	Over string  `json:"over"`
-	Mean float64 `json:"mean"`
-	Low  float64 `json:"low"`
-	High float64 `json:"high"`
 }
