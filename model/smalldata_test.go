@@ -189,6 +189,9 @@ func TestParityOfTheSmallDataTechniques(t *testing.T) {
 	peer := sharedFile(t, filepath.Join("peer", "dcgan_torch.py"))
 	r := techniques()["all"]
 	r.Model.GeneratorDepth, r.Model.DiscriminatorDepth = 4, 4
+	// In these three steps no activation lies so near zero that float32's rounding
+	// decides on which side: see testdata/README.md.
+	r.Seed = 3
 	g := newGAN(t, r)
 	dir := t.TempDir()
 	write := func(name string, b []byte) { require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600)) }
@@ -228,7 +231,7 @@ func TestParityOfTheSmallDataTechniques(t *testing.T) {
 	var theirs [][]float64
 	require.NoError(t, json.Unmarshal(raw, &theirs))
 	for i := range ours {
-		require.InEpsilonSlice(t, theirs[i], ours[i], 1e-3, "step %d: losses, sign, anchors", i+1)
+		require.InEpsilonSlice(t, theirs[i], ours[i], 1e-4, "step %d: losses, sign, anchors", i+1)
 	}
 	raw, err = os.ReadFile(filepath.Join(dir, "final.safetensors"))
 	require.NoError(t, err)
@@ -242,13 +245,9 @@ func TestParityOfTheSmallDataTechniques(t *testing.T) {
 	for _, x := range final {
 		if want, ok := x.Data.([]float32); ok {
 			require.Contains(t, ownData, x.Name)
-			limit := 1e-3
-			if filepath.Ext(x.Name) == ".bias" { // they start at zero: see checkFinalState
-				limit = 1e-2
-			}
 			d := distance(ownData[x.Name].([]float32), want)
 			worst = max(worst, d)
-			require.LessOrEqual(t, d, limit, x.Name)
+			require.LessOrEqual(t, d, 1e-4, x.Name)
 		}
 	}
 	t.Logf("losses %v, final state within %.2g", ours, worst)

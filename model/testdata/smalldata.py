@@ -2,7 +2,9 @@
 
 Called by TestParityOfTheSmallDataTechniques with a folder that holds
 plan.json, initial.safetensors and, as raw float32, stepN.real and stepN.z.
-Writes losses.json and final.safetensors.
+Writes losses.json and final.safetensors. It computes in float64: float32 rounds
+differently on every processor, and Adam's first steps, which go by the
+gradient's sign, make much of that.
 """
 import importlib.util
 import json
@@ -19,6 +21,7 @@ peer_path, folder = sys.argv[1:]
 peer = importlib.util.module_from_spec(importlib.util.spec_from_file_location("peer", peer_path))
 peer.__spec__.loader.exec_module(peer)
 plan = json.load(open(os.path.join(folder, "plan.json")))
+torch.set_default_dtype(torch.float64)
 
 
 def path(name):
@@ -26,7 +29,7 @@ def path(name):
 
 
 def floats(name, *shape):
-    return torch.frombuffer(bytearray(open(path(name), "rb").read()), dtype=torch.float32).reshape(shape)
+    return torch.frombuffer(bytearray(open(path(name), "rb").read()), dtype=torch.float32).reshape(shape).double()
 
 
 def read_safetensors(name):
@@ -124,4 +127,5 @@ json.dump(losses, open(path("losses.json"), "w"))
 final = {"discriminator." + k: v for k, v in d.state_dict().items()}
 final |= {"generator." + k: v for k, v in g.state_dict().items()}
 final |= {"average.generator." + k: v for k, v in average.items()}
+final = {k: v.float() if v.is_floating_point() else v for k, v in final.items()}
 peer.write_safetensors(path("final.safetensors"), final, {"peer": torch.__version__})
