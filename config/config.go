@@ -21,6 +21,7 @@ type Config struct {
 	Release  Release  `mapstructure:"release" yaml:"release" json:"release" doc:"what this process's workers put into releases"`
 	Notify   Notify   `mapstructure:"notify" yaml:"notify" json:"notify" doc:"whom this process's workers tell of runs that wait for approval"`
 	Log      Log      `mapstructure:"log" yaml:"log" json:"log" doc:"logging, on standard error"`
+	Metrics  Metrics  `mapstructure:"metrics" yaml:"metrics" json:"metrics" doc:"what workers serve to Prometheus and to probes"`
 }
 
 // Store says where the bucket is.
@@ -56,10 +57,24 @@ const (
 
 // Worker bounds what this process does at once.
 type Worker struct {
-	Threads         int    `mapstructure:"threads" yaml:"threads" json:"threads" doc:"threads of the numeric kernels; 0 is one per CPU. Results do not depend on it"`
+	Threads         int    `mapstructure:"threads" yaml:"threads" json:"threads" doc:"threads of the numeric kernels, at most one for each processor; 0 is as many. Training workers of one machine share them. Results do not depend on it"`
 	Role            string `mapstructure:"role" yaml:"role" json:"role" doc:"what a worker takes on: io, training or all"`
 	MaxConcurrentIO int    `mapstructure:"max_concurrent_io" yaml:"max_concurrent_io" json:"max_concurrent_io" doc:"stages other than training run at once"`
+	MaxIOPerSecond  int    `mapstructure:"max_io_per_second" yaml:"max_io_per_second" json:"max_io_per_second" doc:"stages other than training begun in a second; 0 is no limit"`
+
+	MaxConcurrentTraining int `mapstructure:"max_concurrent_training" yaml:"max_concurrent_training" json:"max_concurrent_training" doc:"stages that compute run at once; they share the threads"`
+	StopSeconds           int `mapstructure:"stop_seconds" yaml:"stop_seconds" json:"stop_seconds" doc:"how long running stages may take to hand over when the worker is told to stop; supervisors must wait longer"`
+
+	Deployment string `mapstructure:"deployment" yaml:"deployment" json:"deployment" doc:"name of a Temporal Worker Deployment, of which this worker is a version; empty is none"`
+	BuildID    string `mapstructure:"build_id" yaml:"build_id" json:"build_id" doc:"name of this version in the deployment; empty takes the revision that the binary was built from"`
+	Versioning string `mapstructure:"versioning" yaml:"versioning" json:"versioning" doc:"what runs under way do when another version becomes current: auto-upgrade moves them to it, pinned ends them where they began"`
 }
+
+// What runs of a deployment do when another version becomes current.
+const (
+	VersioningAutoUpgrade = "auto-upgrade"
+	VersioningPinned      = "pinned"
+)
 
 // Release says what a worker puts into the releases that it publishes.
 type Release struct {
@@ -80,6 +95,11 @@ type Log struct {
 	Format string `mapstructure:"format" yaml:"format" json:"format" doc:"text or json"`
 }
 
+// Metrics says where workers can be asked how they are.
+type Metrics struct {
+	Listen string `mapstructure:"listen" yaml:"listen" json:"listen" doc:"address that serves /metrics, /healthz and /readyz, such as 127.0.0.1:9464 or :9464; empty serves none"`
+}
+
 // Default is the configuration where nothing is set.
 func Default() Config {
 	return Config{
@@ -89,8 +109,10 @@ func Default() Config {
 			TaskQueue:         "defectforge",
 			TrainingTaskQueue: "defectforge-training",
 		},
-		Worker: Worker{Role: RoleAll, MaxConcurrentIO: 8},
-		Log:    Log{Level: "warn", Format: "text"},
+		Worker: Worker{
+			Role: RoleAll, MaxConcurrentIO: 8, MaxConcurrentTraining: 1, StopSeconds: 30, Versioning: VersioningAutoUpgrade,
+		},
+		Log: Log{Level: "warn", Format: "text"},
 	}
 }
 

@@ -17,7 +17,13 @@ const (
 	maxIO        = 1000
 	maxQueueName = 200
 	maxLicense   = 500 // bytes
+	maxPerSecond = 100_000
+	maxTraining  = 64
+	maxStop      = 3600 // seconds
 )
+
+// versionName leaves out what Temporal uses to take versions apart.
+var versionName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 
 // Validate returns every problem of c at once, as Problems.
 func (c Config) Validate() error {
@@ -29,6 +35,7 @@ func (c Config) Validate() error {
 	c.Temporal.validate(&p)
 	c.Devstack.validate(&p)
 	c.Worker.validate(&p)
+	c.Metrics.validate(&p)
 	c.Notify.validate(&p)
 	c.Release.validate(&p)
 	oneOf(&p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -86,7 +93,29 @@ func (d Devstack) validate(p *Problems) {
 func (w Worker) validate(p *Problems) {
 	between(p, "worker.threads", w.Threads, 0, maxThreads)
 	between(p, "worker.max_concurrent_io", w.MaxConcurrentIO, 1, maxIO)
+	between(p, "worker.max_io_per_second", w.MaxIOPerSecond, 0, maxPerSecond)
+	between(p, "worker.max_concurrent_training", w.MaxConcurrentTraining, 1, maxTraining)
+	between(p, "worker.stop_seconds", w.StopSeconds, 1, maxStop)
 	oneOf(p, "worker.role", w.Role, RoleAll, RoleIO, RoleTraining)
+	oneOf(p, "worker.versioning", w.Versioning, VersioningAutoUpgrade, VersioningPinned)
+	for _, name := range []struct{ field, value string }{{"worker.deployment", w.Deployment}, {"worker.build_id", w.BuildID}} {
+		if name.value != "" && !versionName.MatchString(name.value) {
+			p.add(name.field, strconv.Quote(name.value), "use 1 to 100 of letters, digits, hyphen, underscore and dot")
+		}
+	}
+	if w.BuildID != "" && w.Deployment == "" {
+		p.add("worker.build_id", strconv.Quote(w.BuildID), "set without worker.deployment, so nobody would ask for it; set that too")
+	}
+}
+
+func (m Metrics) validate(p *Problems) {
+	if m.Listen == "" {
+		return
+	}
+	_, port, err := net.SplitHostPort(m.Listen)
+	if n, bad := strconv.Atoi(port); err != nil || bad != nil || n < 0 || n > 65535 {
+		p.add("metrics.listen", strconv.Quote(m.Listen), "give host:port or :port, with a port within 0 and 65535")
+	}
 }
 
 func (r Release) validate(p *Problems) {

@@ -48,7 +48,7 @@ func (p *program) setLogger() {
 }
 
 func (p *program) stderrHandler(level slog.Level) slog.Handler {
-	o := &slog.HandlerOptions{Level: level}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: ourNames}
 	if p.cfg.Log.Format == "json" {
 		return slog.NewJSONHandler(p.screen, o)
 	}
@@ -79,7 +79,7 @@ func (p *program) logToFile() error {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(p.cfg.Log.Level))
 	p.logFile = f
-	file := slog.NewJSONHandler(f, &slog.HandlerOptions{Level: min(level, slog.LevelInfo)})
+	file := slog.NewJSONHandler(f, &slog.HandlerOptions{Level: min(level, slog.LevelInfo), ReplaceAttr: ourNames})
 	p.log = slog.New(slog.NewMultiHandler(p.stderrHandler(level), file))
 	if level > slog.LevelInfo {
 		p.sdkLog = slog.New(file)
@@ -87,13 +87,32 @@ func (p *program) logToFile() error {
 	return nil
 }
 
-// temporalLogger is the SDK's view of the log. Where there is a file, failed
+// temporalLogger is the SDK's view of the log.
+func (p *program) temporalLogger() sdklog.Logger {
+	return sdklog.NewStructuredLogger(p.stageLog().With("component", "temporal"))
+}
+
+// stageLog is where stages and the SDK write. Where there is a file, failed
 // attempts are only told there unless more is asked for: standard error shows
 // them in fewer words.
-func (p *program) temporalLogger() sdklog.Logger {
-	log := p.log
+func (p *program) stageLog() *slog.Logger {
 	if p.sdkLog != nil {
-		log = p.sdkLog
+		return p.sdkLog
 	}
-	return sdklog.NewStructuredLogger(log.With("component", "temporal"))
+	return p.log
+}
+
+// sdkNames are the SDK's names of what our own lines tell too.
+var sdkNames = map[string]string{
+	"WorkflowID": "workflow_id", "RunID": "run_id", "ActivityType": "stage", "Attempt": "attempt",
+	"TraceID": "trace_id", "SpanID": "span_id", "Error": "error", "Namespace": "namespace", "TaskQueue": "task_queue",
+	"WorkerID": "worker_id", "WorkflowType": "workflow_type", "ActivityID": "activity_id",
+}
+
+// ourNames lets one query find a run's or a stage's lines, whoever wrote them.
+func ourNames(_ []string, a slog.Attr) slog.Attr {
+	if name, ok := sdkNames[a.Key]; ok {
+		a.Key = name
+	}
+	return a
 }

@@ -26,6 +26,7 @@ type program struct {
 	log      *slog.Logger
 	sdkLog   *slog.Logger // the SDK's, where it is not log
 	logFile  io.Closer
+	told     *telemetry // nil before it is needed
 }
 
 func newProgram(stdout, stderr io.Writer) *program {
@@ -38,6 +39,11 @@ func newProgram(stdout, stderr io.Writer) *program {
 }
 
 func (p *program) close() {
+	if p.told != nil {
+		if err := p.told.close(); err != nil {
+			p.log.Warn("the last traces are not sent", "error", err)
+		}
+	}
 	if p.logFile != nil {
 		_ = p.logFile.Close()
 	}

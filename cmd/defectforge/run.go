@@ -221,7 +221,7 @@ func (p *program) serve(ctx context.Context, s *session) (failed <-chan error, s
 		p.hintAtWorkers(ctx, s)
 		return nil, func() {}, nil
 	}
-	c, err := p.startWorkers(s, config.RoleAll)
+	c, err := p.startWorkers(ctx, s, config.RoleAll)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -35,6 +35,8 @@ type session struct {
 	temp   client.Client
 	bucket *s3.Bucket
 	store  *storage.Store
+
+	observe func(storage.Bucket) storage.Bucket
 }
 
 const stopPatience = 40 * time.Second
@@ -129,6 +131,11 @@ func (p *program) connectTemporal(ctx context.Context, s *session) error {
 		s.place.Namespace = s.stack.Namespace
 	}
 	options.Logger = p.temporalLogger()
+	told, err := p.tell(ctx)
+	if err != nil {
+		return err
+	}
+	told.client(&options)
 	c, err := client.DialContext(ctx, options)
 	if err != nil {
 		return fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
@@ -155,13 +162,18 @@ func (p *program) connectStore(ctx context.Context, s *session) error {
 	if err != nil {
 		return fmt.Errorf("open the store at %s: %w", options.Endpoint, err)
 	}
-	s.bucket, s.store = b, storage.New(b)
+	told, err := p.tell(ctx)
+	if err != nil {
+		return err
+	}
+	s.bucket, s.observe = b, told.bucket
+	s.store = storage.New(s.observe(b))
 	return nil
 }
 
 // source opens the bucket that images are read from.
 func (s *session) source(ctx context.Context, bucket string) (storage.Bucket, error) {
-	return s.bucket.Client().Bucket(bucket), nil
+	return s.observe(s.bucket.Client().Bucket(bucket)), nil
 }
 
 // runURL is the run's page in the embedded web UI, "" in a cluster, whose UI's

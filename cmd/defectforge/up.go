@@ -74,7 +74,7 @@ func (p *program) up(ctx context.Context) error {
 	if !s.stack.mine() {
 		return fmt.Errorf("the stack of %s runs already, its UI is at %s; stop that process, or choose another --data-dir", p.cfg.DataDir, s.stack.UIURL)
 	}
-	crew, err := p.startWorkers(s, config.RoleAll)
+	crew, err := p.startWorkers(ctx, s, config.RoleAll)
 	if err != nil {
 		return err
 	}

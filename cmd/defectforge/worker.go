@@ -61,7 +61,7 @@ func (p *program) worker(ctx context.Context, role string) error {
 		return fmt.Errorf("search attributes %s are missing in namespace %s and this client may not add them (%w); have an administrator run:\n%s",
 			strings.Join(missing, ", "), place.Namespace, err, createCommand(place.Namespace, missing))
 	}
-	crew, err := p.startWorkers(s, role)
+	crew, err := p.startWorkers(ctx, s, role)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"runtime"
 	"time"
 
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 
 	"github.com/defectforge/defectforge/activities"
@@ -19,46 +21,36 @@ import (
 
 // crew is the workers of this process.
 type crew struct {
-	workers []worker.Worker
-	failed  chan error
+	workers  []worker.Worker
+	failed   chan error
+	endpoint *endpoint
 }
 
-// threads is how many the numeric kernels use.
+// threads is how many the numeric kernels use. More than this process has
+// processors, by the machine or by its container's limit, only slow each other
+// and Temporal down; results do not depend on it.
 func (p *program) threads() int {
-	if t := p.cfg.Worker.Threads; t > 0 {
-		return t
-	}
-	return runtime.NumCPU()
+	return min(cmp.Or(p.cfg.Worker.Threads, runtime.GOMAXPROCS(0)), runtime.GOMAXPROCS(0))
 }
 
 // startWorkers serves the task queues of a role: one worker for each, so that
 // moving data never waits for training.
-func (p *program) startWorkers(s *session, role string) (*crew, error) {
+func (p *program) startWorkers(ctx context.Context, s *session, role string) (_ *crew, err error) {
+	if t := p.threads(); t < p.cfg.Worker.Threads {
+		p.log.Warn("worker.threads is more than there are processors", "worker.threads", p.cfg.Worker.Threads, "used", t)
+	}
 	kernel.SetThreads(p.threads())
 	c := &crew{failed: make(chan error, 2)}
-	signer, err := p.signer(role)
-	if err != nil {
+	if c.endpoint, err = p.serveMetrics(ctx, s); err != nil {
 		return nil, err
 	}
-	stages := activities.Activities{
-		Store: s.store, Sources: s.source, Signer: signer, License: p.cfg.Release.License,
-		Webhook: activities.Webhook{URL: p.cfg.Notify.Webhook, Secret: p.cfg.Notify.Secret.Reveal()},
-	}
-	if role != config.RoleTraining {
-		o := p.workerOptions(c)
-		o.MaxConcurrentActivityExecutionSize = p.cfg.Worker.MaxConcurrentIO
-		w := worker.New(s.temp, p.cfg.Temporal.TaskQueue, o)
-		workflows.Register(w)
-		activities.Register(w, stages, activities.IO)
-		c.workers = append(c.workers, w)
-	}
-	if role != config.RoleIO {
-		o := p.workerOptions(c)
-		o.MaxConcurrentActivityExecutionSize = 1
-		o.DisableWorkflowWorker = true
-		w := worker.New(s.temp, p.cfg.Temporal.TrainingTaskQueue, o)
-		activities.Register(w, stages, activities.Training)
-		c.workers = append(c.workers, w)
+	defer func() {
+		if err != nil {
+			c.endpoint.close()
+		}
+	}()
+	if err := p.hire(ctx, s, role, c); err != nil {
+		return nil, err
 	}
 	for i, w := range c.workers {
 		if err := w.Start(); err != nil {
@@ -69,6 +61,48 @@ func (p *program) startWorkers(s *session, role string) (*crew, error) {
 		}
 	}
 	return c, nil
+}
+
+// hire makes the crew's workers.
+func (p *program) hire(ctx context.Context, s *session, role string, c *crew) error {
+	told, err := p.tell(ctx)
+	if err != nil {
+		return err
+	}
+	version, err := p.deployment()
+	if err != nil {
+		return err
+	}
+	signer, err := p.signer(role)
+	if err != nil {
+		return err
+	}
+	stages := activities.Activities{
+		Store: s.store, Sources: s.source, Signer: signer, License: p.cfg.Release.License,
+		Webhook: activities.Webhook{URL: p.cfg.Notify.Webhook, Secret: p.cfg.Notify.Secret.Reveal()},
+	}
+	o := p.workerOptions(c)
+	o.DeploymentOptions = version
+	o.Interceptors = []interceptor.WorkerInterceptor{told.observer(p)}
+	if role != config.RoleTraining {
+		o := o
+		o.MaxConcurrentActivityExecutionSize = p.cfg.Worker.MaxConcurrentIO
+		o.WorkerActivitiesPerSecond = float64(p.cfg.Worker.MaxIOPerSecond) // 0 is no limit
+		w := worker.New(s.temp, p.cfg.Temporal.TaskQueue, o)
+		workflows.Register(w)
+		activities.Register(w, stages, activities.IO)
+		c.workers = append(c.workers, w)
+	}
+	if role != config.RoleIO {
+		o := o
+		o.MaxConcurrentActivityExecutionSize = p.cfg.Worker.MaxConcurrentTraining
+		o.DisableWorkflowWorker = true
+		o.Interceptors = append(o.Interceptors[:1:1], newCores(p.threads(), p.log).interceptor())
+		w := worker.New(s.temp, p.cfg.Temporal.TrainingTaskQueue, o)
+		activities.Register(w, stages, activities.Training)
+		c.workers = append(c.workers, w)
+	}
+	return nil
 }
 
 // signer is what signs releases, nil where nothing does: no key is set, or the
@@ -92,7 +126,7 @@ func (p *program) workerOptions(c *crew) worker.Options {
 		// Heartbeats are what a killed leg resumes by, so they must not be held
 		// back; and a leg gets time to store its checkpoint when asked to stop.
 		MaxHeartbeatThrottleInterval: time.Second,
-		WorkerStopTimeout:            30 * time.Second,
+		WorkerStopTimeout:            time.Duration(p.cfg.Worker.StopSeconds) * time.Second,
 		OnFatalError: func(err error) {
 			select {
 			case c.failed <- fmt.Errorf("worker: %w", err):
@@ -102,8 +136,11 @@ func (p *program) workerOptions(c *crew) worker.Options {
 	}
 }
 
-// stop ends all workers together; each lets its stages hand over.
+// stop ends all workers together; each lets its stages hand over. Metrics are
+// served until the end.
 func (c *crew) stop() {
+	c.endpoint.drain()
+	defer c.endpoint.close()
 	done := make(chan struct{})
 	for _, w := range c.workers {
 		go func() { w.Stop(); done <- struct{}{} }()
