@@ -129,11 +129,11 @@ func (d *doctor) machine() {
 	} else {
 		d.ok("processor", "%s, %s", runtime.GOARCH, features)
 	}
-	threads, cpus := d.p.threads(), runtime.NumCPU()
-	if threads > cpus {
-		d.warn("threads", "set worker.threads to "+strconv.Itoa(cpus)+" or 0: more only slow each other, and Temporal, down", "%d on %d processors", threads, cpus)
+	asked, cpus := d.p.cfg.Worker.Threads, runtime.GOMAXPROCS(0)
+	if asked > cpus {
+		d.warn("threads", "set worker.threads to "+strconv.Itoa(cpus)+" or 0: more would only slow each other, and Temporal, down", "%d are asked for, %d are used: there are no more processors", asked, cpus)
 	} else {
-		d.ok("threads", "%d of %d processors", threads, cpus)
+		d.ok("threads", "%d of %d processors", d.p.threads(), cpus)
 	}
 	switch free, known := freeMemory(); {
 	case !known:

@@ -19,7 +19,13 @@ func (p *program) workerCommand() *cobra.Command {
 		Long: `Serve the task queues of a cluster: with --role io the workflows and the
 stages that move data, with --role training the stages that compute, one at a
 time. Temporal is found by TEMPORAL_ADDRESS and its kin, the store by
-DEFECTFORGE_STORE_ENDPOINT. SIGTERM hands running stages over and ends it.`,
+DEFECTFORGE_STORE_ENDPOINT. SIGTERM hands running stages over and ends it.
+
+Training workers of one user on one machine share its processors.
+--metrics-listen :9464 serves /metrics to Prometheus, and /healthz and /readyz to
+probes. Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says. With --worker-deployment
+the worker is a version of a Temporal Worker Deployment: it serves runs once that
+version is the current one.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := p.load(c); err != nil {
