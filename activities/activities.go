@@ -56,6 +56,7 @@ func Register(r step.Registry, a Activities, role Role) {
 		step.Preprocess.Register(r, guard(func(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
 			return Preprocessor{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.Preprocess(ctx, in)
 		}))
+		step.CheckChange.Register(r, guard(ChangeChecker{Store: a.Store}.CheckChange))
 		step.Choose.Register(r, guard(Chooser{Store: a.Store, Scratch: a.Scratch}.Choose))
 		step.CheckOverfit.Register(r, guard(Checker{Store: a.Store, Scratch: a.Scratch}.CheckOverfit))
 		step.Assess.Register(r, guard(Assessor{Store: a.Store, Scratch: a.Scratch}.Assess))

@@ -116,13 +116,16 @@ func attributes(in step.PublishInput) map[string]string {
 		"policy":            in.Assess.Policy,
 		"scope":             in.Assess.Scope,
 		"approval":          in.Approval.By,
-		"dataset_sha256":    in.Dataset.SHA256,
+		datasetAttribute:    in.Dataset.SHA256,
 		"checkpoint_sha256": in.Checkpoint.SHA256,
 		"candidates_sha256": in.Candidates.SHA256,
 		"neighbours_sha256": in.Neighbours.SHA256,
 		"recipe":            in.Recipe.Name,
-		"recipe_sha256":     spec.Digest(in.Recipe),
+		recipeAttribute:     spec.Digest(in.Recipe),
 		"seed":              strconv.FormatUint(in.Recipe.Seed, 10),
+	}
+	if in.Policy.Name != "" { // a run of an earlier version does not tell it
+		all[policyAttribute] = spec.Digest(in.Policy)
 	}
 	if in.Approval.By == step.ByPerson {
 		all["approved_by"], all["approval_reason"] = in.Approval.Who, in.Approval.Why

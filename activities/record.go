@@ -32,7 +32,7 @@ func runPrefix(run step.Run) string {
 }
 
 // RecordRun writes runs/<workflow>/<run>/run.json with the report beside it,
-// and removes the checkpoints that only a killed leg would have needed.
+// remembers the decision for runs with the same inputs, and removes the checkpoints that only a killed leg would have needed.
 func (r Recorder) RecordRun(ctx context.Context, in step.RecordRunInput) (step.RecordRunResult, error) {
 	if in.Outcome.Run.WorkflowID == "" || in.Outcome.Run.RunID == "" {
 		return step.RecordRunResult{}, permanent(step.ErrBadInput, "run %+v: needs a workflow and a run identifier", in.Outcome.Run)
@@ -55,6 +55,9 @@ func (r Recorder) RecordRun(ctx context.Context, in step.RecordRunInput) (step.R
 	record, err := r.Store.PutNamed(ctx, prefix+"run.json", append(raw, '\n'))
 	if err != nil {
 		return step.RecordRunResult{}, fmt.Errorf("record run: %w", err)
+	}
+	if err := r.remember(ctx, in); err != nil {
+		return step.RecordRunResult{}, err
 	}
 	if err := r.sweep(ctx, in.Outcome.Run); err != nil {
 		return step.RecordRunResult{}, err

@@ -21,6 +21,9 @@ type Object struct {
 	Size   int64  `json:"size"`   // bytes
 }
 
+// ArtifactPrefix begins the keys of artifacts.
+const ArtifactPrefix = "artifacts/sha256/"
+
 // Store keeps artifacts in a bucket. It may be used concurrently.
 type Store struct {
 	bucket Bucket
@@ -53,11 +56,25 @@ func (s *Store) PutArtifactFile(ctx context.Context, path, ext string) (Object, 
 	})
 }
 
-func (s *Store) putArtifact(ctx context.Context, body io.ReadSeeker, digest string, size int64, ext string) (Object, error) {
-	obj := Object{Key: "artifacts/sha256/" + digest[:2] + "/" + digest + ext, SHA256: digest, Size: size}
-	if err := ValidKey(obj.Key); err != nil {
-		return Object{}, fmt.Errorf("store artifact: extension %q: %w", ext, err)
+// ArtifactKey is the key of the artifact with a digest; ErrKey where digest is
+// none, or ext no part of a key.
+func ArtifactKey(digest, ext string) (string, error) {
+	if !validDigest(digest) {
+		return "", fmt.Errorf("%w: digest %q", ErrKey, digest)
 	}
+	key := ArtifactPrefix + digest[:2] + "/" + digest + ext
+	if err := ValidKey(key); err != nil {
+		return "", fmt.Errorf("extension %q: %w", ext, err)
+	}
+	return key, nil
+}
+
+func (s *Store) putArtifact(ctx context.Context, body io.ReadSeeker, digest string, size int64, ext string) (Object, error) {
+	key, err := ArtifactKey(digest, ext)
+	if err != nil {
+		return Object{}, fmt.Errorf("store artifact: %w", err)
+	}
+	obj := Object{Key: key, SHA256: digest, Size: size}
 	info, err := s.bucket.Stat(ctx, obj.Key)
 	switch {
 	case err == nil && info.Size == size && (info.SHA256 == digest || info.SHA256 == ""):

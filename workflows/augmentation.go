@@ -28,6 +28,9 @@ type AugmentInput struct {
 	Policy spec.Policy `json:"policy"`
 	// Utility, if set, asks whether the set helps a classifier.
 	Utility *step.UtilityPlan `json:"utility,omitempty"`
+	// IfChanged, if set, ends the run after Ingest unless there is something to
+	// do. Scheduled runs set it.
+	IfChanged *step.IfChanged `json:"if_changed,omitempty"`
 	// TrainingQueue is the task queue of the stages that compute; empty means
 	// step.TrainingQueue.
 	TrainingQueue string `json:"training_queue,omitempty"`
@@ -45,10 +48,13 @@ type Progress struct {
 	// the best of them.
 	Evaluations []step.Evaluation `json:"evaluations,omitempty"`
 	Best        *step.TrainResult `json:"best,omitempty"`
+	// Change is what CheckChange found.
+	Change *step.ChangeResult `json:"change,omitempty"`
 }
 
 // AugmentResult tells how a run ended. Release, Prefix and ManifestSHA256 are
-// empty unless the verdict is step.Pass and the set was approved.
+// empty unless the verdict is step.Pass and the set was approved, or the run had
+// nothing to do: then they name what the class stands on.
 type AugmentResult struct {
 	Verdict           string   `json:"verdict"`
 	Release           string   `json:"release"`
@@ -64,6 +70,8 @@ type AugmentResult struct {
 	Reasons []string `json:"reasons,omitempty"`
 	// Approval is zero where none was due.
 	Approval step.Approval `json:"approval"`
+	// Change is what a run that was started with IfChanged found out.
+	Change *step.ChangeResult `json:"change,omitempty"`
 }
 
 // Registry is the part of a worker that workflows register with.
@@ -94,6 +102,9 @@ func Augment(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
 	if in.Progress == nil {
 		if err := a.prepare(ctx); err != nil {
 			return AugmentResult{}, err
+		}
+		if a.idle() {
+			return a.result(), nil
 		}
 	}
 	if err := a.train(ctx); err != nil {
@@ -140,6 +151,7 @@ type augmentation struct {
 	report      step.ReportResult
 	publish     step.PublishResult
 	record      step.RecordRunResult
+	change      *step.ChangeResult // nil unless the run was to ask
 	status      Status
 	doing       string // what the running stage does
 }
@@ -154,7 +166,7 @@ func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 	a := &augmentation{in: in, outcome: step.Outcome{Run: run, Class: in.Class, Source: in.Source, Recipe: in.Recipe}}
 	if in.Progress != nil {
 		a.outcome, a.checkpoints = in.Progress.Outcome, in.Progress.Checkpoints
-		a.evaluations, a.best = in.Progress.Evaluations, in.Progress.Best
+		a.evaluations, a.best, a.change = in.Progress.Evaluations, in.Progress.Best, in.Progress.Change
 	}
 	a.outcome.Policy = in.Policy
 	if in.Policy.Name == "" {
@@ -162,7 +174,7 @@ func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 	}
 	a.status = Status{
 		Class: in.Class, Epochs: in.Recipe.Train.Epochs,
-		Epoch: a.outcome.Train.Epoch, Step: a.outcome.Train.Step, StagesDone: a.outcome.Times,
+		Epoch: a.outcome.Train.Epoch, Step: a.outcome.Train.Step, StagesDone: a.outcome.Times, Change: a.change,
 	}
 	a.tellTraining()
 	return a
@@ -178,6 +190,9 @@ func (a *augmentation) prepare(ctx workflow.Context) error {
 	}
 	if err := workflow.UpsertTypedSearchAttributes(ctx, DatasetDigest.ValueSet(o.Ingest.Dataset.SHA256)); err != nil {
 		return fmt.Errorf("set search attribute %s: %w", DatasetDigest.GetName(), err)
+	}
+	if err := a.checkChange(ctx); err != nil || a.idle() {
+		return err
 	}
 	o.Preprocess, err = run(ctx, a, step.Preprocess, short(fmt.Sprintf("%d images to 128x128", o.Ingest.Usable)),
 		step.PreprocessInput{Dataset: o.Ingest.Dataset, Source: a.in.Source})
@@ -253,7 +268,7 @@ func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 		}
 	}
 	a.record, err = run(ctx, a, step.RecordRun, short("what the run read, made and decided"),
-		step.RecordRunInput{Outcome: *o, Report: a.report, Publish: a.publish, Verdict: o.Assess.Verdict})
+		step.RecordRunInput{Outcome: *o, Report: a.report, Publish: a.publish, Verdict: o.Assess.Verdict, UtilityPlan: a.in.Utility})
 	if err != nil {
 		return AugmentResult{}, err
 	}
@@ -269,7 +284,7 @@ func (a *augmentation) release(ctx workflow.Context) error {
 		step.PublishInput{
 			Class: a.in.Class, Candidates: o.Sample.Candidates, Neighbours: o.Check.Neighbours,
 			Checkpoint: o.Train.Checkpoint, Dataset: o.Ingest.Dataset,
-			Assess: o.Assess, Recipe: a.in.Recipe, Report: a.report, Approval: o.Approval,
+			Assess: o.Assess, Recipe: a.in.Recipe, Policy: o.Policy, Report: a.report, Approval: o.Approval,
 		})
 	if err != nil {
 		return err
@@ -289,6 +304,9 @@ func (a *augmentation) result() AugmentResult {
 		Report: a.record.Report, Record: a.record.Record,
 		ImagesIn: o.Ingest.Found, ImagesQuarantined: o.Ingest.Quarantined, ImagesPublished: a.publish.Images,
 		Approval: o.Approval,
+	}
+	if a.tellChange(&r); a.idle() {
+		return r
 	}
 	for _, rule := range o.Assess.Rules {
 		if rule.Outcome != step.Pass {

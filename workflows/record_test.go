@@ -22,6 +22,7 @@ import (
 	"github.com/defectforge/defectforge/activities"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/deploy/devstack"
+	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 )
 
@@ -33,20 +34,20 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestRecord runs the workflow on an actual server and writes its histories to
-// testdata/histories. It is no test of its own: see the README there.
-func TestRecord(t *testing.T) {
+// recorder is a server with workers on a bucket in memory.
+func recorder(t *testing.T) (context.Context, client.Client, storage.Bucket) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
+	t.Cleanup(cancel)
 	stack, err := devstack.Start(ctx, devstack.Config{DataDir: t.TempDir(), SearchAttributes: SearchAttributes()})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, stack.Stop(context.Background())) }()
+	t.Cleanup(func() { require.NoError(t, stack.Stop(context.Background())) })
 	c, err := client.Dial(client.Options{
 		HostPort: stack.TemporalAddress, Namespace: stack.Namespace, Identity: "recorder",
 		Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})
 	require.NoError(t, err)
-	defer c.Close()
+	t.Cleanup(c.Close)
 	b := memory.New()
 	for queue, role := range map[string]activities.Role{step.Queue: activities.IO, step.TrainingQueue: activities.Training} {
 		w := worker.New(c, queue, worker.Options{})
@@ -55,8 +56,15 @@ func TestRecord(t *testing.T) {
 			Register(w)
 		}
 		require.NoError(t, w.Start())
-		defer w.Stop()
+		t.Cleanup(w.Stop)
 	}
+	return ctx, c, b
+}
+
+// TestRecord runs the workflow on an actual server and writes its histories to
+// testdata/histories. It is no test of its own: see the README there.
+func TestRecord(t *testing.T) {
+	ctx, c, b := recorder(t)
 	plain, chosen := tinyInput(t, b, "many", 110), selectingInput(t, b, "more")
 	approved, late, unstable := plain, plain, plain
 	approved.Policy = asking()
@@ -72,6 +80,19 @@ func TestRecord(t *testing.T) {
 	} {
 		record(ctx, t, c, name, in)
 	}
+}
+
+// TestRecordChange writes the histories of runs that ask whether there is
+// something to do: one goes on, one finds that nothing changed, one waits.
+func TestRecordChange(t *testing.T) {
+	ctx, c, b := recorder(t)
+	in := tinyInput(t, b, "many", 110)
+	in.IfChanged = &step.IfChanged{}
+	record(ctx, t, c, "augment-v3-changed", in)
+	record(ctx, t, c, "augment-v3-unchanged", in)
+	in.Recipe.Seed, in.IfChanged = 3, &step.IfChanged{MinNew: 200}
+	in.Class = "dents"
+	record(ctx, t, c, "augment-v3-waiting", in)
 }
 
 // approveWhenAsked sends a person's decision as soon as the run waits for one.

@@ -35,7 +35,7 @@ func recorded(t *testing.T, name string) *historypb.History {
 func TestReplay(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(histories, "*.json"))
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(files), 7)
+	require.GreaterOrEqual(t, len(files), 10)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			r := worker.NewWorkflowReplayer()
@@ -116,6 +116,18 @@ func TestHistoryOfAnApproval(t *testing.T) {
 		}
 		require.Equal(t, 1, timers, "the deadline outlives every worker")
 		require.Equal(t, strings.Contains(name, "person"), updates == 1)
+	}
+}
+
+func TestHistoryOfARunThatAsks(t *testing.T) {
+	for name, want := range map[string]string{
+		"augment-v3-changed.json":   "Ingest CheckChange Preprocess Train Train Train Sample CheckOverfit Assess Report Publish RecordRun",
+		"augment-v3-unchanged.json": "Ingest CheckChange",
+		"augment-v3-waiting.json":   "Ingest CheckChange",
+	} {
+		stages, _, last := scheduled(t, name)
+		require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last)
+		require.Equal(t, want, strings.Join(stages, " "))
 	}
 }
 

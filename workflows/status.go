@@ -57,6 +57,8 @@ type Status struct {
 	Deadline    *time.Time       `json:"deadline,omitempty"` // while the run waits for approval
 	Notice      string           `json:"notice,omitempty"`   // whether anybody was told that it waits
 	Approval    *step.Approval   `json:"approval,omitempty"`
+	// Change is what a run that was started with IfChanged found out.
+	Change *step.ChangeResult `json:"change,omitempty"`
 }
 
 // enter names the stage that begins.
@@ -90,6 +92,9 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 		line("- images: %d found, %d usable, %d quarantined; %d for training, %d held out%s",
 			o.Ingest.Found, o.Ingest.Usable, o.Ingest.Quarantined, o.Ingest.Training, o.Ingest.Holdout, selectionWords(o.Ingest.Selection))
 		line("- data set: `%s`", o.Ingest.Dataset.SHA256)
+	}
+	if a.change != nil {
+		line("- change: %s", changeWords(*a.change))
 	}
 	if t := o.Train; t.Epoch > 0 {
 		line("- training: epoch %d of %d, step %d, losses real %.3f fake %.3f generator %.3f, D(x) %.2f, D(G(z)) %.2f",

@@ -25,7 +25,7 @@ func (a *augmentation) train(ctx workflow.Context) error {
 	for a.outcome.Choice == nil && a.outcome.Train.Epoch < a.in.Recipe.Train.Epochs && !a.impatient() {
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 			in := a.in
-			in.Progress = &Progress{Outcome: a.outcome, Checkpoints: a.checkpoints, Evaluations: a.evaluations, Best: a.best}
+			in.Progress = &Progress{Outcome: a.outcome, Checkpoints: a.checkpoints, Evaluations: a.evaluations, Best: a.best, Change: a.change}
 			return workflow.NewContinueAsNewError(ctx, AugmentName, in)
 		}
 		if err := a.leg(ctx); err != nil {
@@ -180,7 +180,7 @@ func (a *augmentation) giveUp(ctx workflow.Context, alarm step.Alarm) error {
 		a.report = report
 	}
 	record, err := run(ctx, a, step.RecordRun, bounded(short("training failed")),
-		step.RecordRunInput{Outcome: a.outcome, Report: a.report, Failure: b.String()})
+		step.RecordRunInput{Outcome: a.outcome, Report: a.report, Failure: b.String(), UtilityPlan: a.in.Utility})
 	if err == nil {
 		a.record = record
 	}

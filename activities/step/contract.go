@@ -390,6 +390,7 @@ type PublishInput struct {
 	Dataset    Ref          `json:"dataset"`
 	Assess     AssessResult `json:"assess"`
 	Recipe     spec.Recipe  `json:"recipe"`
+	Policy     spec.Policy  `json:"policy,omitzero"`
 	Report     ReportResult `json:"report"`
 	Approval   Approval     `json:"approval"`
 }
@@ -409,6 +410,8 @@ type RecordRunInput struct {
 	Verdict string        `json:"verdict"`
 	// Failure says why a run failed that could still be recorded.
 	Failure string `json:"failure,omitempty"`
+	// UtilityPlan is what the run was asked to compare; nil where nothing.
+	UtilityPlan *UtilityPlan `json:"utility_plan,omitempty"`
 }
 
 type RecordRunResult struct {

@@ -216,6 +216,9 @@ func (s *session) checkpointObject(ctx context.Context, name string) (storage.Ob
 		if err := s.temp.GetWorkflow(ctx, name, "").Get(ctx, &result); err != nil {
 			return storage.Object{}, notFound(explain(err), name)
 		}
+		if result.Record.IsZero() {
+			return storage.Object{}, fmt.Errorf("run %s: has no checkpoint, it ended as %s; `defectforge runs list --verdict pass` shows others", name, result.Verdict)
+		}
 		record, err := readRecord(ctx, s.store, result.Record)
 		return storage.Object(record.Outcome.Train.Checkpoint), err
 	}

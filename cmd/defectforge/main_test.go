@@ -89,6 +89,9 @@ func TestUsageErrors(t *testing.T) {
 	run := func(more ...string) []string {
 		return append([]string{"run", "--images", "images", "--class", "c"}, more...)
 	}
+	schedule := func(more ...string) []string {
+		return append([]string{"schedule", "create", "n", "--images", "s3://b/p", "--class", "c"}, more...)
+	}
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -138,6 +141,18 @@ func TestUsageErrors(t *testing.T) {
 		"which network":       {[]string{"checkpoint", "export", "x", "--network", "both"}, "choose generator or discriminator"},
 		"demo of few":         {[]string{"demo", "--count", "3"}, "--count: 3: must be within"},
 		"quote in a filter":   {[]string{"runs", "list", "--class", "a'b"}, "holds a quote"},
+		"no minimum":          {run("--min-new", "-1"), "--min-new: -1: must not be negative"},
+		"schedule of nothing": {schedule(), "--cron, --every: neither given"},
+		"schedule of both":    {schedule("--cron", "@daily", "--every", "1h"), "--every: 1h0m0s: given together with --cron"},
+		"too often":           {schedule("--every", "1ms"), "--every: 1ms: must be at least 1s"},
+		"unknown zone":        {schedule("--cron", "@daily", "--time-zone", "Europe/Atlantis"), `--time-zone: "Europe/Atlantis": unknown`},
+		"zone of an interval": {schedule("--every", "1h", "--time-zone", "UTC"), "goes with --cron"},
+		"unknown overlap":     {schedule("--every", "1h", "--overlap", "skipp"), `--overlap: "skipp": choose one of Skip, BufferOne`},
+		"no catch-up":         {schedule("--every", "1h", "--catchup-window", "1s"), "--catchup-window: 1s: must be at least 10s"},
+		"offset too large":    {schedule("--every", "1h", "--offset", "1h"), "--offset: 1h0m0s: goes with --every"},
+		"scheduled folder":    {[]string{"schedule", "create", "n", "--images", "images", "--class", "c", "--every", "1h"}, "a schedule takes s3://bucket/prefix"},
+		"bad schedule name":   {[]string{"schedule", "create", "a b", "--every", "1h"}, `NAME: "a b"`},
+		"which schedule":      {[]string{"schedule", "pause"}, "takes a schedule's name"},
 		"limit":               {[]string{"runs", "list", "--limit", "0"}, "--limit: 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -160,7 +175,7 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	isolate(t)
 	got := cli(t, "--help")
 	require.Equal(t, exitOK, got.status)
-	for _, command := range []string{"run", "demo", "up", "worker", "runs", "releases", "checkpoint", "config", "doctor", "version"} {
+	for _, command := range []string{"run", "demo", "up", "worker", "runs", "schedule", "releases", "checkpoint", "config", "doctor", "version"} {
 		assert.Regexp(t, `(?m)^  `+command+` +[A-Z]`, got.stdout)
 		assert.Equal(t, exitOK, cli(t, command, "--help").status)
 	}

@@ -75,7 +75,7 @@ Exit status: 0 published or done, 1 failed, 2 usage or configuration,
 		return usageError("%w; see `%s --help`", err, c.CommandPath())
 	})
 	root.AddCommand(
-		p.runCommand(), p.demoCommand(), p.upCommand(), p.workerCommand(), p.runsCommand(),
+		p.runCommand(), p.demoCommand(), p.upCommand(), p.workerCommand(), p.runsCommand(), p.scheduleCommand(),
 		p.releasesCommand(), p.assessCommand(), p.checkpointCommand(), p.configCommand(), p.doctorCommand(), p.versionCommand(),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -17,6 +17,7 @@ import (
 // stageWords says what a stage does, for people.
 var stageWords = map[string]string{
 	string(step.Ingest):          "ingest",
+	string(step.CheckChange):     "look for change",
 	string(step.Preprocess):      "preprocess",
 	string(step.Train):           "train",
 	string(step.Evaluate):        "evaluate",

@@ -34,6 +34,10 @@ type runOptions struct {
 	seeded bool // --seed was given
 	detach bool
 	dryRun bool
+	// ifChanged ends the run unless there is something to do, minNew also while
+	// fewer images are new.
+	ifChanged bool
+	minNew    int
 	compareOptions
 }
 
@@ -51,8 +55,10 @@ type runReport struct {
 	Reasons           []string `json:"reasons"`
 	// Approval is null where none was due.
 	Approval *step.Approval `json:"approval"`
-	UI       string         `json:"ui,omitempty"`
-	Error    string         `json:"error,omitempty"`
+	// Change is what a run with --if-changed found out.
+	Change *step.ChangeResult `json:"change,omitempty"`
+	UI     string             `json:"ui,omitempty"`
+	Error  string             `json:"error,omitempty"`
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -86,6 +92,8 @@ YAML file. One with "approval: person" makes the run wait for ` + "`runs approve
 	o.addRecipeFlags(c, "classic")
 	o.compareOptions.addFlags(f)
 	f.BoolVar(&o.detach, "detach", false, "start the run and return; a worker must be there to do it")
+	f.BoolVar(&o.ifChanged, "if-changed", false, "end at once as \"unchanged\" where data set, recipe and policy were decided before")
+	f.IntVar(&o.minNew, "min-new", 0, "end at once as \"waiting\" where fewer images are new since the latest release; implies --if-changed")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the effective recipe and what would be done")
 	return c
 }
@@ -106,6 +114,8 @@ type job struct {
 	utility *step.UtilityPlan // nil where no other class is known
 	source  step.Source
 	uploads []folderSource
+	// ifChanged is no part of the run's name: the same work is done or not.
+	ifChanged *step.IfChanged
 }
 
 // files is the number of files to be uploaded.
@@ -141,6 +151,9 @@ func (p *program) plan(ctx context.Context, o runOptions) (job, error) {
 		return job{}, &statusError{exitUsage, err}
 	}
 	j := job{class: o.class, recipe: recipe}
+	if j.ifChanged, err = o.changePlan(); err != nil {
+		return job{}, err
+	}
 	if j.policy, err = config.Policy(cmp.Or(o.policy, recipe.Policy, spec.ProductionPolicy().Name)); err != nil {
 		return job{}, &statusError{exitUsage, err}
 	}
@@ -284,10 +297,7 @@ func (p *program) startRun(ctx context.Context, s *session, j job) (client.Workf
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		StaticSummary:            fmt.Sprintf("%s with recipe %s", j.class, j.recipe.Name),
 		TypedSearchAttributes:    temporal.NewSearchAttributes(workflows.DefectClass.ValueSet(j.class)),
-	}, workflows.AugmentName, workflows.AugmentInput{
-		Class: j.class, Source: j.source, Recipe: j.recipe, Policy: j.policy, Utility: j.utility,
-		TrainingQueue: p.cfg.Temporal.TrainingTaskQueue,
-	})
+	}, workflows.AugmentName, p.input(j))
 	if err != nil {
 		return nil, fmt.Errorf("start run: %w; `defectforge doctor` checks namespace and search attributes", err)
 	}
@@ -322,7 +332,7 @@ func (p *program) conclude(ctx context.Context, s *session, run step.Run, result
 		WorkflowID: run.WorkflowID, RunID: run.RunID, Verdict: result.Verdict,
 		Release: result.Release, ManifestSHA256: result.ManifestSHA256, Report: result.Report.Key,
 		ImagesIn: result.ImagesIn, ImagesQuarantined: result.ImagesQuarantined, ImagesPublished: result.ImagesPublished,
-		Reasons: append([]string{}, result.Reasons...), UI: s.runURL(run),
+		Reasons: append([]string{}, result.Reasons...), Change: result.Change, UI: s.runURL(run),
 	}
 	if result.Approval.By != "" {
 		out.Approval = &result.Approval
@@ -347,7 +357,7 @@ func (p *program) conclude(ctx context.Context, s *session, run step.Run, result
 	} else {
 		p.printResult(result.Prefix, out)
 	}
-	if err == nil && result.Release == "" {
+	if err == nil && result.Release == "" && result.Verdict != step.Waiting {
 		err = &statusError{exitNotApproved, nil}
 	}
 	return err
@@ -362,13 +372,18 @@ func (p *program) printResult(prefix string, r runReport) {
 	for _, reason := range r.Reasons {
 		p.print("reason     %s", reason)
 	}
-	if r.Release != "" {
+	switch {
+	case r.Release != "":
 		p.print("release    %s", prefix)
 		p.print("manifest   sha256 %s", r.ManifestSHA256)
-	} else {
+	case r.Report == "": // there was nothing to do
+		p.print("release    none yet")
+	default:
 		p.print("release    none: what was not approved is not published; the report shows why, and what was drawn")
 	}
-	p.print("report     %s", r.Report)
+	if r.Report != "" {
+		p.print("report     %s", r.Report)
+	}
 	if r.UI != "" {
 		p.print("history    %s (while the stack runs: `defectforge up`)", r.UI)
 	}

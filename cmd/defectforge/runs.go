@@ -93,7 +93,7 @@ func (p *program) runsListCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.class, "class", "", "only runs of this defect class")
-	f.StringVar(&o.verdict, "verdict", "", "only runs with this verdict: pass, fail or inconclusive")
+	f.StringVar(&o.verdict, "verdict", "", "only runs with this verdict: pass, fail, inconclusive, unchanged or waiting")
 	f.StringVar(&o.stage, "stage", "", "only runs in this stage")
 	f.IntVar(&o.limit, "limit", 50, "at most this many")
 	return c
@@ -255,8 +255,8 @@ func (p *program) runsShow(ctx context.Context, s *session, id, runID string) er
 		}
 		p.print("release    %s", dash(r.Prefix))
 		p.print("manifest   %s", dash(r.ManifestSHA256))
-		p.print("report     %s", r.Report.Key)
-		p.print("record     %s", r.Record.Key)
+		p.print("report     %s", dash(r.Report.Key))
+		p.print("record     %s", dash(r.Record.Key))
 	}
 	if d.Error != "" {
 		p.print("error      %s", d.Error)
@@ -294,6 +294,9 @@ func (p *program) details(ctx context.Context, s *session, id, runID string) (ru
 	d.Result = &result
 	if result.Approval.By != "" {
 		d.Approval = &result.Approval
+	}
+	if result.Record.IsZero() { // it had nothing to do
+		return d, nil
 	}
 	record, err := readRecord(ctx, s.store, result.Record)
 	if err != nil {

@@ -1,0 +1,143 @@
+//go:build !nodevstack && !windows
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/s3"
+)
+
+// up starts a stack and returns it with its store, opened for a bucket.
+func (b *bench) up(data, bucket string) (*process, *storage.Store) {
+	t := b.t
+	up := b.start("up", "--data-dir", data, "--json")
+	require.Eventually(t, func() bool { return strings.Contains(up.stdout.String(), "}") }, patience, 20*time.Millisecond)
+	var stack upReport
+	require.NoError(t, json.Unmarshal([]byte(up.stdout.String()), &stack))
+	raw, err := os.ReadFile(filepath.Join(data, "credentials.json"))
+	require.NoError(t, err)
+	var keys map[string]string
+	require.NoError(t, json.Unmarshal(raw, &keys))
+	opened, err := s3.Open(context.Background(), s3.Config{
+		Endpoint: stack.Store, Region: "us-east-1", Bucket: bucket, AccessKey: keys["access_key"], SecretKey: keys["secret_key"], CreateBucket: true,
+	})
+	require.NoError(t, err)
+	t.Cleanup(opened.Client().Close)
+	return up, storage.New(opened)
+}
+
+// photograph puts dark pictures number from to to into the bucket.
+func (b *bench) photograph(s *storage.Store, prefix string, from, to int) {
+	for i := from; i < to; i++ {
+		img := picture.BrushedMetal(1, i)
+		for at := range img.Pix {
+			img.Pix[at] /= 5
+		}
+		var raw bytes.Buffer
+		require.NoError(b.t, png.Encode(&raw, img))
+		_, err := s.PutNamed(context.Background(), fmt.Sprintf("%sdark-%03d.png", prefix, i), raw.Bytes())
+		require.NoError(b.t, err)
+	}
+}
+
+// A schedule that is triggered four times: it publishes, finds nothing changed,
+// waits for more images, and publishes again when they have come.
+func TestEndToEndSchedule(t *testing.T) {
+	b := newBench(t)
+	data := filepath.Join(t.TempDir(), "data")
+	_, photos := b.up(data, "factory")
+	b.photograph(photos, "metal/", 0, goodImages)
+	do := func(status int, args ...string) outcome {
+		t.Helper()
+		o := b.do(append(args, "--data-dir", data)...)
+		require.Equal(t, status, o.status, o.stderr)
+		return o
+	}
+	create := []string{"schedule", "create", "nightly", "--images", "s3://factory/metal", "--class", "metal", "--recipe", b.recipe,
+		"--set", "train.epochs=2", "--cron", "0 2 * * *", "--time-zone", "Europe/Berlin", "--overlap", "bufferone", "--min-new", "5", "--json"}
+	assert.Equal(t, "created", do(exitOK, create...).object(t)["done"])
+	assert.Contains(t, do(exitFailed, create...).object(t)["error"], "is there already")
+	create[2], create[12] = "other", "0 25 * * *"
+	assert.Contains(t, do(exitUsage, create...).object(t)["error"], `--cron: "0 25 * * *"`)
+
+	trigger := func() map[string]any {
+		t.Helper()
+		started := do(exitOK, "schedule", "trigger", "nightly", "--json").object(t)
+		require.Regexp(t, `^augment-nightly-2`, started["workflow_id"])
+		return do(exitOK, "runs", "watch", started["workflow_id"].(string), "--json").object(t)
+	}
+	first := trigger()
+	assert.Equal(t, "pass", first["verdict"])
+	assert.Equal(t, "the class has no release yet", first["change"].(map[string]any)["reason"])
+	second := trigger()
+	assert.Equal(t, "unchanged", second["verdict"])
+	assert.Equal(t, first["release"], second["release"], "what it stands on")
+	assert.Equal(t, first["manifest_sha256"], second["manifest_sha256"])
+	assert.Contains(t, second["reasons"].([]any)[0], "are those of release "+first["release"].(string))
+	b.photograph(photos, "metal/", goodImages, goodImages+3)
+	third := trigger()
+	assert.Equal(t, "waiting", third["verdict"])
+	assert.Equal(t, []any{"waiting: 3 of 5 new images"}, third["reasons"])
+	b.photograph(photos, "metal/", goodImages+3, goodImages+5)
+	fourth := trigger()
+	assert.Equal(t, "pass", fourth["verdict"])
+	assert.NotEqual(t, first["release"], fourth["release"])
+	assert.Equal(t, "5 new images since release "+first["release"].(string), fourth["change"].(map[string]any)["reason"])
+
+	listed := do(exitOK, "runs", "list", "--verdict", "unchanged", "--json").object(t)["runs"].([]any)
+	require.Len(t, listed, 1)
+	assert.Equal(t, first["release"], listed[0].(map[string]any)["release"])
+	shown := do(exitOK, "runs", "show", second["workflow_id"].(string))
+	assert.Contains(t, shown.stdout, "reason     data set, recipe and policy are those of release")
+	assert.NotContains(t, shown.stderr, "warn")
+	noCheckpoint := b.do("checkpoint", "inspect", second["workflow_id"].(string), "--data-dir", data)
+	assert.Contains(t, noCheckpoint.stderr, "has no checkpoint, it ended as unchanged")
+
+	// The same by hand, on the same images, recipe and policy.
+	again := do(exitOK, "run", "--images", "s3://factory/metal", "--class", "metal", "--recipe", b.recipe, "--set", "train.epochs=2", "--if-changed", "--json")
+	assert.Equal(t, "unchanged", again.object(t)["verdict"])
+	assert.Equal(t, fourth["release"], again.object(t)["release"])
+
+	listed = do(exitOK, "schedule", "list", "--json").object(t)["schedules"].([]any)
+	require.Len(t, listed, 1)
+	assert.Equal(t, "metal", listed[0].(map[string]any)["class"])
+	assert.Equal(t, "0 2 * * * Europe/Berlin", listed[0].(map[string]any)["when"])
+	assert.Equal(t, "paused", do(exitOK, "schedule", "pause", "nightly", "--note", "line stopped", "--json").object(t)["done"])
+	described := do(exitOK, "schedule", "describe", "nightly", "--json").object(t)
+	assert.Equal(t, true, described["paused"])
+	assert.Equal(t, "line stopped", described["note"])
+	assert.Equal(t, "BufferOne", described["overlap"])
+	assert.Equal(t, float64(5), described["min_new"])
+	assert.Equal(t, float64(4), described["actions"])
+	verdicts := []any{}
+	for _, r := range described["recent"].([]any) {
+		verdicts = append(verdicts, r.(map[string]any)["verdict"])
+	}
+	assert.Equal(t, []any{"pass", "unchanged", "waiting", "pass"}, verdicts)
+	assert.Contains(t, do(exitOK, "schedule", "describe", "nightly").stdout, "images     s3://factory/metal/")
+	do(exitOK, "schedule", "resume", "nightly")
+
+	do(exitOK, "schedule", "backfill", "nightly", "--from", time.Now().Add(-48*time.Hour).Format(time.RFC3339))
+	require.Eventually(t, func() bool {
+		list := b.do("runs", "list", "--verdict", "unchanged", "--data-dir", data, "--json").object(t)["runs"].([]any)
+		return len(list) == 4 // this day's and yesterday's besides those above
+	}, patience, time.Second)
+	do(exitOK, "schedule", "delete", "nightly")
+	gone := do(exitFailed, "schedule", "describe", "nightly")
+	assert.Contains(t, gone.stderr, "schedule nightly: not found; `defectforge schedule list`")
+}
