@@ -166,6 +166,12 @@ func (g *GAN) Close() {
 	clear(g.trainers)
 }
 
+// StepWork is how many floating-point operations the convolutions of a step with
+// the recipe's batch would be by the direct algorithm.
+func (g *GAN) StepWork() float64 {
+	return graph.DirectWork(g.discriminator.net, g.generator.net, g.recipe.Train.Batch)
+}
+
 // Step trains one step on real, a batch (n,3,128,128) in [-1,1] of at least
 // spec.MinBatch images. Latents are drawn from the recipe's seed and the number
 // of the step. After an error, ErrNotFinite among them, the GAN must not be

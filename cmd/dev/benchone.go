@@ -2,80 +2,57 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// benchOneCommand is our side of the comparison, in a process of its own so
-// that its peak memory is its own.
+// benchOneCommand is our side of the comparisons, in processes of their own so
+// that peak memory is each one's own.
 func benchOneCommand() *cobra.Command {
-	r := spec.Classic()
-	steps, threads := 5, 2
+	threads := 2
 	c := &cobra.Command{
 		Use:    "bench-one",
 		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		PersistentPreRun: func(*cobra.Command, []string) {
+			runtime.GOMAXPROCS(threads)
 			kernel.SetThreads(threads)
-			t, err := benchOne(r, steps)
-			if err != nil {
-				return err
-			}
-			return json.NewEncoder(os.Stdout).Encode(t)
 		},
 	}
-	f := c.Flags()
+	c.PersistentFlags().IntVar(&threads, "threads", threads, "threads")
+	r, steps := spec.Classic(), 5
+	training := side("training", cobra.NoArgs, func([]string) (any, error) { return benchTraining(r, steps) })
+	f := training.Flags()
 	f.IntVar(&r.Model.GeneratorDepth, "gdepth", r.Model.GeneratorDepth, "generator's depth")
 	f.IntVar(&r.Model.DiscriminatorDepth, "ddepth", r.Model.DiscriminatorDepth, "discriminator's depth")
 	f.IntVar(&r.Train.Batch, "batch", r.Train.Batch, "images per step")
 	f.IntVar(&steps, "steps", steps, "timed steps")
-	f.IntVar(&threads, "threads", threads, "threads")
+	c.AddCommand(training,
+		side("peak", cobra.NoArgs, func([]string) (any, error) { return benchPeak() }),
+		side("search", cobra.ExactArgs(1), func(args []string) (any, error) { return benchSearch(args[0]) }),
+		side("preprocessing", cobra.ExactArgs(1), func(args []string) (any, error) { return benchPreprocessing(args[0], threads) }))
 	return c
 }
 
-func benchOne(r spec.Recipe, steps int) (timing, error) {
-	r.Sample.StatisticsBatches = 0
-	gan, err := model.New(r)
-	if err != nil {
-		return timing{}, fmt.Errorf("build networks: %w", err)
+// side is a command that prints what do returns.
+func side(name string, args cobra.PositionalArgs, do func(args []string) (any, error)) *cobra.Command {
+	return &cobra.Command{
+		Use:  name,
+		Args: args,
+		RunE: func(_ *cobra.Command, args []string) error {
+			result, err := do(args)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(os.Stdout).Encode(result)
+		},
 	}
-	defer gan.Close()
-	real := make([]float32, r.Train.Batch*spec.ImageLen)
-	kernel.NewStream(r.Seed, "bench", 0).Uniform(real, -1, 1)
-	step, err := timed(steps, func(int) error {
-		_, err := gan.Step(real)
-		return err
-	})
-	if err != nil {
-		return timing{}, err
-	}
-	sampler, err := model.NewSampler(gan, r)
-	if err != nil {
-		return timing{}, err
-	}
-	defer sampler.Close()
-	// Whole groups of eight, the sampler's own unit, like a long sampling.
-	const images = 24
-	sample, err := timed(steps, func(i int) error {
-		_, err := sampler.Images(i*images, images)
-		return err
-	})
-	if err != nil {
-		return timing{}, err
-	}
-	memory, err := peakMemory()
-	if err != nil {
-		return timing{}, err
-	}
-	return timing{Version: kernel.Features(), Step: step, Sample: images / sample, Memory: memory}, nil
 }
 
 // timed is the median time of n calls, in seconds, after one to warm up.

@@ -20,6 +20,7 @@ type device struct {
 	next  uintptr
 	sizes map[uintptr]int
 	calls []string
+	work  float64 // of convolutions, by the direct algorithm
 }
 
 func newDevice(t *testing.T) *device { return &device{t: t, sizes: map[uintptr]int{}} }
@@ -56,6 +57,7 @@ func (d *device) call(name string, n int, buffers ...Buffer) {
 
 func (d *device) convolution(name string, c *Conv, x, w, y Buffer) {
 	s := c.Shape
+	d.work += 2 * float64(s.N*s.C*s.O*s.K*s.K*s.OutH()*s.OutW())
 	if c.Transposed {
 		x, y = y, x
 	}
@@ -172,6 +174,7 @@ func TestATrainingStepGoesThroughTheBackendAlone(t *testing.T) {
 		"conv by input": 6 + 5, "norm by input": 4 + 5, "activate by input": 1 + 1, "augment by input": 1,
 		"conv by weight": 6,
 	}, dev.counts())
+	require.Equal(t, DirectWork(d, g, 3), dev.work)
 	trainer.UpdateGenerator(NewAdam(g), AdamStep{Step: 1})
 	ws.Follow(average, g, 0.5)
 	require.Equal(t, map[string]int{"adam": len(g.Params()), "follow": len(g.Params()) + len(g.Buffers())}, dev.counts())

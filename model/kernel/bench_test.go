@@ -80,7 +80,7 @@ func BenchmarkConv(b *testing.B) {
 func BenchmarkTile(b *testing.B) {
 	before := active
 	defer func() { active = before }()
-	for _, p := range paths() {
+	for _, p := range sets() {
 		const k = 128
 		width := 2 * p.lanes
 		c, panel := aligned(p.rows*width), aligned(k*width)

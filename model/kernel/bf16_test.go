@@ -39,7 +39,7 @@ func TestRoundingLoops(t *testing.T) {
 		}
 		src[i] = math.Float32frombits(bits)
 	}
-	onPaths(t, func(t *testing.T) {
+	onVariants(t, func(t *testing.T) {
 		for n := range 70 {
 			got, want := guard(n), make([]float32, n)
 			active.roundPairs(got.x, src, src[200:])
@@ -61,7 +61,7 @@ func TestTilePairs(t *testing.T) {
 		roundNeighboursGo(w, noise(r, 2*n))
 		return w
 	}
-	onPaths(t, func(t *testing.T) {
+	onVariants(t, func(t *testing.T) {
 		p := active
 		width := 2 * p.lanes
 		emulated := tilePairsGo(p.lanes)
@@ -126,7 +126,7 @@ func TestConvBF16(t *testing.T) {
 				dw[k] += 0.5 * float64(dy[o]) * float64(x[i])
 			}
 		})
-		onPaths(t, func(t *testing.T) {
+		onVariants(t, func(t *testing.T) {
 			for _, op := range []struct {
 				what string
 				want []float64
@@ -148,15 +148,36 @@ func TestConvBF16(t *testing.T) {
 	}
 }
 
+// withEmulatedAMX is p with the definition of tileAMX in place of tile registers,
+// so that what surrounds it is tested everywhere.
+func withEmulatedAMX(p path) *path {
+	width := 2 * p.lanes
+	p.variant, p.tileAMX = p.name+"-emulated-amx", func(c []float32, ldc int, a []float32, lda, m int, b []float32, k int) {
+		for i := range m {
+			for j := range width {
+				var sum float32
+				for t := range 16 * k {
+					x0, x1 := wordParts(a[i*lda+t])
+					y0, y1 := wordParts(b[t*width+j])
+					sum += x1 * y1
+					sum += x0 * y0
+				}
+				c[i*ldc+j] += sum
+			}
+		}
+	}
+	return &p
+}
+
 // TestTileAMX checks each number of rows against the emulation.
 func TestTileAMX(t *testing.T) {
 	r := rand.New(rand.NewPCG(44, 45))
-	onPaths(t, func(t *testing.T) {
+	onVariants(t, func(t *testing.T) {
 		p := active
 		if p.tileAMX == nil {
 			return
 		}
-		const width = 32
+		width := 2 * p.lanes
 		off := make([]int32, 48)
 		for i := range off {
 			off[i] = int32(width * i)
@@ -178,7 +199,7 @@ func TestTileAMX(t *testing.T) {
 					c.x[i] = float32(i)
 				}
 				want := append([]float32{}, c.x...)
-				tilePairsGo(16)(want, ldc, columns, m, b, 0, 16, off[:16*k])
+				tilePairsGo(p.lanes)(want, ldc, columns, m, b, 0, p.lanes, off[:16*k])
 				p.tileAMX(c.x, ldc, a, lda, m, b, k)
 				c.check(t)
 				near(t, name([]int{m, k}), c.x, doubles(want), 1e-6)

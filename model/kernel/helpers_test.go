@@ -4,18 +4,42 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
 // onPaths runs f once per instruction set of this build and machine.
 func onPaths(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
+	onEach(t, sets(), f)
+}
+
+// onVariants runs f once per instruction set and way to multiply bfloat16, tile
+// registers among them on every machine: where it has none, they are emulated.
+func onVariants(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	all := append(paths(), withEmulatedAMX(goPath))
+	for _, p := range all {
+		if p.variant == "avx512-plain" && all[0].tileAMX == nil {
+			all = append(all, withEmulatedAMX(*p))
+		}
+	}
+	onEach(t, all, f)
+}
+
+func onEach(t *testing.T, all []*path, f func(t *testing.T)) {
+	t.Helper()
 	before := active
 	defer func() { active = before }()
-	for _, p := range paths() {
+	for _, p := range all {
 		active = p
-		t.Run(p.name, f)
+		t.Run(p.variant, f)
 	}
+}
+
+// sets are the paths of different names.
+func sets() []*path {
+	return slices.CompactFunc(paths(), func(a, b *path) bool { return a.name == b.name })
 }
 
 func noise(r *rand.Rand, n int) []float32 {

@@ -180,8 +180,13 @@ func TestSquaredDistances(t *testing.T) {
 
 func TestChoosePath(t *testing.T) {
 	for _, p := range paths() {
+		if got := choosePath(p.variant); got != p {
+			t.Errorf("asked for %q, got %q", p.variant, got.variant)
+		}
+	}
+	for _, p := range sets() {
 		if got := choosePath(p.name); got != p {
-			t.Errorf("asked for %q, got %q", p.name, got.name)
+			t.Errorf("asked for %q, got %q, want its fastest variant", p.name, got.variant)
 		}
 	}
 	for _, name := range []string{"", "mmx"} {

@@ -4,7 +4,8 @@ import "os"
 
 // path is one instruction set's inner loops.
 type path struct {
-	name string
+	name    string
+	variant string // the name, or a longer one that says how bfloat16 is multiplied too
 	// A tile is at most rows high and 2*lanes wide.
 	rows, lanes int
 	bf16        bool // tilePairs is no emulation
@@ -41,6 +42,10 @@ type path struct {
 	//		dst[t*2*lanes+j*run+i] = src[base[j]+off[t]+i]
 	gather func(dst, src []float32, base *[8]int, run int, off []int32)
 
+	// peak does rounds of peakSums multiply-adds of peakLanes values each.
+	peak      func(rounds int)
+	peakLanes int
+
 	*loops
 }
 
@@ -49,8 +54,10 @@ var active = choosePath(os.Getenv("DEFECTFORGE_KERNEL"))
 
 // Features names the instruction set in use: "avx512", "avx2" or "go". It is the
 // fastest that the machine has, or the one that the environment variable
-// DEFECTFORGE_KERNEL names, if the machine has that. The build tag noasm leaves
-// "go" only.
+// DEFECTFORGE_KERNEL names, if the machine has that. There, "avx512-amx",
+// "avx512-bf16" and "avx512-plain" choose among the ways to multiply bfloat16 as
+// well: on tile registers, by AVX512_BF16, or emulated. The build tag noasm
+// leaves "go" only.
 func Features() string { return active.name }
 
 // HasBF16 reports whether Conv.BF16 is fast: whether the path in use has the
@@ -61,14 +68,15 @@ func HasBF16() bool { return active.bf16 }
 func choosePath(name string) *path {
 	all := paths()
 	for _, p := range all {
-		if p.name == name {
+		if p.name == name || p.variant == name {
 			return p
 		}
 	}
 	return all[0]
 }
 
-var goPath = path{name: "go", rows: 4, lanes: 4, tile: tileGo, tilePairs: tilePairsGo(4), transpose: transposeGo, gather: gatherGo, loops: &goLoops}
+var goPath = path{name: "go", variant: "go", rows: 4, lanes: 4, tile: tileGo, tilePairs: tilePairsGo(4), transpose: transposeGo, gather: gatherGo,
+	peak: peakGo, peakLanes: 1, loops: &goLoops}
 
 func tileGo(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
 	for i := 0; i < m; i += 2 {

@@ -4,10 +4,12 @@ package kernel
 
 import "github.com/klauspost/cpuid/v2"
 
-var avx512Path = path{name: "avx512", rows: 14, lanes: 16, tile: tileAVX512, tilePairs: tilePairsGo(16),
-	transpose: transpose512, gather: gather512, loops: &avxLoops}
-var avx2Path = path{name: "avx2", rows: 6, lanes: 8, tile: tileAVX2, tilePairs: tilePairsGo(8),
-	transpose: transpose256, gather: gather256, loops: &avxLoops}
+var avx512Path = path{name: "avx512", variant: "avx512-plain", rows: 14, lanes: 16, tile: tileAVX512,
+	tilePairs: tilePairsGo(16), transpose: transpose512, gather: gather512,
+	peak: peakAVX512, peakLanes: 16, loops: &avxLoops}
+var avx2Path = path{name: "avx2", variant: "avx2", rows: 6, lanes: 8, tile: tileAVX2, tilePairs: tilePairsGo(8),
+	transpose: transpose256, gather: gather256,
+	peak: peakAVX2, peakLanes: 8, loops: &avxLoops}
 
 // avx512BF16Path is avx512Path where the processor multiplies bfloat16.
 var avx512BF16Path = withBF16(avx512Path)
@@ -15,7 +17,7 @@ var avx512BF16Path = withBF16(avx512Path)
 func withBF16(p path) path {
 	l := *p.loops
 	l.roundPairs, l.roundNeighbours = roundPairsAVX, roundNeighboursAVX
-	p.tilePairs, p.loops, p.bf16 = tileBF16, &l, true
+	p.variant, p.tilePairs, p.loops, p.bf16 = "avx512-bf16", tileBF16, &l, true
 	return p
 }
 
@@ -23,7 +25,7 @@ func withBF16(p path) path {
 var avx512AMXPath = withAMX(avx512BF16Path)
 
 func withAMX(p path) path {
-	p.tileAMX = tileOfAMX
+	p.variant, p.tileAMX = "avx512-amx", tileOfAMX
 	return p
 }
 
@@ -47,18 +49,18 @@ func tileOfAMX(c []float32, ldc int, a []float32, lda, m int, b []float32, k int
 	tileAMX(&c[0], uintptr(4*ldc), &a[0], uintptr(4*lda), &b[0], uintptr(k), &amxConfigs[m][0])
 }
 
-// paths lists what this machine can run, the fastest first.
+// paths lists what this machine can run, the fastest first. Those of one name
+// differ in how they multiply bfloat16 only.
 func paths() []*path {
 	var all []*path
 	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512DQ, cpuid.BMI2, cpuid.AVX2, cpuid.FMA3) {
-		p := &avx512Path
 		if cpuid.CPU.Supports(cpuid.AVX512BF16, cpuid.AVX512BW) {
-			p = &avx512BF16Path
 			if hasAMX() {
-				p = &avx512AMXPath
+				all = append(all, &avx512AMXPath)
 			}
+			all = append(all, &avx512BF16Path)
 		}
-		all = append(all, p)
+		all = append(all, &avx512Path)
 	}
 	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.FMA3) {
 		all = append(all, &avx2Path)

@@ -319,3 +319,9 @@ func roundNeighboursBF16(dst *float32, src *float32, n int)
 //
 //go:noescape
 func tileAMX(c *float32, ldc uintptr, a *float32, lda uintptr, b *float32, k uintptr, config *byte)
+
+// peakAVX512 is path.peak; rounds is not 0.
+func peakAVX512(rounds int)
+
+// peakAVX2 is path.peak; rounds is not 0.
+func peakAVX2(rounds int)

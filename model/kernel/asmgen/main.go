@@ -25,5 +25,7 @@ func main() {
 	winograd()
 	bfloat16()
 	amx()
+	peak(avx512)
+	peak(avx2)
 	Generate()
 }
