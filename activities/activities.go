@@ -39,7 +39,7 @@ type Activities struct {
 	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
 	// Scratch is the folder for temporary files; empty means the system's.
 	Scratch string
-	// Webhook is told of runs that wait for somebody.
+	// Webhook is told of runs that wait for somebody, and of how runs end.
 	Webhook Webhook
 	// Signer signs releases' manifests; nil leaves them unsigned.
 	Signer release.Signer

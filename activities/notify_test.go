@@ -92,3 +92,28 @@ func TestNotifyFailsWithoutTellingTheAddress(t *testing.T) {
 	require.NotContains(t, err.Error(), "s3cr3t")
 	require.NotContains(t, err.Error(), "between us")
 }
+
+// A run's notices are told apart by their identifiers, and those of its end hold
+// nothing of the deadline.
+func TestNoticesOfOneRunDiffer(t *testing.T) {
+	ids := map[string]bool{}
+	for _, kind := range []string{step.NoticeWaiting, step.NoticePublished, step.NoticeRejected, step.NoticeFailed} {
+		n := step.Notice{Kind: kind, Run: testRun, Class: "scratches"}
+		if kind == step.NoticeFailed {
+			n.Failure = &step.NoticeFailure{Type: step.ErrTooFewImages, Message: "Ingest: 5 usable images"}
+		}
+		raw, err := cloudEvent(n, time.Now())
+		require.NoError(t, err)
+		var e struct {
+			ID, Type string
+			Data     map[string]any
+		}
+		require.NoError(t, json.Unmarshal(raw, &e))
+		require.Equal(t, "io.defectforge."+kind, e.Type)
+		require.False(t, ids[e.ID], kind)
+		ids[e.ID] = true
+		require.NotContains(t, e.Data, "deadline")
+		require.NotContains(t, e.Data, "reasons")
+		require.Equal(t, kind == step.NoticeFailed, e.Data["failure"] != nil)
+	}
+}

@@ -19,7 +19,7 @@ type Config struct {
 	Devstack Devstack `mapstructure:"devstack" yaml:"devstack" json:"devstack" doc:"ports of the embedded stack; 0 takes a free one"`
 	Worker   Worker   `mapstructure:"worker" yaml:"worker" json:"worker" doc:"what this process does at once"`
 	Release  Release  `mapstructure:"release" yaml:"release" json:"release" doc:"what this process's workers put into releases"`
-	Notify   Notify   `mapstructure:"notify" yaml:"notify" json:"notify" doc:"whom this process's workers tell of runs that wait for approval"`
+	Notify   Notify   `mapstructure:"notify" yaml:"notify" json:"notify" doc:"whom this process's workers tell of runs that wait for approval, and of how runs end"`
 	Log      Log      `mapstructure:"log" yaml:"log" json:"log" doc:"logging, on standard error"`
 	Metrics  Metrics  `mapstructure:"metrics" yaml:"metrics" json:"metrics" doc:"what workers serve to Prometheus and to probes"`
 }

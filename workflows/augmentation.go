@@ -90,16 +90,23 @@ func Register(r Registry) {
 // application error of that stage's type.
 func Augment(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
 	a := begin(ctx, in)
+	out, err := a.execute(ctx)
+	a.tellEnd(ctx, out, err)
+	return out, err
+}
+
+// execute runs the stages.
+func (a *augmentation) execute(ctx workflow.Context) (AugmentResult, error) {
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (Status, error) { return a.status, nil }); err != nil {
 		return AugmentResult{}, fmt.Errorf("set query handler: %w", err)
 	}
 	if err := a.listen(ctx); err != nil {
 		return AugmentResult{}, err
 	}
-	if err := validate(in); err != nil {
+	if err := validate(a.in); err != nil {
 		return AugmentResult{}, err
 	}
-	if in.Progress == nil {
+	if a.in.Progress == nil {
 		if err := a.prepare(ctx); err != nil {
 			return AugmentResult{}, err
 		}

@@ -33,6 +33,8 @@ type stages struct {
 	assess  step.AssessInput
 	utility step.UtilityInput
 	notices []step.Notice
+	ends    []step.Notice // of how runs ended; no calls
+	deaf    error         // why nobody can be told of that
 	// selection is how many images are kept to choose the checkpoint with.
 	selection int
 	// alarm gives what a monitor finds in a leg, evaluate what an evaluation does.
@@ -119,7 +121,7 @@ func (s *stages) register(r step.Registry) {
 		return out, nil
 	})
 	stub(s, r, step.Utility, step.UtilityResult{Done: true, Summary: "no gain"}, func(in step.UtilityInput) { s.utility = in })
-	stub(s, r, step.Notify, step.NotifyResult{Sent: true}, func(in step.NotifyInput) { s.notices = append(s.notices, in.Notice) })
+	s.registerNotify(r)
 	stub(s, r, step.Sample, step.SampleResult{Candidates: ref("candidates"), Count: 120}, nil)
 	stub(s, r, step.CheckOverfit, step.OverfitResult{Neighbours: ref("neighbours"), Accepted: 118, Rejected: 2}, func(in step.OverfitInput) { s.overfit = in })
 	stub(s, r, step.Assess, step.AssessResult{Verdict: s.verdict, Rules: []step.Rule{

@@ -73,10 +73,12 @@ func TestRecord(t *testing.T) {
 	unstable.Recipe.Seed = 2
 	unstable.Recipe.Monitor.MemorisingAbove = 1e-6 // every discriminator is sure of something
 	for name, in := range map[string]AugmentInput{
-		"augment-v2-published":          chosen,
-		"augment-v2-approved-by-person": approved,
-		"augment-v2-deadline":           late,
-		"augment-v2-unstable":           unstable,
+		"augment-v4-published":          chosen,
+		"augment-v4-not-approved":       tinyInput(t, b, "few", 20),
+		"augment-v4-failed":             tinyInput(t, b, "none", 3),
+		"augment-v4-approved-by-person": approved,
+		"augment-v4-deadline":           late,
+		"augment-v4-unstable":           unstable,
 	} {
 		record(ctx, t, c, name, in)
 	}

@@ -98,7 +98,7 @@ func (d *doctor) tell() error {
 		if c.Status == checkFail {
 			bad++
 		}
-		d.p.print("%-4s  %-18s %s", c.Status, c.Name, c.Detail)
+		d.p.print("%s  %-18s %s", d.p.paint.state(fmt.Sprintf("%-4s", c.Status)), c.Name, c.Detail)
 		if c.Remedy != "" {
 			d.p.print("      %-18s -> %s", "", c.Remedy)
 		}

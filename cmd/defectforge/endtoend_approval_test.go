@@ -70,12 +70,14 @@ func TestEndToEndApproval(t *testing.T) {
 	assert.Contains(t, opposite.stderr, "approved by ada")
 
 	h.mu.Lock()
-	require.Len(t, h.bodies, 1)
-	var event map[string]any
-	require.NoError(t, json.Unmarshal([]byte(h.bodies[0]), &event))
-	assert.Equal(t, "io.defectforge.approval.waiting", event["type"])
-	assert.Equal(t, id, event["data"].(map[string]any)["run"].(map[string]any)["workflow_id"])
-	assert.Regexp(t, `^sha256=[0-9a-f]{64}$`, h.signed[0])
+	require.Len(t, h.bodies, 2)
+	for i, want := range []string{"approval.waiting", "run.published"} {
+		var event map[string]any
+		require.NoError(t, json.Unmarshal([]byte(h.bodies[i]), &event))
+		assert.Equal(t, "io.defectforge."+want, event["type"])
+		assert.Equal(t, id, event["data"].(map[string]any)["run"].(map[string]any)["workflow_id"])
+		assert.Regexp(t, `^sha256=[0-9a-f]{64}$`, h.signed[i])
+	}
 	h.mu.Unlock()
 	for _, o := range []outcome{made, again, opposite, got.outcome} {
 		assert.NotContains(t, o.stderr+o.stdout, "between-us")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
@@ -22,6 +23,7 @@ type snapshot struct {
 	status  workflows.Status
 	stage   string              // running now, "" where not known
 	train   *step.TrainProgress // nil unless a training leg has beaten
+	counted *step.Progress      // nil unless another stage has told how far it is
 	attempt int32               // of the running stage
 	failure string              // why the former attempt ended
 }
@@ -111,12 +113,7 @@ func look(ctx context.Context, c client.Client, id string) (snapshot, error) {
 	if len(list) > 0 {
 		a := list[0]
 		s.stage, s.attempt, s.failure = a.GetActivityType().GetName(), a.GetAttempt(), a.GetLastFailure().GetMessage()
-		if s.stage == string(step.Train) && len(a.GetHeartbeatDetails().GetPayloads()) > 0 {
-			var t step.TrainProgress
-			if converter.GetDefaultDataConverter().FromPayloads(a.GetHeartbeatDetails(), &t) == nil && t.Step > 0 {
-				s.train = &t
-			}
-		}
+		s.beat(a.GetHeartbeatDetails())
 	}
 	if status, err := queryStatus(ctx, c, id, ""); err == nil {
 		s.status = status
@@ -125,6 +122,23 @@ func look(ctx context.Context, c client.Client, id string) (snapshot, error) {
 		}
 	}
 	return s, nil
+}
+
+// beat reads what a stage's heartbeat says.
+func (s *snapshot) beat(details *commonpb.Payloads) {
+	if len(details.GetPayloads()) == 0 {
+		return
+	}
+	var t step.TrainProgress
+	var c step.Progress
+	switch decode := converter.GetDefaultDataConverter(); {
+	case s.stage == string(step.Train):
+		if decode.FromPayloads(details, &t) == nil && t.Step > 0 {
+			s.train = &t
+		}
+	case decode.FromPayloads(details, &c) == nil && c.Total > 0:
+		s.counted = &c
+	}
 }
 
 func queryStatus(ctx context.Context, c client.Client, id, runID string) (workflows.Status, error) {

@@ -102,7 +102,7 @@ func statusOf(err error) int {
 		return exitUsage
 	}
 	// What cobra itself refuses has no type.
-	for _, prefix := range []string{"unknown command", "unknown flag", "unknown shorthand", "required flag", "accepts ", "requires at least"} {
+	for _, prefix := range []string{"unknown command", "unknown flag", "unknown shorthand", "required flag", "accepts ", "requires at least", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), prefix) {
 			return exitUsage
 		}

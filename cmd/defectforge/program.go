@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/defectforge/defectforge/config"
 )
@@ -20,8 +19,11 @@ type program struct {
 	stdout   io.Writer
 	screen   *screen // standard error
 	terminal bool    // standard error is one
+	paint    paint   // of standard output
+	paintErr paint
 	json     bool
-	emitted  bool // the one JSON object is out
+	yaml     bool // the one object is YAML
+	emitted  bool // the one object is out
 	cfg      config.Loaded
 	log      *slog.Logger
 	sdkLog   *slog.Logger // the SDK's, where it is not log
@@ -30,9 +32,9 @@ type program struct {
 }
 
 func newProgram(stdout, stderr io.Writer) *program {
-	p := &program{stdout: stdout, screen: &screen{w: stderr}}
+	p := &program{stdout: stdout, screen: &screen{w: stderr}, paint: paintOf(stdout, os.Getenv), paintErr: paintOf(stderr, os.Getenv)}
 	if f, ok := stderr.(*os.File); ok {
-		p.terminal = term.IsTerminal(int(f.Fd()))
+		p.terminal = drawable(f, os.Getenv)
 	}
 	p.log = slog.New(slog.NewTextHandler(p.screen, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return p
@@ -78,7 +80,7 @@ Exit status: 0 published or done, 1 failed, 2 usage or configuration,
 		p.runCommand(), p.demoCommand(), p.upCommand(), p.workerCommand(), p.runsCommand(), p.scheduleCommand(),
 		p.releasesCommand(), p.assessCommand(), p.checkpointCommand(), p.configCommand(), p.doctorCommand(), p.versionCommand(),
 	)
-	root.CompletionOptions.HiddenDefaultCmd = true
+	p.equip(root)
 	return root
 }
 
@@ -115,9 +117,12 @@ func (p *program) load(c *cobra.Command) error {
 	return nil
 }
 
-// emit prints the command's one JSON object.
+// emit prints the command's one object, JSON or YAML.
 func (p *program) emit(v any) error {
 	p.emitted = true
+	if p.yaml {
+		return p.emitYAML(v)
+	}
 	enc := json.NewEncoder(p.stdout)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
@@ -140,7 +145,7 @@ func (p *program) report(err error) {
 			Error string `json:"error"`
 		}{err.Error()})
 	}
-	p.say("error: %s", strings.TrimSpace(err.Error()))
+	p.say("%s %s", p.paintErr.red("error:"), strings.TrimSpace(err.Error()))
 }
 
 // say prints a line for people on standard error.

@@ -3,12 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
-
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/workflows"
@@ -47,7 +43,7 @@ func (p *program) newView() view {
 		return lines
 	}
 	lines.every = 0
-	return &barView{lines: lines, screen: p.screen}
+	return &barView{lines: lines, screen: p.screen, width: p.screen.columns}
 }
 
 // lineView prints a line when a stage ends or is tried again, and in training
@@ -162,78 +158,4 @@ func timeWords(seconds float64) string {
 		return d.Round(time.Second).String()
 	}
 	return d.Round(time.Minute).String()
-}
-
-// barView keeps a bar of training below the lines, and the stage's name where
-// nothing can be counted.
-type barView struct {
-	lines  *lineView
-	screen *screen
-	bar    *progressbar.ProgressBar
-	steps  int64
-	drawn  string
-}
-
-type bottom struct{ s *screen }
-
-func (b bottom) Write(raw []byte) (int, error) { return b.s.progress(raw) }
-
-func (v *barView) update(s snapshot) {
-	v.lines.update(s)
-	if s.train != nil {
-		v.draw(*s.train)
-		return
-	}
-	if (s.stage == string(step.Train) || s.stage == string(step.Evaluate)) && v.bar != nil {
-		return // between two legs
-	}
-	v.drop()
-	if s.stage != "" && s.stage != "Done" && s.stage != v.drawn {
-		v.drawn = s.stage
-		fmt.Fprintf(bottom{v.screen}, "%s%s...", wipeLine, stageName(s.stage))
-	}
-}
-
-const barWidth = 20
-
-func (v *barView) draw(t step.TrainProgress) {
-	v.drawn = ""
-	words := fmt.Sprintf("epoch %d/%d, %s left, %.0f images/s, D(x) %.2f, D(G(z)) %.2f, loss D %.2f+%.2f G %.2f",
-		t.Epoch, t.Epochs, timeWords(t.SecondsLeft), t.ImagesPerSecond, t.DReal, t.DFake, t.LossReal, t.LossFake, t.LossG)
-	// A line that wraps could not be wiped. Percent and frame take 12 columns.
-	if room := v.columns() - barWidth - 12; len(words) > room {
-		words = words[:max(room, 0)]
-	}
-	if v.bar == nil || v.steps != t.Steps {
-		v.steps = t.Steps
-		v.bar = progressbar.NewOptions64(t.Steps,
-			progressbar.OptionSetWriter(bottom{v.screen}), progressbar.OptionSetWidth(barWidth), progressbar.OptionUseANSICodes(true),
-			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionSetDescription(words), progressbar.OptionShowDescriptionAtLineEnd())
-	} else {
-		v.bar.Describe(words)
-	}
-	_ = v.bar.Set64(t.Step) // only drawing
-}
-
-// columns is the terminal's width.
-func (v *barView) columns() int {
-	if f, ok := v.screen.w.(*os.File); ok {
-		if wide, _, err := term.GetSize(int(f.Fd())); err == nil && wide > 0 {
-			return wide
-		}
-	}
-	return 120
-}
-
-func (v *barView) drop() {
-	if v.bar != nil {
-		v.bar = nil
-		_, _ = v.screen.Write(nil) // wipes it
-	}
-}
-
-func (v *barView) close() {
-	v.bar, v.drawn = nil, ""
-	_, _ = v.screen.Write(nil)
 }

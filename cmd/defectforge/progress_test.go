@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/defectforge/defectforge/activities/step"
@@ -102,7 +106,7 @@ func TestLinesOfAWatchedTraining(t *testing.T) {
 func TestBarAndLogLinesShareTheScreen(t *testing.T) {
 	var out bytes.Buffer
 	s := &screen{w: &out}
-	v := &barView{screen: s, lines: &lineView{out: s, now: time.Now, attempts: map[string]int32{}}}
+	v := &barView{screen: s, width: s.columns, lines: &lineView{out: s, now: time.Now, attempts: map[string]int32{}}}
 	v.update(snapshot{stage: "Train", attempt: 1, train: &step.TrainProgress{Epoch: 1, Epochs: 2, Step: 1, Steps: 4}, status: workflows.Status{Stage: "Train"}})
 	assert.Contains(t, out.String(), "epoch 1/2")
 	out.Reset()
@@ -120,6 +124,58 @@ func TestBarAndLogLinesShareTheScreen(t *testing.T) {
 	v.update(snapshot{stage: "Sample", attempt: 1, status: workflows.Status{Stage: "Sample"}})
 	assert.Contains(t, out.String(), "sample...")
 	v.close()
+}
+
+// At every width the line stays within the terminal, and what matters most is
+// what stays on it.
+func TestBarFitsEveryTerminal(t *testing.T) {
+	train := step.TrainProgress{
+		Epoch: 12, Epochs: 128, Step: 240, Steps: 2560, LossReal: 0.51, LossFake: 0.25, LossG: 12.25, DReal: 0.75, DFake: 0.12, ImagesPerSecond: 31.4, SecondsLeft: 4000,
+	}
+	for columns, want := range map[int]string{
+		130: "train, epoch 12/128, 1h6m40s left, 31 images/s, loss D 0.51+0.25 G 12.25, D(x) 0.75, D(G(z)) 0.12",
+		110: "train, epoch 12/128, 1h6m40s left, 31 images/s, loss D 0.51+0.25 G 12.25",
+		84:  "train 12/128, 1h6m40s left, 31 images/s, loss D 0.51+0.25 G 12.25",
+		60:  "train 12/128, 1h6m40s left, 31 images/s",
+		40:  "train 12/128",
+		20:  "train 12/128",
+		8:   "train 1",
+	} {
+		var out bytes.Buffer
+		s := &screen{w: &out}
+		v := &barView{screen: s, width: func() int { return columns }, lines: &lineView{out: s, now: time.Now, attempts: map[string]int32{}}}
+		for _, stage := range []string{"Ingest", "Train", "Train", "Sample"} {
+			now := snapshot{stage: stage, attempt: 1, status: workflows.Status{Stage: stage}}
+			if stage == "Train" {
+				now.train = &train
+				train.Step++
+			} else {
+				now.counted = &step.Progress{Done: 12, Total: 300}
+			}
+			v.update(now)
+		}
+		assert.Contains(t, out.String(), want, "%d columns", columns)
+		assert.Equal(t, columns >= narrowScreen, strings.Contains(out.String(), "|"), "a bar on %d columns", columns)
+		for line := range strings.FieldsFuncSeq(strings.NewReplacer("\x1b[2K", "\r", "\x1b[0K", "").Replace(out.String()), func(r rune) bool { return r == '\r' || r == '\n' }) {
+			assert.Less(t, utf8.RuneCountInString(line), columns, "%d columns: %q", columns, line)
+		}
+		if columns > 20 {
+			assert.Contains(t, out.String(), "ingest 12/300...")
+		}
+	}
+}
+
+// A line that is drawn over is for terminals, not for files, dumb ones or CI.
+func TestNoBarWithoutATerminal(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	require.NoError(t, err)
+	defer f.Close()
+	assert.False(t, drawable(f, func(string) string { return "" }))
+	assert.False(t, bool(paintOf(f, func(string) string { return "" })))
+	assert.IsType(t, &lineView{}, newProgram(f, f).newView())
+	p := newProgram(f, f)
+	p.terminal = true
+	assert.IsType(t, &barView{}, p.newView())
 }
 
 func TestTimeWords(t *testing.T) {

@@ -161,10 +161,10 @@ func (p *program) printRuns(runs []runLine) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "STARTED\tCLASS\tSTATUS\tSTAGE\tVERDICT\tRELEASE\tWORKFLOW")
+	fmt.Fprintf(w, "STARTED\tCLASS\t%s\tSTAGE\t%s\tRELEASE\tWORKFLOW\n", p.paint.plain("STATUS"), p.paint.plain("VERDICT"))
 	for _, r := range runs {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Started.Local().Format(time.DateTime),
-			dash(r.Class), r.Status, dash(stageName(r.Stage)), dash(r.Verdict), dash(r.Release), r.WorkflowID)
+			dash(r.Class), p.paint.state(r.Status), dash(stageName(r.Stage)), p.paint.state(dash(r.Verdict)), dash(r.Release), r.WorkflowID)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write list: %w", err)

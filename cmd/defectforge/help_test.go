@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+)
+
+// commands visits every command but cobra's own help.
+func commands(t *testing.T, visit func(c *cobra.Command, path string)) {
+	t.Helper()
+	n := 0
+	walk(newProgram(&bytes.Buffer{}, &bytes.Buffer{}).rootCommand(), "", func(c *cobra.Command, path string) {
+		n++
+		visit(c, path)
+	})
+	require.Greater(t, n, 25)
+}
+
+func TestEveryCommandIsExplained(t *testing.T) {
+	commands(t, func(c *cobra.Command, path string) {
+		assert.NotEmpty(t, c.Short, path)
+		assert.NotEmpty(t, c.Long, "%q has no text: see help.go", path)
+		assert.NotEmpty(t, c.Example, "%q has no example: see help.go", path)
+		assert.False(t, c.Hidden, path)
+		for line := range strings.Lines(c.Example) {
+			assert.True(t, strings.HasPrefix(line, "  "), "%q: %q", path, line)
+		}
+	})
+	for path := range texts {
+		c, rest, err := newProgram(&bytes.Buffer{}, &bytes.Buffer{}).rootCommand().Find(strings.Fields(path))
+		require.NoError(t, err, path)
+		require.Empty(t, rest, "%q is no command", path)
+		require.NotNil(t, c)
+	}
+}
+
+var words = regexp.MustCompile(`"[^"]*"|[^\s"]+`)
+
+// exampleArgs are the arguments of a command line of ours in a shell's words.
+func exampleArgs(line string) []string {
+	_, line, _ = strings.Cut(strings.TrimSuffix(strings.TrimSpace(line), "\\"), "defectforge ")
+	var args []string
+	for _, w := range words.FindAllString(line, -1) {
+		if strings.ContainsAny(w[:1], "|>") || strings.HasPrefix(w, "2>") {
+			break
+		}
+		args = append(args, strings.Trim(w, `")`))
+	}
+	return args
+}
+
+// Every example names a command, flags and arguments that it takes.
+func TestExamplesAreCommands(t *testing.T) {
+	commands(t, func(of *cobra.Command, path string) {
+		for line := range strings.Lines(of.Example) {
+			require.Contains(t, line, "defectforge ", path)
+			args := exampleArgs(line)
+			root := newProgram(&bytes.Buffer{}, &bytes.Buffer{}).rootCommand()
+			c, rest, err := root.Find(args)
+			require.NoError(t, err, line)
+			require.NoError(t, c.ParseFlags(rest), line)
+			require.NoError(t, c.ValidateArgs(c.Flags().Args()), line)
+			require.NoError(t, c.ValidateRequiredFlags(), line)
+			require.NoError(t, c.ValidateFlagGroups(), line)
+			if !of.HasSubCommands() {
+				require.Equal(t, of.CommandPath(), c.CommandPath(), line)
+			}
+		}
+	})
+}
+
+func TestOutputFormats(t *testing.T) {
+	isolate(t)
+	var fromJSON, fromYAML, plain map[string]any
+	got := cli(t, "config", "show", "--output", "json")
+	require.Equal(t, exitOK, got.status, got.stderr)
+	assert.Equal(t, cli(t, "config", "show", "--json").stdout, got.stdout)
+	require.NoError(t, json.Unmarshal([]byte(got.stdout), &fromJSON))
+	got = cli(t, "config", "show", "-o", "yaml")
+	require.Equal(t, exitOK, got.status, got.stderr)
+	require.NoError(t, yaml.Unmarshal([]byte(got.stdout), &fromYAML))
+	raw, err := json.Marshal(fromYAML)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(raw, &plain))
+	assert.Equal(t, fromJSON, plain)
+	assert.NotContains(t, got.stdout, "{")
+	assert.Less(t, strings.Index(got.stdout, "data_dir:"), strings.Index(got.stdout, "store:"), "in the order of the fields")
+	assert.Equal(t, cli(t, "version").stdout, cli(t, "version", "-o", "table").stdout)
+
+	got = cli(t, "version", "-o", "xml")
+	assert.Equal(t, exitUsage, got.status)
+	assert.Contains(t, got.stderr, "choose one of table, json, yaml")
+	assert.Equal(t, exitUsage, cli(t, "version", "-o", "yaml", "--json").status)
+	got = cli(t, "runs", "show", "-o", "yaml")
+	assert.Equal(t, exitUsage, got.status)
+	assert.Regexp(t, `^error: .*takes a workflow's identifier`, got.stdout)
+	commands(t, func(c *cobra.Command, path string) {
+		if showing[c.Name()] {
+			assert.NotNil(t, c.Flags().ShorthandLookup("o"), path)
+		}
+	})
+}
+
+// Text stays text in YAML, whatever it looks like.
+func TestYAMLKeepsTypes(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgram(&out, &bytes.Buffer{})
+	p.json, p.yaml = true, true
+	want := map[string]any{
+		"s": []any{"12", "true", "null", "~", "1e3", "2026-01-02", "a: b", "- x", "", "two\nlines", "ünï", "<&>", "0x1f", "no", "[hidden]", "\u2028"},
+		"n": []any{1.5, 1e300, true, nil, []any{}, map[string]any{}},
+	}
+	require.NoError(t, p.emit(want))
+	var got map[string]any
+	require.NoError(t, yaml.Unmarshal(out.Bytes(), &got), out.String())
+	assert.Equal(t, want, got)
+}
+
+func TestColours(t *testing.T) {
+	on, off := paint(true), paint(false)
+	assert.Equal(t, "pass", off.state("pass"))
+	assert.Equal(t, "\x1b[32mpass\x1b[0m", on.state("pass"))
+	assert.Equal(t, "\x1b[31mfail \x1b[0m", on.state("fail "))
+	for word := range states {
+		assert.Len(t, on.state(word), len(on.plain(word)), "columns stay straight")
+	}
+	var out bytes.Buffer
+	assert.False(t, bool(paintOf(&out, os.Getenv)), "a pipe has no colours")
+	isolate(t)
+	assert.NotContains(t, cli(t, "runn").stderr, "\x1b")
+}
+
+func TestCompletionScripts(t *testing.T) {
+	isolate(t)
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		got := cli(t, "completion", shell)
+		require.Equal(t, exitOK, got.status, shell)
+		assert.Contains(t, got.stdout, "defectforge")
+		assert.Greater(t, len(got.stdout), 1000)
+		path, err := exec.LookPath(shell)
+		if err != nil || shell == "powershell" {
+			continue
+		}
+		cmd := exec.Command(path, "-n", writeFile(t, filepath.Join(t.TempDir(), shell), got.stdout))
+		raw, err := cmd.CombinedOutput()
+		assert.NoError(t, err, "%s: %s", shell, raw)
+	}
+	assert.Contains(t, cli(t, "--help").stdout, "completion")
+}
+
+// Nothing runs: what is fixed is completed, live names are not, and nothing is
+// started or said.
+func TestCompletionWithoutAStack(t *testing.T) {
+	dir := isolate(t)
+	complete := func(args ...string) []string {
+		got := cli(t, append([]string{"__complete"}, args...)...)
+		require.Equal(t, exitOK, got.status)
+		lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+		return lines[:len(lines)-1] // the last is a directive
+	}
+	assert.Equal(t, []string{"json", "table", "yaml"}, slices.Sorted(slices.Values(complete("runs", "list", "--output", ""))))
+	assert.Contains(t, complete("run", "--recipe", ""), "quick")
+	assert.Contains(t, complete("run", "--policy", ""), "production")
+	assert.Contains(t, complete("runs", "list", "--stage", "A"), "AwaitApproval")
+	assert.Contains(t, strings.Join(complete("ru"), " "), "runs\t")
+	for _, args := range [][]string{
+		{"runs", "show", ""}, {"runs", "approve", ""}, {"releases", "verify", ""}, {"runs", "list", "--class", ""}, {"checkpoint", "inspect", ""},
+	} {
+		got := cli(t, append([]string{"__complete"}, args...)...)
+		assert.Equal(t, exitOK, got.status)
+		assert.Regexp(t, `^:\d\n$`, got.stdout, args)
+		assert.NotContains(t, got.stderr, "error", args)
+	}
+	t.Setenv("DEFECTFORGE_LOG_LEVEL", "nonsense")
+	assert.Empty(t, complete("runs", "show", ""), "a bad configuration is for commands to tell")
+	assert.NoDirExists(t, filepath.Join(dir, "home"), "nothing was started or written")
+}
+
+// A cluster that does not answer does not hold a shell up.
+func TestCompletionOfADeadCluster(t *testing.T) {
+	isolate(t)
+	t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+	t.Setenv("DEFECTFORGE_STORE_ENDPOINT", "127.0.0.1:1")
+	t.Setenv("DEFECTFORGE_STORE_ACCESS_KEY", "a")
+	t.Setenv("DEFECTFORGE_STORE_SECRET_KEY", "b")
+	for _, args := range [][]string{{"runs", "show", ""}, {"releases", "pull", ""}} {
+		got := cli(t, append([]string{"__complete"}, args...)...)
+		assert.Equal(t, exitOK, got.status)
+		assert.Equal(t, ":4\n", got.stdout)
+		assert.NotContains(t, got.stderr, "127.0.0.1")
+	}
+}

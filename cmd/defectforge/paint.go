@@ -1,0 +1,48 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// paint colours words on a terminal and leaves them alone elsewhere. Every
+// colour's codes take as many bytes, so that columns of a table stay straight
+// where a whole column is painted, its head with plain.
+type paint bool
+
+// paintOf says whether w shows colours: it is a terminal, and nobody asked for
+// none (https://no-color.org).
+func paintOf(w io.Writer, env func(string) string) paint {
+	f, ok := w.(*os.File)
+	return paint(ok && env("NO_COLOR") == "" && env("TERM") != "dumb" && term.IsTerminal(int(f.Fd())))
+}
+
+func (p paint) wrap(code, text string) string {
+	if !p {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (p paint) plain(text string) string { return p.wrap("39", text) }
+func (p paint) red(text string) string   { return p.wrap("31", text) }
+
+// states are the colours of words that say how something stands: green for
+// good, red for bad, yellow for what is under way or undecided.
+var states = map[string]string{
+	"completed": "32", "pass": "32", "ok": "32",
+	"failed": "31", "fail": "31", "timedout": "31", "terminated": "31",
+	"running": "33", "inconclusive": "33", "warn": "33", "canceled": "33",
+}
+
+// state paints a word by what it says.
+func (p paint) state(word string) string {
+	code, ok := states[strings.TrimSpace(word)]
+	if !ok {
+		code = "39"
+	}
+	return p.wrap(code, word)
+}

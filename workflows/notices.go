@@ -1,0 +1,81 @@
+package workflows
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/defectforge/defectforge/activities/step"
+)
+
+// changeTellEnd guards the notice of how a run ended: runs that ended before it
+// was introduced have none in their history.
+const changeTellEnd = "tell-how-the-run-ended"
+
+const (
+	// endPatience bounds how long telling may hold up the end of a run.
+	endPatience = 3 * time.Minute
+	// maxReasons and maxWords bound what a notice quotes.
+	maxReasons = 20
+)
+
+// tellEnd tells whoever listens how the run ended. That nobody could be told
+// changes nothing about the end. A cancelled run tells nobody: somebody has
+// asked for it; nor does one that found nothing to do, as most scheduled ones may.
+// One that continues as new has not ended.
+func (a *augmentation) tellEnd(ctx workflow.Context, out AugmentResult, err error) {
+	if workflow.IsContinueAsNewError(err) || temporal.IsCanceledError(err) || ctx.Err() != nil || err == nil && a.idle() {
+		return
+	}
+	if workflow.GetVersion(ctx, changeTellEnd, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return
+	}
+	n := a.endNotice(out, err)
+	o := telling(strings.TrimPrefix(n.Kind, "run.") + ": " + a.in.Class)
+	o.ScheduleToCloseTimeout = endPatience
+	if _, err := step.Notify.Run(workflow.WithActivityOptions(ctx, o), step.NotifyInput{Notice: n}); err != nil {
+		workflow.GetLogger(ctx).Warn("nobody could be told how the run ended", "error", rootMessage(err))
+	}
+}
+
+// endNotice says how the run ended.
+func (a *augmentation) endNotice(out AugmentResult, err error) step.Notice {
+	n := step.Notice{
+		Kind: step.NoticeRejected, Run: a.outcome.Run, Class: a.in.Class, Verdict: a.outcome.Assess.Verdict, Report: a.report.HTML.Key,
+		Release: out.Prefix, ManifestSHA256: out.ManifestSHA256, Images: out.ImagesPublished,
+	}
+	if key := a.record.Report.Key; key != "" {
+		n.Report = key
+	}
+	switch {
+	case err != nil:
+		n.Kind, n.Failure = step.NoticeFailed, &step.NoticeFailure{Type: failureType(err), Message: brief(rootMessage(err))}
+	case out.Release != "":
+		n.Kind = step.NoticePublished
+	default:
+		for _, reason := range out.Reasons[:min(len(out.Reasons), maxReasons)] {
+			n.Reasons = append(n.Reasons, brief(reason))
+		}
+	}
+	return n
+}
+
+// failureType is the type of the stage's failure, one of step's where it is
+// permanent.
+func failureType(err error) string {
+	if app := new(temporal.ApplicationError); errors.As(err, &app) {
+		return app.Type()
+	}
+	return "StageFailed"
+}
+
+// brief cuts text to maxWords bytes, between two characters.
+func brief(text string) string {
+	if len(text) <= maxWords {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxWords], "") + "..."
+}
