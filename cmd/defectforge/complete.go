@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/config"
@@ -61,6 +62,9 @@ func (p *program) addCompletion(c *cobra.Command, path string) {
 		"checkpoint export":  orFile(p.completeRuns(" AND ExecutionStatus = 'Completed'", 1)),
 		"config init":        files(),
 	}
+	if group, name, _ := strings.Cut(path, " "); group == "schedule" && name != "list" && name != "create" {
+		arguments[path] = p.completeSchedules
+	}
 	if c.ValidArgsFunction == nil && !c.HasSubCommands() && !strings.HasPrefix(path, "completion") {
 		c.ValidArgsFunction = cobra.NoFileCompletions
 		if f, ok := arguments[path]; ok {
@@ -100,10 +104,7 @@ func (p *program) completeRuns(condition string, most int) completeFunc {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		return p.ask(c, prefix, func(ctx context.Context, s *session) (out []cobra.Completion, err error) {
-			if s.stack == nil && s.place.Client.HostPort == "" {
-				return nil, errNothingRuns
-			}
-			if err := p.connectTemporal(ctx, s); err != nil {
+			if err := p.glanceTemporal(ctx, s); err != nil {
 				return nil, err
 			}
 			page, err := s.temp.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
@@ -116,6 +117,26 @@ func (p *program) completeRuns(condition string, most int) completeFunc {
 			return out, err
 		})
 	}
+}
+
+// completeSchedules asks for the names of schedules.
+func (p *program) completeSchedules(c *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return p.ask(c, prefix, func(ctx context.Context, s *session) (out []cobra.Completion, err error) {
+		if err := p.glanceTemporal(ctx, s); err != nil {
+			return nil, err
+		}
+		list, err := s.temp.ScheduleClient().List(ctx, client.ScheduleListOptions{PageSize: maxNames})
+		for err == nil && list.HasNext() {
+			var e *client.ScheduleListEntry
+			if e, err = list.Next(); err == nil {
+				out = append(out, cobra.CompletionWithDesc(e.ID, whenWords(e.Spec)))
+			}
+		}
+		return out, err
+	})
 }
 
 // completeReleases asks for classes and their releases.
@@ -205,4 +226,12 @@ func (p *program) glance(ctx context.Context) (*session, error) {
 		err = errNothingRuns
 	}
 	return s, err
+}
+
+// glanceTemporal connects to Temporal, where one is known.
+func (p *program) glanceTemporal(ctx context.Context, s *session) error {
+	if s.stack == nil && s.place.Client.HostPort == "" {
+		return errNothingRuns
+	}
+	return p.connectTemporal(ctx, s)
 }

@@ -86,6 +86,19 @@ do where it falls short. The exit status is 1 where anything fails.`, `  defectf
 	"version": {`Print the version, the revision it was built from, and whether the embedded stack
 is part of it.`, `  defectforge version
   defectforge version --json`},
+	"schedule": {example: `  defectforge schedule create nightly --images s3://factory/dents/ --class dents --cron "0 2 * * *"
+  defectforge schedule list`},
+	"schedule list": {`List schedules with when they run, when next, and what they last started.`, `  defectforge schedule list
+  defectforge schedule list -o json`},
+	"schedule describe": {`Show a schedule's times and policies, what it starts, and what its latest runs
+came to.`, `  defectforge schedule describe nightly
+  defectforge schedule describe nightly -o yaml`},
+	"schedule pause": {`Stop a schedule from starting runs, until it is resumed. Runs under way go on.`, `  defectforge schedule pause nightly --note "line 3 is down"`},
+	"schedule resume": {`Let a paused schedule start runs again. Runs that were due meanwhile are not made
+up for: see ` + "`schedule backfill`" + `.`, `  defectforge schedule resume nightly`},
+	"schedule trigger":  {`Start a schedule's run now, beside its times.`, `  defectforge schedule trigger nightly`},
+	"schedule backfill": {`Start the runs that a schedule would have started in a time that is over.`, ``},
+	"schedule delete":   {`Delete a schedule. Runs that it has started go on, and what they made stays.`, `  defectforge schedule delete nightly`},
 	"completion": {`Print a script that completes commands, flags, and the names of runs, classes and
 releases of a stack or cluster that answers. Nothing is started to complete.`, `  source <(defectforge completion bash)`},
 	"completion bash": {example: `  source <(defectforge completion bash)
