@@ -161,6 +161,8 @@ func TestWarmCallsAllocateNothing(t *testing.T) {
 		v := make([]float32, len(w))
 		p := make([]float32, 6*c.C)
 		layer := c.NewTransposed(w)
+		var byteRows ByteRows
+		pixels, products, squares := make([]uint8, 40*37), make([]int32, 20*40), make([]int64, 40)
 		finish := &Finish{Scale: p[4*c.C:][:c.C], Shift: p[5*c.C:], Slope: 0.2}
 		step := func() {
 			c.Forward(y, x, w, 1)
@@ -179,6 +181,10 @@ func TestWarmCallsAllocateNothing(t *testing.T) {
 			MatVec(p[:1], w[:c.C], p[c.C:][:c.C], 1, c.C)
 			MatMul(v[:16], w[:4*c.C], w[:4*c.C], 4, 4, c.C, false, true)
 			SquaredDistances(v[:16], w[:4*c.C], w[:4*c.C], 4, 4, c.C)
+			byteRows.Pack(pixels[:20*37], 20, 37)
+			byteRows.Products(products, pixels, 40)
+			ByteSquares(squares, pixels, 37)
+			SquaredDifference(pixels, pixels)
 			Add(x, x, x)
 			Axpy(x, x, 0.5)
 			Norm(x)

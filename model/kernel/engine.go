@@ -33,6 +33,7 @@ const maxGroups = 36
 type engine struct {
 	path   *path
 	pairs  bool // values are words of two bfloat16 values
+	whole  bool // values are words of whole numbers, see path.tileWhole
 	m, n   int
 	units  int
 	groups int
@@ -174,8 +175,11 @@ func (e *engine) block(s *scratch, g0, g1, ldc, m0, m, n0, n, u, units int) {
 	left := e.left(s, sum, m0, m, u, units)
 	width, tiles := 2*e.path.lanes, e.tiles(m)
 	tile := e.path.tile
-	if e.pairs {
+	switch {
+	case e.pairs:
 		tile = e.path.tilePairs
+	case e.whole:
+		tile = e.path.tileWhole
 	}
 	for j := 0; j < n; j += width {
 		for g := g0; g < g1; g++ {

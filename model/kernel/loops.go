@@ -20,6 +20,8 @@ type loops struct {
 	pairs       func(even, odd, src []float32)
 	zip         func(dst, even, odd []float32, scale float32)
 
+	squaredDifference func(a, b []uint8) int64
+
 	roundPairs      func(dst, a, b []float32)
 	roundNeighbours func(dst, src []float32)
 
@@ -36,7 +38,7 @@ var goLoops = loops{
 	adam: adamGo, tanh: tanhGo, pairs: pairsGo, zip: zipGo,
 	roundPairs: roundPairsGo, roundNeighbours: roundNeighboursGo,
 	winogradInput: winogradInputGo, winogradAdjoint: winogradAdjointGo, winogradWeights: winogradWeightsGo, winogradOutput: winogradOutputGo,
-	winogradPixels: winogradPixelsGo,
+	winogradPixels: winogradPixelsGo, squaredDifference: squaredDifferenceGo,
 }
 
 // scaleGo: dst[i] = scale * src[i].

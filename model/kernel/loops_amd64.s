@@ -6231,6 +6231,3370 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileVNNI_1(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_1(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z2
+	VMOVUPS      (DX)(DI*4), Z3
+	VPBROADCASTD (AX), Z4
+	VPDPBUSD     Z2, Z4, Z0
+	VPDPBUSD     Z3, Z4, Z1
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_2(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_2(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z4
+	VMOVUPS      (DX)(DI*4), Z5
+	VPBROADCASTD (AX), Z6
+	VPDPBUSD     Z4, Z6, Z0
+	VPDPBUSD     Z5, Z6, Z1
+	VPBROADCASTD 4(AX), Z6
+	VPDPBUSD     Z4, Z6, Z2
+	VPDPBUSD     Z5, Z6, Z3
+	ADDQ         $0x08, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_3(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_3(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z6
+	VMOVUPS      (DX)(DI*4), Z7
+	VPBROADCASTD (AX), Z8
+	VPDPBUSD     Z6, Z8, Z0
+	VPDPBUSD     Z7, Z8, Z1
+	VPBROADCASTD 4(AX), Z8
+	VPDPBUSD     Z6, Z8, Z2
+	VPDPBUSD     Z7, Z8, Z3
+	VPBROADCASTD 8(AX), Z8
+	VPDPBUSD     Z6, Z8, Z4
+	VPDPBUSD     Z7, Z8, Z5
+	ADDQ         $0x0c, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_4(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_4(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z8
+	VMOVUPS      (DX)(DI*4), Z9
+	VPBROADCASTD (AX), Z10
+	VPDPBUSD     Z8, Z10, Z0
+	VPDPBUSD     Z9, Z10, Z1
+	VPBROADCASTD 4(AX), Z10
+	VPDPBUSD     Z8, Z10, Z2
+	VPDPBUSD     Z9, Z10, Z3
+	VPBROADCASTD 8(AX), Z10
+	VPDPBUSD     Z8, Z10, Z4
+	VPDPBUSD     Z9, Z10, Z5
+	VPBROADCASTD 12(AX), Z10
+	VPDPBUSD     Z8, Z10, Z6
+	VPDPBUSD     Z9, Z10, Z7
+	ADDQ         $0x10, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_5(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_5(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z10
+	VMOVUPS      (DX)(DI*4), Z11
+	VPBROADCASTD (AX), Z12
+	VPDPBUSD     Z10, Z12, Z0
+	VPDPBUSD     Z11, Z12, Z1
+	VPBROADCASTD 4(AX), Z12
+	VPDPBUSD     Z10, Z12, Z2
+	VPDPBUSD     Z11, Z12, Z3
+	VPBROADCASTD 8(AX), Z12
+	VPDPBUSD     Z10, Z12, Z4
+	VPDPBUSD     Z11, Z12, Z5
+	VPBROADCASTD 12(AX), Z12
+	VPDPBUSD     Z10, Z12, Z6
+	VPDPBUSD     Z11, Z12, Z7
+	VPBROADCASTD 16(AX), Z12
+	VPDPBUSD     Z10, Z12, Z8
+	VPDPBUSD     Z11, Z12, Z9
+	ADDQ         $0x14, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_6(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_6(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z12
+	VMOVUPS      (DX)(DI*4), Z13
+	VPBROADCASTD (AX), Z14
+	VPDPBUSD     Z12, Z14, Z0
+	VPDPBUSD     Z13, Z14, Z1
+	VPBROADCASTD 4(AX), Z14
+	VPDPBUSD     Z12, Z14, Z2
+	VPDPBUSD     Z13, Z14, Z3
+	VPBROADCASTD 8(AX), Z14
+	VPDPBUSD     Z12, Z14, Z4
+	VPDPBUSD     Z13, Z14, Z5
+	VPBROADCASTD 12(AX), Z14
+	VPDPBUSD     Z12, Z14, Z6
+	VPDPBUSD     Z13, Z14, Z7
+	VPBROADCASTD 16(AX), Z14
+	VPDPBUSD     Z12, Z14, Z8
+	VPDPBUSD     Z13, Z14, Z9
+	VPBROADCASTD 20(AX), Z14
+	VPDPBUSD     Z12, Z14, Z10
+	VPDPBUSD     Z13, Z14, Z11
+	ADDQ         $0x18, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_7(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_7(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z14
+	VMOVUPS      (DX)(DI*4), Z15
+	VPBROADCASTD (AX), Z16
+	VPDPBUSD     Z14, Z16, Z0
+	VPDPBUSD     Z15, Z16, Z1
+	VPBROADCASTD 4(AX), Z16
+	VPDPBUSD     Z14, Z16, Z2
+	VPDPBUSD     Z15, Z16, Z3
+	VPBROADCASTD 8(AX), Z16
+	VPDPBUSD     Z14, Z16, Z4
+	VPDPBUSD     Z15, Z16, Z5
+	VPBROADCASTD 12(AX), Z16
+	VPDPBUSD     Z14, Z16, Z6
+	VPDPBUSD     Z15, Z16, Z7
+	VPBROADCASTD 16(AX), Z16
+	VPDPBUSD     Z14, Z16, Z8
+	VPDPBUSD     Z15, Z16, Z9
+	VPBROADCASTD 20(AX), Z16
+	VPDPBUSD     Z14, Z16, Z10
+	VPDPBUSD     Z15, Z16, Z11
+	VPBROADCASTD 24(AX), Z16
+	VPDPBUSD     Z14, Z16, Z12
+	VPDPBUSD     Z15, Z16, Z13
+	ADDQ         $0x1c, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_8(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_8(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z16
+	VMOVUPS      (DX)(DI*4), Z17
+	VPBROADCASTD (AX), Z18
+	VPDPBUSD     Z16, Z18, Z0
+	VPDPBUSD     Z17, Z18, Z1
+	VPBROADCASTD 4(AX), Z18
+	VPDPBUSD     Z16, Z18, Z2
+	VPDPBUSD     Z17, Z18, Z3
+	VPBROADCASTD 8(AX), Z18
+	VPDPBUSD     Z16, Z18, Z4
+	VPDPBUSD     Z17, Z18, Z5
+	VPBROADCASTD 12(AX), Z18
+	VPDPBUSD     Z16, Z18, Z6
+	VPDPBUSD     Z17, Z18, Z7
+	VPBROADCASTD 16(AX), Z18
+	VPDPBUSD     Z16, Z18, Z8
+	VPDPBUSD     Z17, Z18, Z9
+	VPBROADCASTD 20(AX), Z18
+	VPDPBUSD     Z16, Z18, Z10
+	VPDPBUSD     Z17, Z18, Z11
+	VPBROADCASTD 24(AX), Z18
+	VPDPBUSD     Z16, Z18, Z12
+	VPDPBUSD     Z17, Z18, Z13
+	VPBROADCASTD 28(AX), Z18
+	VPDPBUSD     Z16, Z18, Z14
+	VPDPBUSD     Z17, Z18, Z15
+	ADDQ         $0x20, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_9(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_9(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z18
+	VMOVUPS      (DX)(DI*4), Z19
+	VPBROADCASTD (AX), Z20
+	VPDPBUSD     Z18, Z20, Z0
+	VPDPBUSD     Z19, Z20, Z1
+	VPBROADCASTD 4(AX), Z20
+	VPDPBUSD     Z18, Z20, Z2
+	VPDPBUSD     Z19, Z20, Z3
+	VPBROADCASTD 8(AX), Z20
+	VPDPBUSD     Z18, Z20, Z4
+	VPDPBUSD     Z19, Z20, Z5
+	VPBROADCASTD 12(AX), Z20
+	VPDPBUSD     Z18, Z20, Z6
+	VPDPBUSD     Z19, Z20, Z7
+	VPBROADCASTD 16(AX), Z20
+	VPDPBUSD     Z18, Z20, Z8
+	VPDPBUSD     Z19, Z20, Z9
+	VPBROADCASTD 20(AX), Z20
+	VPDPBUSD     Z18, Z20, Z10
+	VPDPBUSD     Z19, Z20, Z11
+	VPBROADCASTD 24(AX), Z20
+	VPDPBUSD     Z18, Z20, Z12
+	VPDPBUSD     Z19, Z20, Z13
+	VPBROADCASTD 28(AX), Z20
+	VPDPBUSD     Z18, Z20, Z14
+	VPDPBUSD     Z19, Z20, Z15
+	VPBROADCASTD 32(AX), Z20
+	VPDPBUSD     Z18, Z20, Z16
+	VPDPBUSD     Z19, Z20, Z17
+	ADDQ         $0x24, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_10(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_10(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z20
+	VMOVUPS      (DX)(DI*4), Z21
+	VPBROADCASTD (AX), Z22
+	VPDPBUSD     Z20, Z22, Z0
+	VPDPBUSD     Z21, Z22, Z1
+	VPBROADCASTD 4(AX), Z22
+	VPDPBUSD     Z20, Z22, Z2
+	VPDPBUSD     Z21, Z22, Z3
+	VPBROADCASTD 8(AX), Z22
+	VPDPBUSD     Z20, Z22, Z4
+	VPDPBUSD     Z21, Z22, Z5
+	VPBROADCASTD 12(AX), Z22
+	VPDPBUSD     Z20, Z22, Z6
+	VPDPBUSD     Z21, Z22, Z7
+	VPBROADCASTD 16(AX), Z22
+	VPDPBUSD     Z20, Z22, Z8
+	VPDPBUSD     Z21, Z22, Z9
+	VPBROADCASTD 20(AX), Z22
+	VPDPBUSD     Z20, Z22, Z10
+	VPDPBUSD     Z21, Z22, Z11
+	VPBROADCASTD 24(AX), Z22
+	VPDPBUSD     Z20, Z22, Z12
+	VPDPBUSD     Z21, Z22, Z13
+	VPBROADCASTD 28(AX), Z22
+	VPDPBUSD     Z20, Z22, Z14
+	VPDPBUSD     Z21, Z22, Z15
+	VPBROADCASTD 32(AX), Z22
+	VPDPBUSD     Z20, Z22, Z16
+	VPDPBUSD     Z21, Z22, Z17
+	VPBROADCASTD 36(AX), Z22
+	VPDPBUSD     Z20, Z22, Z18
+	VPDPBUSD     Z21, Z22, Z19
+	ADDQ         $0x28, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_11(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_11(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z22
+	VMOVUPS      (DX)(DI*4), Z23
+	VPBROADCASTD (AX), Z24
+	VPDPBUSD     Z22, Z24, Z0
+	VPDPBUSD     Z23, Z24, Z1
+	VPBROADCASTD 4(AX), Z24
+	VPDPBUSD     Z22, Z24, Z2
+	VPDPBUSD     Z23, Z24, Z3
+	VPBROADCASTD 8(AX), Z24
+	VPDPBUSD     Z22, Z24, Z4
+	VPDPBUSD     Z23, Z24, Z5
+	VPBROADCASTD 12(AX), Z24
+	VPDPBUSD     Z22, Z24, Z6
+	VPDPBUSD     Z23, Z24, Z7
+	VPBROADCASTD 16(AX), Z24
+	VPDPBUSD     Z22, Z24, Z8
+	VPDPBUSD     Z23, Z24, Z9
+	VPBROADCASTD 20(AX), Z24
+	VPDPBUSD     Z22, Z24, Z10
+	VPDPBUSD     Z23, Z24, Z11
+	VPBROADCASTD 24(AX), Z24
+	VPDPBUSD     Z22, Z24, Z12
+	VPDPBUSD     Z23, Z24, Z13
+	VPBROADCASTD 28(AX), Z24
+	VPDPBUSD     Z22, Z24, Z14
+	VPDPBUSD     Z23, Z24, Z15
+	VPBROADCASTD 32(AX), Z24
+	VPDPBUSD     Z22, Z24, Z16
+	VPDPBUSD     Z23, Z24, Z17
+	VPBROADCASTD 36(AX), Z24
+	VPDPBUSD     Z22, Z24, Z18
+	VPDPBUSD     Z23, Z24, Z19
+	VPBROADCASTD 40(AX), Z24
+	VPDPBUSD     Z22, Z24, Z20
+	VPDPBUSD     Z23, Z24, Z21
+	ADDQ         $0x2c, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VPADDD       64(AX), Z21, Z21
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_12(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_12(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z24
+	VMOVUPS      (DX)(DI*4), Z25
+	VPBROADCASTD (AX), Z26
+	VPDPBUSD     Z24, Z26, Z0
+	VPDPBUSD     Z25, Z26, Z1
+	VPBROADCASTD 4(AX), Z26
+	VPDPBUSD     Z24, Z26, Z2
+	VPDPBUSD     Z25, Z26, Z3
+	VPBROADCASTD 8(AX), Z26
+	VPDPBUSD     Z24, Z26, Z4
+	VPDPBUSD     Z25, Z26, Z5
+	VPBROADCASTD 12(AX), Z26
+	VPDPBUSD     Z24, Z26, Z6
+	VPDPBUSD     Z25, Z26, Z7
+	VPBROADCASTD 16(AX), Z26
+	VPDPBUSD     Z24, Z26, Z8
+	VPDPBUSD     Z25, Z26, Z9
+	VPBROADCASTD 20(AX), Z26
+	VPDPBUSD     Z24, Z26, Z10
+	VPDPBUSD     Z25, Z26, Z11
+	VPBROADCASTD 24(AX), Z26
+	VPDPBUSD     Z24, Z26, Z12
+	VPDPBUSD     Z25, Z26, Z13
+	VPBROADCASTD 28(AX), Z26
+	VPDPBUSD     Z24, Z26, Z14
+	VPDPBUSD     Z25, Z26, Z15
+	VPBROADCASTD 32(AX), Z26
+	VPDPBUSD     Z24, Z26, Z16
+	VPDPBUSD     Z25, Z26, Z17
+	VPBROADCASTD 36(AX), Z26
+	VPDPBUSD     Z24, Z26, Z18
+	VPDPBUSD     Z25, Z26, Z19
+	VPBROADCASTD 40(AX), Z26
+	VPDPBUSD     Z24, Z26, Z20
+	VPDPBUSD     Z25, Z26, Z21
+	VPBROADCASTD 44(AX), Z26
+	VPDPBUSD     Z24, Z26, Z22
+	VPDPBUSD     Z25, Z26, Z23
+	ADDQ         $0x30, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VPADDD       64(AX), Z21, Z21
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z22, Z22
+	VMOVUPS      Z22, (AX)
+	VPADDD       64(AX), Z23, Z23
+	VMOVUPS      Z23, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_13(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_13(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z26
+	VMOVUPS      (DX)(DI*4), Z27
+	VPBROADCASTD (AX), Z28
+	VPDPBUSD     Z26, Z28, Z0
+	VPDPBUSD     Z27, Z28, Z1
+	VPBROADCASTD 4(AX), Z28
+	VPDPBUSD     Z26, Z28, Z2
+	VPDPBUSD     Z27, Z28, Z3
+	VPBROADCASTD 8(AX), Z28
+	VPDPBUSD     Z26, Z28, Z4
+	VPDPBUSD     Z27, Z28, Z5
+	VPBROADCASTD 12(AX), Z28
+	VPDPBUSD     Z26, Z28, Z6
+	VPDPBUSD     Z27, Z28, Z7
+	VPBROADCASTD 16(AX), Z28
+	VPDPBUSD     Z26, Z28, Z8
+	VPDPBUSD     Z27, Z28, Z9
+	VPBROADCASTD 20(AX), Z28
+	VPDPBUSD     Z26, Z28, Z10
+	VPDPBUSD     Z27, Z28, Z11
+	VPBROADCASTD 24(AX), Z28
+	VPDPBUSD     Z26, Z28, Z12
+	VPDPBUSD     Z27, Z28, Z13
+	VPBROADCASTD 28(AX), Z28
+	VPDPBUSD     Z26, Z28, Z14
+	VPDPBUSD     Z27, Z28, Z15
+	VPBROADCASTD 32(AX), Z28
+	VPDPBUSD     Z26, Z28, Z16
+	VPDPBUSD     Z27, Z28, Z17
+	VPBROADCASTD 36(AX), Z28
+	VPDPBUSD     Z26, Z28, Z18
+	VPDPBUSD     Z27, Z28, Z19
+	VPBROADCASTD 40(AX), Z28
+	VPDPBUSD     Z26, Z28, Z20
+	VPDPBUSD     Z27, Z28, Z21
+	VPBROADCASTD 44(AX), Z28
+	VPDPBUSD     Z26, Z28, Z22
+	VPDPBUSD     Z27, Z28, Z23
+	VPBROADCASTD 48(AX), Z28
+	VPDPBUSD     Z26, Z28, Z24
+	VPDPBUSD     Z27, Z28, Z25
+	ADDQ         $0x34, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VPADDD       64(AX), Z21, Z21
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z22, Z22
+	VMOVUPS      Z22, (AX)
+	VPADDD       64(AX), Z23, Z23
+	VMOVUPS      Z23, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z24, Z24
+	VMOVUPS      Z24, (AX)
+	VPADDD       64(AX), Z25, Z25
+	VMOVUPS      Z25, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tileVNNI_14(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileVNNI_14(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z28
+	VMOVUPS      (DX)(DI*4), Z29
+	VPBROADCASTD (AX), Z30
+	VPDPBUSD     Z28, Z30, Z0
+	VPDPBUSD     Z29, Z30, Z1
+	VPBROADCASTD 4(AX), Z30
+	VPDPBUSD     Z28, Z30, Z2
+	VPDPBUSD     Z29, Z30, Z3
+	VPBROADCASTD 8(AX), Z30
+	VPDPBUSD     Z28, Z30, Z4
+	VPDPBUSD     Z29, Z30, Z5
+	VPBROADCASTD 12(AX), Z30
+	VPDPBUSD     Z28, Z30, Z6
+	VPDPBUSD     Z29, Z30, Z7
+	VPBROADCASTD 16(AX), Z30
+	VPDPBUSD     Z28, Z30, Z8
+	VPDPBUSD     Z29, Z30, Z9
+	VPBROADCASTD 20(AX), Z30
+	VPDPBUSD     Z28, Z30, Z10
+	VPDPBUSD     Z29, Z30, Z11
+	VPBROADCASTD 24(AX), Z30
+	VPDPBUSD     Z28, Z30, Z12
+	VPDPBUSD     Z29, Z30, Z13
+	VPBROADCASTD 28(AX), Z30
+	VPDPBUSD     Z28, Z30, Z14
+	VPDPBUSD     Z29, Z30, Z15
+	VPBROADCASTD 32(AX), Z30
+	VPDPBUSD     Z28, Z30, Z16
+	VPDPBUSD     Z29, Z30, Z17
+	VPBROADCASTD 36(AX), Z30
+	VPDPBUSD     Z28, Z30, Z18
+	VPDPBUSD     Z29, Z30, Z19
+	VPBROADCASTD 40(AX), Z30
+	VPDPBUSD     Z28, Z30, Z20
+	VPDPBUSD     Z29, Z30, Z21
+	VPBROADCASTD 44(AX), Z30
+	VPDPBUSD     Z28, Z30, Z22
+	VPDPBUSD     Z29, Z30, Z23
+	VPBROADCASTD 48(AX), Z30
+	VPDPBUSD     Z28, Z30, Z24
+	VPDPBUSD     Z29, Z30, Z25
+	VPBROADCASTD 52(AX), Z30
+	VPDPBUSD     Z28, Z30, Z26
+	VPDPBUSD     Z29, Z30, Z27
+	ADDQ         $0x38, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VPADDD       64(AX), Z21, Z21
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z22, Z22
+	VMOVUPS      Z22, (AX)
+	VPADDD       64(AX), Z23, Z23
+	VMOVUPS      Z23, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z24, Z24
+	VMOVUPS      Z24, (AX)
+	VPADDD       64(AX), Z25, Z25
+	VMOVUPS      Z25, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z26, Z26
+	VMOVUPS      Z26, (AX)
+	VPADDD       64(AX), Z27, Z27
+	VMOVUPS      Z27, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_1(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_1(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z2
+	VMOVUPS      (DX)(DI*4), Z3
+	VPBROADCASTD (AX), Z4
+	VPMADDWD     Z2, Z4, Z2
+	VPADDD       Z2, Z0, Z0
+	VPMADDWD     Z3, Z4, Z2
+	VPADDD       Z2, Z1, Z1
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_2(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_2(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z4
+	VMOVUPS      (DX)(DI*4), Z5
+	VPBROADCASTD (AX), Z6
+	VPMADDWD     Z4, Z6, Z7
+	VPADDD       Z7, Z0, Z0
+	VPMADDWD     Z5, Z6, Z7
+	VPADDD       Z7, Z1, Z1
+	VPBROADCASTD 4(AX), Z6
+	VPMADDWD     Z4, Z6, Z7
+	VPADDD       Z7, Z2, Z2
+	VPMADDWD     Z5, Z6, Z7
+	VPADDD       Z7, Z3, Z3
+	ADDQ         $0x08, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_3(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_3(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z6
+	VMOVUPS      (DX)(DI*4), Z7
+	VPBROADCASTD (AX), Z8
+	VPMADDWD     Z6, Z8, Z9
+	VPADDD       Z9, Z0, Z0
+	VPMADDWD     Z7, Z8, Z9
+	VPADDD       Z9, Z1, Z1
+	VPBROADCASTD 4(AX), Z8
+	VPMADDWD     Z6, Z8, Z9
+	VPADDD       Z9, Z2, Z2
+	VPMADDWD     Z7, Z8, Z9
+	VPADDD       Z9, Z3, Z3
+	VPBROADCASTD 8(AX), Z8
+	VPMADDWD     Z6, Z8, Z9
+	VPADDD       Z9, Z4, Z4
+	VPMADDWD     Z7, Z8, Z9
+	VPADDD       Z9, Z5, Z5
+	ADDQ         $0x0c, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_4(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_4(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z8
+	VMOVUPS      (DX)(DI*4), Z9
+	VPBROADCASTD (AX), Z10
+	VPMADDWD     Z8, Z10, Z11
+	VPADDD       Z11, Z0, Z0
+	VPMADDWD     Z9, Z10, Z11
+	VPADDD       Z11, Z1, Z1
+	VPBROADCASTD 4(AX), Z10
+	VPMADDWD     Z8, Z10, Z11
+	VPADDD       Z11, Z2, Z2
+	VPMADDWD     Z9, Z10, Z11
+	VPADDD       Z11, Z3, Z3
+	VPBROADCASTD 8(AX), Z10
+	VPMADDWD     Z8, Z10, Z11
+	VPADDD       Z11, Z4, Z4
+	VPMADDWD     Z9, Z10, Z11
+	VPADDD       Z11, Z5, Z5
+	VPBROADCASTD 12(AX), Z10
+	VPMADDWD     Z8, Z10, Z11
+	VPADDD       Z11, Z6, Z6
+	VPMADDWD     Z9, Z10, Z11
+	VPADDD       Z11, Z7, Z7
+	ADDQ         $0x10, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_5(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_5(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z10
+	VMOVUPS      (DX)(DI*4), Z11
+	VPBROADCASTD (AX), Z12
+	VPMADDWD     Z10, Z12, Z13
+	VPADDD       Z13, Z0, Z0
+	VPMADDWD     Z11, Z12, Z13
+	VPADDD       Z13, Z1, Z1
+	VPBROADCASTD 4(AX), Z12
+	VPMADDWD     Z10, Z12, Z13
+	VPADDD       Z13, Z2, Z2
+	VPMADDWD     Z11, Z12, Z13
+	VPADDD       Z13, Z3, Z3
+	VPBROADCASTD 8(AX), Z12
+	VPMADDWD     Z10, Z12, Z13
+	VPADDD       Z13, Z4, Z4
+	VPMADDWD     Z11, Z12, Z13
+	VPADDD       Z13, Z5, Z5
+	VPBROADCASTD 12(AX), Z12
+	VPMADDWD     Z10, Z12, Z13
+	VPADDD       Z13, Z6, Z6
+	VPMADDWD     Z11, Z12, Z13
+	VPADDD       Z13, Z7, Z7
+	VPBROADCASTD 16(AX), Z12
+	VPMADDWD     Z10, Z12, Z13
+	VPADDD       Z13, Z8, Z8
+	VPMADDWD     Z11, Z12, Z13
+	VPADDD       Z13, Z9, Z9
+	ADDQ         $0x14, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_6(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_6(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z12
+	VMOVUPS      (DX)(DI*4), Z13
+	VPBROADCASTD (AX), Z14
+	VPMADDWD     Z12, Z14, Z15
+	VPADDD       Z15, Z0, Z0
+	VPMADDWD     Z13, Z14, Z15
+	VPADDD       Z15, Z1, Z1
+	VPBROADCASTD 4(AX), Z14
+	VPMADDWD     Z12, Z14, Z15
+	VPADDD       Z15, Z2, Z2
+	VPMADDWD     Z13, Z14, Z15
+	VPADDD       Z15, Z3, Z3
+	VPBROADCASTD 8(AX), Z14
+	VPMADDWD     Z12, Z14, Z15
+	VPADDD       Z15, Z4, Z4
+	VPMADDWD     Z13, Z14, Z15
+	VPADDD       Z15, Z5, Z5
+	VPBROADCASTD 12(AX), Z14
+	VPMADDWD     Z12, Z14, Z15
+	VPADDD       Z15, Z6, Z6
+	VPMADDWD     Z13, Z14, Z15
+	VPADDD       Z15, Z7, Z7
+	VPBROADCASTD 16(AX), Z14
+	VPMADDWD     Z12, Z14, Z15
+	VPADDD       Z15, Z8, Z8
+	VPMADDWD     Z13, Z14, Z15
+	VPADDD       Z15, Z9, Z9
+	VPBROADCASTD 20(AX), Z14
+	VPMADDWD     Z12, Z14, Z15
+	VPADDD       Z15, Z10, Z10
+	VPMADDWD     Z13, Z14, Z15
+	VPADDD       Z15, Z11, Z11
+	ADDQ         $0x18, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_7(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_7(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z14
+	VMOVUPS      (DX)(DI*4), Z15
+	VPBROADCASTD (AX), Z16
+	VPMADDWD     Z14, Z16, Z17
+	VPADDD       Z17, Z0, Z0
+	VPMADDWD     Z15, Z16, Z17
+	VPADDD       Z17, Z1, Z1
+	VPBROADCASTD 4(AX), Z16
+	VPMADDWD     Z14, Z16, Z17
+	VPADDD       Z17, Z2, Z2
+	VPMADDWD     Z15, Z16, Z17
+	VPADDD       Z17, Z3, Z3
+	VPBROADCASTD 8(AX), Z16
+	VPMADDWD     Z14, Z16, Z17
+	VPADDD       Z17, Z4, Z4
+	VPMADDWD     Z15, Z16, Z17
+	VPADDD       Z17, Z5, Z5
+	VPBROADCASTD 12(AX), Z16
+	VPMADDWD     Z14, Z16, Z17
+	VPADDD       Z17, Z6, Z6
+	VPMADDWD     Z15, Z16, Z17
+	VPADDD       Z17, Z7, Z7
+	VPBROADCASTD 16(AX), Z16
+	VPMADDWD     Z14, Z16, Z17
+	VPADDD       Z17, Z8, Z8
+	VPMADDWD     Z15, Z16, Z17
+	VPADDD       Z17, Z9, Z9
+	VPBROADCASTD 20(AX), Z16
+	VPMADDWD     Z14, Z16, Z17
+	VPADDD       Z17, Z10, Z10
+	VPMADDWD     Z15, Z16, Z17
+	VPADDD       Z17, Z11, Z11
+	VPBROADCASTD 24(AX), Z16
+	VPMADDWD     Z14, Z16, Z17
+	VPADDD       Z17, Z12, Z12
+	VPMADDWD     Z15, Z16, Z17
+	VPADDD       Z17, Z13, Z13
+	ADDQ         $0x1c, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_8(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_8(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z16
+	VMOVUPS      (DX)(DI*4), Z17
+	VPBROADCASTD (AX), Z18
+	VPMADDWD     Z16, Z18, Z19
+	VPADDD       Z19, Z0, Z0
+	VPMADDWD     Z17, Z18, Z19
+	VPADDD       Z19, Z1, Z1
+	VPBROADCASTD 4(AX), Z18
+	VPMADDWD     Z16, Z18, Z19
+	VPADDD       Z19, Z2, Z2
+	VPMADDWD     Z17, Z18, Z19
+	VPADDD       Z19, Z3, Z3
+	VPBROADCASTD 8(AX), Z18
+	VPMADDWD     Z16, Z18, Z19
+	VPADDD       Z19, Z4, Z4
+	VPMADDWD     Z17, Z18, Z19
+	VPADDD       Z19, Z5, Z5
+	VPBROADCASTD 12(AX), Z18
+	VPMADDWD     Z16, Z18, Z19
+	VPADDD       Z19, Z6, Z6
+	VPMADDWD     Z17, Z18, Z19
+	VPADDD       Z19, Z7, Z7
+	VPBROADCASTD 16(AX), Z18
+	VPMADDWD     Z16, Z18, Z19
+	VPADDD       Z19, Z8, Z8
+	VPMADDWD     Z17, Z18, Z19
+	VPADDD       Z19, Z9, Z9
+	VPBROADCASTD 20(AX), Z18
+	VPMADDWD     Z16, Z18, Z19
+	VPADDD       Z19, Z10, Z10
+	VPMADDWD     Z17, Z18, Z19
+	VPADDD       Z19, Z11, Z11
+	VPBROADCASTD 24(AX), Z18
+	VPMADDWD     Z16, Z18, Z19
+	VPADDD       Z19, Z12, Z12
+	VPMADDWD     Z17, Z18, Z19
+	VPADDD       Z19, Z13, Z13
+	VPBROADCASTD 28(AX), Z18
+	VPMADDWD     Z16, Z18, Z19
+	VPADDD       Z19, Z14, Z14
+	VPMADDWD     Z17, Z18, Z19
+	VPADDD       Z19, Z15, Z15
+	ADDQ         $0x20, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_9(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_9(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z18
+	VMOVUPS      (DX)(DI*4), Z19
+	VPBROADCASTD (AX), Z20
+	VPMADDWD     Z18, Z20, Z21
+	VPADDD       Z21, Z0, Z0
+	VPMADDWD     Z19, Z20, Z21
+	VPADDD       Z21, Z1, Z1
+	VPBROADCASTD 4(AX), Z20
+	VPMADDWD     Z18, Z20, Z21
+	VPADDD       Z21, Z2, Z2
+	VPMADDWD     Z19, Z20, Z21
+	VPADDD       Z21, Z3, Z3
+	VPBROADCASTD 8(AX), Z20
+	VPMADDWD     Z18, Z20, Z21
+	VPADDD       Z21, Z4, Z4
+	VPMADDWD     Z19, Z20, Z21
+	VPADDD       Z21, Z5, Z5
+	VPBROADCASTD 12(AX), Z20
+	VPMADDWD     Z18, Z20, Z21
+	VPADDD       Z21, Z6, Z6
+	VPMADDWD     Z19, Z20, Z21
+	VPADDD       Z21, Z7, Z7
+	VPBROADCASTD 16(AX), Z20
+	VPMADDWD     Z18, Z20, Z21
+	VPADDD       Z21, Z8, Z8
+	VPMADDWD     Z19, Z20, Z21
+	VPADDD       Z21, Z9, Z9
+	VPBROADCASTD 20(AX), Z20
+	VPMADDWD     Z18, Z20, Z21
+	VPADDD       Z21, Z10, Z10
+	VPMADDWD     Z19, Z20, Z21
+	VPADDD       Z21, Z11, Z11
+	VPBROADCASTD 24(AX), Z20
+	VPMADDWD     Z18, Z20, Z21
+	VPADDD       Z21, Z12, Z12
+	VPMADDWD     Z19, Z20, Z21
+	VPADDD       Z21, Z13, Z13
+	VPBROADCASTD 28(AX), Z20
+	VPMADDWD     Z18, Z20, Z21
+	VPADDD       Z21, Z14, Z14
+	VPMADDWD     Z19, Z20, Z21
+	VPADDD       Z21, Z15, Z15
+	VPBROADCASTD 32(AX), Z20
+	VPMADDWD     Z18, Z20, Z21
+	VPADDD       Z21, Z16, Z16
+	VPMADDWD     Z19, Z20, Z21
+	VPADDD       Z21, Z17, Z17
+	ADDQ         $0x24, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_10(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_10(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z20
+	VMOVUPS      (DX)(DI*4), Z21
+	VPBROADCASTD (AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z0, Z0
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z1, Z1
+	VPBROADCASTD 4(AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z2, Z2
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z3, Z3
+	VPBROADCASTD 8(AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z4, Z4
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z5, Z5
+	VPBROADCASTD 12(AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z6, Z6
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z7, Z7
+	VPBROADCASTD 16(AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z8, Z8
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z9, Z9
+	VPBROADCASTD 20(AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z10, Z10
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z11, Z11
+	VPBROADCASTD 24(AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z12, Z12
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z13, Z13
+	VPBROADCASTD 28(AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z14, Z14
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z15, Z15
+	VPBROADCASTD 32(AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z16, Z16
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z17, Z17
+	VPBROADCASTD 36(AX), Z22
+	VPMADDWD     Z20, Z22, Z23
+	VPADDD       Z23, Z18, Z18
+	VPMADDWD     Z21, Z22, Z23
+	VPADDD       Z23, Z19, Z19
+	ADDQ         $0x28, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_11(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_11(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z22
+	VMOVUPS      (DX)(DI*4), Z23
+	VPBROADCASTD (AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z0, Z0
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z1, Z1
+	VPBROADCASTD 4(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z2, Z2
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z3, Z3
+	VPBROADCASTD 8(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z4, Z4
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z5, Z5
+	VPBROADCASTD 12(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z6, Z6
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z7, Z7
+	VPBROADCASTD 16(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z8, Z8
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z9, Z9
+	VPBROADCASTD 20(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z10, Z10
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z11, Z11
+	VPBROADCASTD 24(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z12, Z12
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z13, Z13
+	VPBROADCASTD 28(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z14, Z14
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z15, Z15
+	VPBROADCASTD 32(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z16, Z16
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z17, Z17
+	VPBROADCASTD 36(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z18, Z18
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z19, Z19
+	VPBROADCASTD 40(AX), Z24
+	VPMADDWD     Z22, Z24, Z25
+	VPADDD       Z25, Z20, Z20
+	VPMADDWD     Z23, Z24, Z25
+	VPADDD       Z25, Z21, Z21
+	ADDQ         $0x2c, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VPADDD       64(AX), Z21, Z21
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_12(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_12(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z24
+	VMOVUPS      (DX)(DI*4), Z25
+	VPBROADCASTD (AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z0, Z0
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z1, Z1
+	VPBROADCASTD 4(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z2, Z2
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z3, Z3
+	VPBROADCASTD 8(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z4, Z4
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z5, Z5
+	VPBROADCASTD 12(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z6, Z6
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z7, Z7
+	VPBROADCASTD 16(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z8, Z8
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z9, Z9
+	VPBROADCASTD 20(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z10, Z10
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z11, Z11
+	VPBROADCASTD 24(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z12, Z12
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z13, Z13
+	VPBROADCASTD 28(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z14, Z14
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z15, Z15
+	VPBROADCASTD 32(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z16, Z16
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z17, Z17
+	VPBROADCASTD 36(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z18, Z18
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z19, Z19
+	VPBROADCASTD 40(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z20, Z20
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z21, Z21
+	VPBROADCASTD 44(AX), Z26
+	VPMADDWD     Z24, Z26, Z27
+	VPADDD       Z27, Z22, Z22
+	VPMADDWD     Z25, Z26, Z27
+	VPADDD       Z27, Z23, Z23
+	ADDQ         $0x30, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VPADDD       64(AX), Z21, Z21
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z22, Z22
+	VMOVUPS      Z22, (AX)
+	VPADDD       64(AX), Z23, Z23
+	VMOVUPS      Z23, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_13(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_13(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z26
+	VMOVUPS      (DX)(DI*4), Z27
+	VPBROADCASTD (AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z0, Z0
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z1, Z1
+	VPBROADCASTD 4(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z2, Z2
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z3, Z3
+	VPBROADCASTD 8(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z4, Z4
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z5, Z5
+	VPBROADCASTD 12(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z6, Z6
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z7, Z7
+	VPBROADCASTD 16(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z8, Z8
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z9, Z9
+	VPBROADCASTD 20(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z10, Z10
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z11, Z11
+	VPBROADCASTD 24(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z12, Z12
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z13, Z13
+	VPBROADCASTD 28(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z14, Z14
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z15, Z15
+	VPBROADCASTD 32(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z16, Z16
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z17, Z17
+	VPBROADCASTD 36(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z18, Z18
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z19, Z19
+	VPBROADCASTD 40(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z20, Z20
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z21, Z21
+	VPBROADCASTD 44(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z22, Z22
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z23, Z23
+	VPBROADCASTD 48(AX), Z28
+	VPMADDWD     Z26, Z28, Z29
+	VPADDD       Z29, Z24, Z24
+	VPMADDWD     Z27, Z28, Z29
+	VPADDD       Z29, Z25, Z25
+	ADDQ         $0x34, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VPADDD       64(AX), Z21, Z21
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z22, Z22
+	VMOVUPS      Z22, (AX)
+	VPADDD       64(AX), Z23, Z23
+	VMOVUPS      Z23, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z24, Z24
+	VMOVUPS      Z24, (AX)
+	VPADDD       64(AX), Z25, Z25
+	VMOVUPS      Z25, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs512_14(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·tilePairs512_14(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Z28
+	VMOVUPS      (DX)(DI*4), Z29
+	VPBROADCASTD (AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z0, Z0
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z1, Z1
+	VPBROADCASTD 4(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z2, Z2
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z3, Z3
+	VPBROADCASTD 8(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z4, Z4
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z5, Z5
+	VPBROADCASTD 12(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z6, Z6
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z7, Z7
+	VPBROADCASTD 16(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z8, Z8
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z9, Z9
+	VPBROADCASTD 20(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z10, Z10
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z11, Z11
+	VPBROADCASTD 24(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z12, Z12
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z13, Z13
+	VPBROADCASTD 28(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z14, Z14
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z15, Z15
+	VPBROADCASTD 32(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z16, Z16
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z17, Z17
+	VPBROADCASTD 36(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z18, Z18
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z19, Z19
+	VPBROADCASTD 40(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z20, Z20
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z21, Z21
+	VPBROADCASTD 44(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z22, Z22
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z23, Z23
+	VPBROADCASTD 48(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z24, Z24
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z25, Z25
+	VPBROADCASTD 52(AX), Z30
+	VPMADDWD     Z28, Z30, Z31
+	VPADDD       Z31, Z26, Z26
+	VPMADDWD     Z29, Z30, Z31
+	VPADDD       Z31, Z27, Z27
+	ADDQ         $0x38, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VPADDD       64(AX), Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VPADDD       64(AX), Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VPADDD       64(AX), Z5, Z5
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VPADDD       64(AX), Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VPADDD       64(AX), Z9, Z9
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VPADDD       64(AX), Z11, Z11
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VPADDD       64(AX), Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VPADDD       64(AX), Z15, Z15
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VPADDD       64(AX), Z17, Z17
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VPADDD       64(AX), Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VPADDD       64(AX), Z21, Z21
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z22, Z22
+	VMOVUPS      Z22, (AX)
+	VPADDD       64(AX), Z23, Z23
+	VMOVUPS      Z23, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z24, Z24
+	VMOVUPS      Z24, (AX)
+	VPADDD       64(AX), Z25, Z25
+	VMOVUPS      Z25, 64(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Z26, Z26
+	VMOVUPS      Z26, (AX)
+	VPADDD       64(AX), Z27, Z27
+	VMOVUPS      Z27, 64(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs256_1(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX2
+TEXT ·tilePairs256_1(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Y2
+	VMOVUPS      (DX)(DI*4), Y3
+	VPBROADCASTD (AX), Y4
+	VPMADDWD     Y2, Y4, Y2
+	VPADDD       Y2, Y0, Y0
+	VPMADDWD     Y3, Y4, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         $0x04, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VPADDD       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs256_2(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX2
+TEXT ·tilePairs256_2(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Y4
+	VMOVUPS      (DX)(DI*4), Y5
+	VPBROADCASTD (AX), Y6
+	VPMADDWD     Y4, Y6, Y7
+	VPADDD       Y7, Y0, Y0
+	VPMADDWD     Y5, Y6, Y7
+	VPADDD       Y7, Y1, Y1
+	VPBROADCASTD 4(AX), Y6
+	VPMADDWD     Y4, Y6, Y7
+	VPADDD       Y7, Y2, Y2
+	VPMADDWD     Y5, Y6, Y7
+	VPADDD       Y7, Y3, Y3
+	ADDQ         $0x08, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VPADDD       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VPADDD       32(AX), Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs256_3(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX2
+TEXT ·tilePairs256_3(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Y6
+	VMOVUPS      (DX)(DI*4), Y7
+	VPBROADCASTD (AX), Y8
+	VPMADDWD     Y6, Y8, Y9
+	VPADDD       Y9, Y0, Y0
+	VPMADDWD     Y7, Y8, Y9
+	VPADDD       Y9, Y1, Y1
+	VPBROADCASTD 4(AX), Y8
+	VPMADDWD     Y6, Y8, Y9
+	VPADDD       Y9, Y2, Y2
+	VPMADDWD     Y7, Y8, Y9
+	VPADDD       Y9, Y3, Y3
+	VPBROADCASTD 8(AX), Y8
+	VPMADDWD     Y6, Y8, Y9
+	VPADDD       Y9, Y4, Y4
+	VPMADDWD     Y7, Y8, Y9
+	VPADDD       Y9, Y5, Y5
+	ADDQ         $0x0c, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VPADDD       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VPADDD       32(AX), Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VPADDD       32(AX), Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs256_4(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX2
+TEXT ·tilePairs256_4(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Y8
+	VMOVUPS      (DX)(DI*4), Y9
+	VPBROADCASTD (AX), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y11
+	VPADDD       Y11, Y1, Y1
+	VPBROADCASTD 4(AX), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y11
+	VPADDD       Y11, Y3, Y3
+	VPBROADCASTD 8(AX), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y11
+	VPADDD       Y11, Y5, Y5
+	VPBROADCASTD 12(AX), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y6, Y6
+	VPMADDWD     Y9, Y10, Y11
+	VPADDD       Y11, Y7, Y7
+	ADDQ         $0x10, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VPADDD       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VPADDD       32(AX), Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VPADDD       32(AX), Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VPADDD       32(AX), Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs256_5(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX2
+TEXT ·tilePairs256_5(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Y10
+	VMOVUPS      (DX)(DI*4), Y11
+	VPBROADCASTD (AX), Y12
+	VPMADDWD     Y10, Y12, Y13
+	VPADDD       Y13, Y0, Y0
+	VPMADDWD     Y11, Y12, Y13
+	VPADDD       Y13, Y1, Y1
+	VPBROADCASTD 4(AX), Y12
+	VPMADDWD     Y10, Y12, Y13
+	VPADDD       Y13, Y2, Y2
+	VPMADDWD     Y11, Y12, Y13
+	VPADDD       Y13, Y3, Y3
+	VPBROADCASTD 8(AX), Y12
+	VPMADDWD     Y10, Y12, Y13
+	VPADDD       Y13, Y4, Y4
+	VPMADDWD     Y11, Y12, Y13
+	VPADDD       Y13, Y5, Y5
+	VPBROADCASTD 12(AX), Y12
+	VPMADDWD     Y10, Y12, Y13
+	VPADDD       Y13, Y6, Y6
+	VPMADDWD     Y11, Y12, Y13
+	VPADDD       Y13, Y7, Y7
+	VPBROADCASTD 16(AX), Y12
+	VPMADDWD     Y10, Y12, Y13
+	VPADDD       Y13, Y8, Y8
+	VPMADDWD     Y11, Y12, Y13
+	VPADDD       Y13, Y9, Y9
+	ADDQ         $0x14, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VPADDD       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VPADDD       32(AX), Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VPADDD       32(AX), Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VPADDD       32(AX), Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VPADDD       32(AX), Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func tilePairs256_6(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+// Requires: AVX, AVX2
+TEXT ·tilePairs256_6(SB), NOSPLIT, $0-56
+	MOVQ   a+16(FP), AX
+	MOVQ   b0+24(FP), CX
+	MOVQ   b1+32(FP), DX
+	MOVQ   off+40(FP), BX
+	MOVQ   k+48(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+loop:
+	MOVLQSX      (BX), DI
+	VMOVUPS      (CX)(DI*4), Y12
+	VMOVUPS      (DX)(DI*4), Y13
+	VPBROADCASTD (AX), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y1, Y1
+	VPBROADCASTD 4(AX), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y3, Y3
+	VPBROADCASTD 8(AX), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y5, Y5
+	VPBROADCASTD 12(AX), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y7, Y7
+	VPBROADCASTD 16(AX), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y8, Y8
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y9, Y9
+	VPBROADCASTD 20(AX), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y10, Y10
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y11, Y11
+	ADDQ         $0x18, AX
+	ADDQ         $0x04, BX
+	DECQ         SI
+	JNZ          loop
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	VPADDD       (AX), Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VPADDD       32(AX), Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VPADDD       32(AX), Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VPADDD       32(AX), Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VPADDD       32(AX), Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VPADDD       32(AX), Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         CX, AX
+	VPADDD       (AX), Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VPADDD       32(AX), Y11, Y11
+	VMOVUPS      Y11, 32(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
+// func squaredDifferenceAVX2(a *uint8, b *uint8, n int) (sum int64)
+// Requires: AVX, AVX2
+TEXT ·squaredDifferenceAVX2(SB), NOSPLIT, $0-32
+	MOVQ   a+0(FP), AX
+	MOVQ   b+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+wide:
+	CMPQ      DX, $0x20
+	JLT       widedone
+	VPMOVZXBW (AX), Y2
+	VPMOVZXBW (CX), Y3
+	VPSUBW    Y3, Y2, Y2
+	VPMADDWD  Y2, Y2, Y2
+	VPADDD    Y2, Y0, Y0
+	VPMOVZXBW 16(AX), Y2
+	VPMOVZXBW 16(CX), Y3
+	VPSUBW    Y3, Y2, Y2
+	VPMADDWD  Y2, Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	ADDQ      $0x20, AX
+	ADDQ      $0x20, CX
+	SUBQ      $0x20, DX
+	JMP       wide
+
+widedone:
+loop:
+	CMPQ      DX, $0x10
+	JLT       loopdone
+	VPMOVZXBW (AX), Y2
+	VPMOVZXBW (CX), Y3
+	VPSUBW    Y3, Y2, Y2
+	VPMADDWD  Y2, Y2, Y2
+	VPADDD    Y2, Y0, Y0
+	ADDQ      $0x10, AX
+	ADDQ      $0x10, CX
+	SUBQ      $0x10, DX
+	JMP       loop
+
+loopdone:
+	VPADDD       Y1, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPADDD       X0, X1, X1
+	VPSHUFD      $0xee, X1, X0
+	VPADDD       X0, X1, X1
+	VPSHUFD      $0x55, X1, X0
+	VPADDD       X0, X1, X1
+	VMOVD        X1, AX
+	MOVQ         AX, sum+24(FP)
+	VZEROUPPER
+	RET
+
 // func tileAMX(c *float32, ldc uintptr, a *float32, lda uintptr, b *float32, k uintptr, config *byte)
 TEXT ·tileAMX(SB), NOSPLIT, $0-56
 	MOVQ config+48(FP), AX

@@ -5,7 +5,7 @@ import "os"
 // path is one instruction set's inner loops.
 type path struct {
 	name    string
-	variant string // the name, or a longer one that says how bfloat16 is multiplied too
+	variant string // the name, or a longer one that says how bfloat16 and bytes are multiplied too
 	// A tile is at most rows high and 2*lanes wide.
 	rows, lanes int
 	bf16        bool // tilePairs is no emulation
@@ -27,6 +27,13 @@ type path struct {
 	// tileAMX is tilePairs for up to 16 rows that lie lda apart in a, by b's rows of
 	// 2*lanes words, over 16*k words; nil where there are no tile registers.
 	tileAMX func(c []float32, ldc int, a []float32, lda, m int, b []float32, k int)
+
+	// tileWhole is tile for 32-bit words of whole numbers, in c as well: a product
+	// is that of wordBytes pairs of numbers, added up. With 4, words are of bytes,
+	// unsigned in a and signed in b, with 2 of 16-bit values. Nil in plain Go, see
+	// bytelanes.go.
+	tileWhole func(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32)
+	wordBytes int // bytes of a row that a word holds
 
 	// transpose writes rows of src as columns of dst:
 	//
@@ -55,9 +62,9 @@ var active = choosePath(os.Getenv("DEFECTFORGE_KERNEL"))
 // Features names the instruction set in use: "avx512", "avx2" or "go". It is the
 // fastest that the machine has, or the one that the environment variable
 // DEFECTFORGE_KERNEL names, if the machine has that. There, "avx512-amx",
-// "avx512-bf16" and "avx512-plain" choose among the ways to multiply bfloat16 as
-// well: on tile registers, by AVX512_BF16, or emulated. The build tag noasm
-// leaves "go" only.
+// "avx512-bf16" and "avx512-vnni" choose among the ways to multiply bfloat16 as
+// well: on tile registers, by AVX512_BF16, or emulated; "avx512-plain" multiplies
+// bytes without AVX512_VNNI, too. The build tag noasm leaves "go" only.
 func Features() string { return active.name }
 
 // HasBF16 reports whether Conv.BF16 is fast: whether the path in use has the

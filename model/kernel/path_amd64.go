@@ -5,14 +5,22 @@ package kernel
 import "github.com/klauspost/cpuid/v2"
 
 var avx512Path = path{name: "avx512", variant: "avx512-plain", rows: 14, lanes: 16, tile: tileAVX512,
-	tilePairs: tilePairsGo(16), transpose: transpose512, gather: gather512,
+	tilePairs: tilePairsGo(16), tileWhole: tilePairs512, wordBytes: 2, transpose: transpose512, gather: gather512,
 	peak: peakAVX512, peakLanes: 16, loops: &avxLoops}
 var avx2Path = path{name: "avx2", variant: "avx2", rows: 6, lanes: 8, tile: tileAVX2, tilePairs: tilePairsGo(8),
-	transpose: transpose256, gather: gather256,
+	tileWhole: tilePairs256, wordBytes: 2, transpose: transpose256, gather: gather256,
 	peak: peakAVX2, peakLanes: 8, loops: &avxLoops}
 
-// avx512BF16Path is avx512Path where the processor multiplies bfloat16.
-var avx512BF16Path = withBF16(avx512Path)
+// avx512VNNIPath is avx512Path where the processor multiplies bytes.
+var avx512VNNIPath = withVNNI(avx512Path)
+
+func withVNNI(p path) path {
+	p.variant, p.tileWhole, p.wordBytes = "avx512-vnni", tileVNNI, 4
+	return p
+}
+
+// avx512BF16Path is avx512VNNIPath where the processor multiplies bfloat16 too.
+var avx512BF16Path = withBF16(avx512VNNIPath)
 
 func withBF16(p path) path {
 	l := *p.loops
@@ -50,15 +58,18 @@ func tileOfAMX(c []float32, ldc int, a []float32, lda, m int, b []float32, k int
 }
 
 // paths lists what this machine can run, the fastest first. Those of one name
-// differ in how they multiply bfloat16 only.
+// differ in how they multiply bfloat16 and bytes only.
 func paths() []*path {
 	var all []*path
-	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512DQ, cpuid.BMI2, cpuid.AVX2, cpuid.FMA3) {
-		if cpuid.CPU.Supports(cpuid.AVX512BF16, cpuid.AVX512BW) {
-			if hasAMX() {
-				all = append(all, &avx512AMXPath)
+	if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512BW, cpuid.BMI2, cpuid.AVX2, cpuid.FMA3) {
+		if cpuid.CPU.Supports(cpuid.AVX512VNNI) {
+			if cpuid.CPU.Supports(cpuid.AVX512BF16) {
+				if hasAMX() {
+					all = append(all, &avx512AMXPath)
+				}
+				all = append(all, &avx512BF16Path)
 			}
-			all = append(all, &avx512BF16Path)
+			all = append(all, &avx512VNNIPath)
 		}
 		all = append(all, &avx512Path)
 	}
@@ -77,6 +88,26 @@ var tiles256 = [...]tileFunc{nil, tileAVX2_1, tileAVX2_2, tileAVX2_3, tileAVX2_4
 
 var tilesBF16 = [...]tileFunc{nil, tileBF16_1, tileBF16_2, tileBF16_3, tileBF16_4, tileBF16_5, tileBF16_6,
 	tileBF16_7, tileBF16_8, tileBF16_9, tileBF16_10, tileBF16_11, tileBF16_12, tileBF16_13, tileBF16_14}
+
+var tilesVNNI = [...]tileFunc{nil, tileVNNI_1, tileVNNI_2, tileVNNI_3, tileVNNI_4, tileVNNI_5, tileVNNI_6,
+	tileVNNI_7, tileVNNI_8, tileVNNI_9, tileVNNI_10, tileVNNI_11, tileVNNI_12, tileVNNI_13, tileVNNI_14}
+
+var tilesPairs512 = [...]tileFunc{nil, tilePairs512_1, tilePairs512_2, tilePairs512_3, tilePairs512_4, tilePairs512_5, tilePairs512_6,
+	tilePairs512_7, tilePairs512_8, tilePairs512_9, tilePairs512_10, tilePairs512_11, tilePairs512_12, tilePairs512_13, tilePairs512_14}
+
+var tilesPairs256 = [...]tileFunc{nil, tilePairs256_1, tilePairs256_2, tilePairs256_3, tilePairs256_4, tilePairs256_5, tilePairs256_6}
+
+func tileVNNI(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
+	tilesVNNI[m](&c[0], uintptr(4*ldc), &a[0], &b[b0], &b[b1], &off[0], uintptr(len(off)))
+}
+
+func tilePairs512(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
+	tilesPairs512[m](&c[0], uintptr(4*ldc), &a[0], &b[b0], &b[b1], &off[0], uintptr(len(off)))
+}
+
+func tilePairs256(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
+	tilesPairs256[m](&c[0], uintptr(4*ldc), &a[0], &b[b0], &b[b1], &off[0], uintptr(len(off)))
+}
 
 func tileBF16(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
 	tilesBF16[m](&c[0], uintptr(4*ldc), &a[0], &b[b0], &b[b1], &off[0], uintptr(len(off)))
@@ -139,6 +170,7 @@ var avxLoops = loops{
 	adam: adamAVX, tanh: tanhAVX, pairs: pairsAVX, zip: zipAVX,
 	winogradInput: winogradInputAVX, winogradAdjoint: winogradAdjointAVX, winogradWeights: winogradWeightsAVX, winogradOutput: winogradOutputAVX,
 	winogradPixels: winogradPixelsAVX, roundPairs: roundPairsGo, roundNeighbours: roundNeighboursGo,
+	squaredDifference: squaredDifferenceAVX,
 }
 
 func scaleAVX(dst, src []float32, scale float32) {
@@ -148,6 +180,16 @@ func scaleAVX(dst, src []float32, scale float32) {
 		scaleAVX2(&dst[0], &src[0], n, scale)
 	}
 	scaleGo(dst[n:], src[n:], scale)
+}
+
+func squaredDifferenceAVX(a, b []uint8) (sum int64) {
+	b = b[:len(a)]
+	for len(a) >= 16 {
+		n := min(len(a), 32752) &^ 15
+		sum += squaredDifferenceAVX2(&a[0], &b[0], n)
+		a, b = a[n:], b[n:]
+	}
+	return sum + squaredDifferenceGo(a, b)
 }
 
 func axpyAVX(dst, x []float32, a float32) {

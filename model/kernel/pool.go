@@ -131,6 +131,7 @@ type scratch struct {
 	factors [6]float32
 	taps    []float32
 	rows    []float32
+	lanes   []uint64
 }
 
 // grow returns a slice of n floats at a cache line's start, reusing b's memory

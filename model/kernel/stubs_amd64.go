@@ -314,6 +314,181 @@ func roundPairsBF16(dst *float32, a *float32, b *float32, n int)
 //go:noescape
 func roundNeighboursBF16(dst *float32, src *float32, n int)
 
+// tileVNNI_1 is path.tileWhole for 1 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_1(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_2 is path.tileWhole for 2 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_2(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_3 is path.tileWhole for 3 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_3(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_4 is path.tileWhole for 4 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_4(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_5 is path.tileWhole for 5 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_5(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_6 is path.tileWhole for 6 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_6(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_7 is path.tileWhole for 7 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_7(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_8 is path.tileWhole for 8 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_8(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_9 is path.tileWhole for 9 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_9(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_10 is path.tileWhole for 10 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_10(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_11 is path.tileWhole for 11 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_11(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_12 is path.tileWhole for 12 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_12(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_13 is path.tileWhole for 13 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_13(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tileVNNI_14 is path.tileWhole for 14 rows and words of four bytes, unsigned in a and signed in b; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tileVNNI_14(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_1 is path.tileWhole for 1 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_1(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_2 is path.tileWhole for 2 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_2(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_3 is path.tileWhole for 3 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_3(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_4 is path.tileWhole for 4 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_4(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_5 is path.tileWhole for 5 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_5(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_6 is path.tileWhole for 6 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_6(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_7 is path.tileWhole for 7 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_7(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_8 is path.tileWhole for 8 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_8(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_9 is path.tileWhole for 9 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_9(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_10 is path.tileWhole for 10 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_10(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_11 is path.tileWhole for 11 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_11(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_12 is path.tileWhole for 12 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_12(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_13 is path.tileWhole for 13 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_13(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs512_14 is path.tileWhole for 14 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs512_14(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs256_1 is path.tileWhole for 1 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs256_1(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs256_2 is path.tileWhole for 2 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs256_2(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs256_3 is path.tileWhole for 3 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs256_3(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs256_4 is path.tileWhole for 4 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs256_4(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs256_5 is path.tileWhole for 5 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs256_5(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// tilePairs256_6 is path.tileWhole for 6 rows and words of two 16-bit values; ldc is in bytes, k is not 0.
+//
+//go:noescape
+func tilePairs256_6(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
+
+// squaredDifferenceAVX2 is squaredDifference for multiples of 16 up to 32752.
+//
+//go:noescape
+func squaredDifferenceAVX2(a *uint8, b *uint8, n int) (sum int64)
+
 // tileAMX adds a product to rows of 32 values of c, as many as config says: the sum over 16*k pairs
 // of a's rows, which lie lda apart, with b's, of 32 words each; distances are in bytes, k is not 0.
 //

@@ -8,12 +8,9 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
-	"sync"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -39,6 +36,9 @@ func FirstChannels(images []uint8) []uint8 {
 // than two shards are in memory.
 type Source struct {
 	Shards int
+	// Images is the number of images in all; 0 means that it is not known, and
+	// shards are loaded to count them where it is needed.
+	Images int
 	// Load returns shard i as planes (n,128,128). It is called again for the
 	// same shard and must return the same.
 	Load func(ctx context.Context, i int) ([]uint8, error)
@@ -73,14 +73,28 @@ type found struct {
 	index  int
 }
 
-// candidateBlock bounds how many candidates are held packed at once.
-const candidateBlock = 1024
+const (
+	// nearestBlock is how many candidates are held packed at once, of 16 to 32 KiB
+	// each; for more the real images are loaded again.
+	nearestBlock = 2048
+	// realBlock is how many real images they are multiplied with at a time.
+	realBlock = 512
+)
 
 // Nearest finds each candidate's k nearest real images, nearest first, equal
 // distances by index; fewer where there are fewer real images. candidates are
-// planes (n,128,128). Distances are exact up to the last rounding of a square
-// root. progress, if not nil, is told the number of shards compared.
+// planes (n,128,128). progress, if not nil, is told the number of shards compared.
+//
+// Squared distances are |x|^2 + |y|^2 - 2xy in whole numbers, nothing of which is
+// rounded, so that even one grey level's difference from a copy is seen: there is
+// no list of near ones to be ranked again by exact distances. Only the square root
+// is rounded in the end.
 func Nearest(ctx context.Context, candidates []uint8, reals Source, k int, progress func(done, total int)) ([][]Neighbour, error) {
+	return nearest(ctx, candidates, reals, k, nil, progress)
+}
+
+// nearest is Nearest without the pairs that skip, if not nil, leaves out.
+func nearest(ctx context.Context, candidates []uint8, reals Source, k int, skip func(candidate, real int) bool, progress func(done, total int)) ([][]Neighbour, error) {
 	if len(candidates)%PlaneLen != 0 {
 		return nil, fmt.Errorf("find neighbours: %d bytes are no whole number of 128x128 planes", len(candidates))
 	}
@@ -89,24 +103,24 @@ func Nearest(ctx context.Context, candidates []uint8, reals Source, k int, progr
 	}
 	total := len(candidates) / PlaneLen
 	out := make([][]Neighbour, 0, total)
-	blocks := (total + candidateBlock - 1) / candidateBlock
+	blocks := (total + nearestBlock - 1) / nearestBlock
+	var c comparison
 	for block := range blocks {
-		from := block * candidateBlock
-		a := pack(candidates[from*PlaneLen : min(from+candidateBlock, total)*PlaneLen])
-		best := make([][]found, a.n)
+		from := block * nearestBlock
+		c.pack(candidates[from*PlaneLen : min(from+nearestBlock, total)*PlaneLen])
+		best := make([][]found, c.rows.Len())
 		first := 0
 		for i := range reals.Shards {
 			planes, err := reals.load(ctx, i)
 			if err != nil {
 				return nil, fmt.Errorf("find neighbours: %w", err)
 			}
-			b := packReversed(planes)
-			squares(a, b, func(row int, sums []int64) {
-				for j, s := range sums {
-					best[row] = insert(best[row], found{s, first + j}, k)
-				}
+			c.against(planes, func(at, n int) {
+				eachRun(c.rows.Len(), func(row int) {
+					c.collect(&best[row], row, n, k, first+at, func(real int) bool { return skip != nil && skip(from+row, real) })
+				})
 			})
-			first += b.n
+			first += len(planes) / PlaneLen
 			if progress != nil {
 				progress(block*reals.Shards+i+1, blocks*reals.Shards)
 			}
@@ -118,16 +132,78 @@ func Nearest(ctx context.Context, candidates []uint8, reals Source, k int, progr
 	return out, nil
 }
 
+// comparison is one set of planes, and memory to compare it with others.
+type comparison struct {
+	rows     kernel.ByteRows
+	squares  []int64 // each row's sum of squared pixels
+	others   []int64 // the same of those compared with
+	products []int32
+}
+
+func (c *comparison) pack(planes []uint8) {
+	n := len(planes) / PlaneLen
+	c.rows.Pack(planes, n, PlaneLen)
+	c.squares = slices.Grow(c.squares[:0], n)[:n]
+	kernel.ByteSquares(c.squares, planes, PlaneLen)
+}
+
+// against multiplies the rows with a number of planes at a time, n from at on, of
+// which visit may then ask square.
+func (c *comparison) against(planes []uint8, visit func(at, n int)) {
+	total := len(planes) / PlaneLen
+	for at := 0; at < total; at += realBlock {
+		n := min(realBlock, total-at)
+		part := planes[at*PlaneLen : (at+n)*PlaneLen]
+		c.others = slices.Grow(c.others[:0], n)[:n]
+		kernel.ByteSquares(c.others, part, PlaneLen)
+		c.products = slices.Grow(c.products[:0], n*c.rows.Len())[:n*c.rows.Len()]
+		c.rows.Products(c.products, part, n)
+		visit(at, n)
+	}
+}
+
+// square is the sum of squared differences of row i and plane j of n.
+func (c *comparison) square(i, j, n int) int64 {
+	return c.squares[i] + c.others[j] - 2*int64(c.products[i*n+j])
+}
+
+// collect adds those of n planes to the k nearest of row, first being the number
+// of the first.
+func (c *comparison) collect(best *[]found, row, n, k, first int, skip func(real int) bool) {
+	list, limit := *best, int64(math.MaxInt64)
+	if len(list) == k {
+		limit = list[k-1].square
+	}
+	products, own := c.products[row*n:(row+1)*n], c.squares[row]
+	for j, other := range c.others[:n] {
+		// Of equal distances, the earlier index stays.
+		if s := own + other - 2*int64(products[j]); s < limit && !skip(first+j) {
+			list = insert(list, found{s, first + j}, k)
+			if len(list) == k {
+				limit = list[k-1].square
+			}
+		}
+	}
+	*best = list
+}
+
 // insert keeps the k smallest of list and f, in order.
 func insert(list []found, f found, k int) []found {
-	if len(list) == k && f.square >= list[k-1].square {
-		return list // of equal distances, the earlier index stays
-	}
 	at, _ := slices.BinarySearchFunc(list, f, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.square, b.square), cmp.Compare(a.index, b.index))
 	})
 	list = slices.Insert(list, at, f)
 	return list[:min(len(list), k)]
+}
+
+// eachRun calls do for 0 to n-1, in parallel, several in a row.
+func eachRun(n int, do func(i int)) {
+	const run = 16
+	_ = each(context.Background(), (n+run-1)/run, func(part int) { // nothing ends it
+		for i := part * run; i < min((part+1)*run, n); i++ {
+			do(i)
+		}
+	})
 }
 
 func scaled(list []found) []Neighbour {
@@ -148,25 +224,25 @@ func distance(square int64) float64 { return math.Sqrt(float64(square)) / 127.5 
 func LeaveOneOut(ctx context.Context, reals Source, progress func(done, total int)) ([]float64, error) {
 	var nearest []int64
 	var starts []int
+	var c comparison
 	done, total := 0, reals.Shards*(reals.Shards+1)/2
 	for i := range reals.Shards {
 		planes, err := reals.load(ctx, i)
 		if err != nil {
 			return nil, fmt.Errorf("compare real images: %w", err)
 		}
-		a := pack(planes)
+		c.pack(planes)
 		for j := i; j < reals.Shards; j++ {
 			if j > i {
 				if planes, err = reals.load(ctx, j); err != nil {
 					return nil, fmt.Errorf("compare real images: %w", err)
 				}
 			}
-			b := packReversed(planes)
 			if i == 0 {
 				starts = append(starts, len(nearest))
-				nearest = append(nearest, slices.Repeat([]int64{math.MaxInt64}, b.n)...)
+				nearest = append(nearest, slices.Repeat([]int64{math.MaxInt64}, len(planes)/PlaneLen)...)
 			}
-			mutual(nearest[starts[i]:], nearest[starts[j]:], a, b, i == j)
+			c.against(planes, func(at, n int) { c.mutual(nearest[starts[i]:], nearest[starts[j]+at:], at, n, i == j) })
 			done++
 			if progress != nil {
 				progress(done, total)
@@ -183,50 +259,21 @@ func LeaveOneOut(ctx context.Context, reals Source, progress func(done, total in
 	return out, nil
 }
 
-// mutual lowers the nearest squares of a's rows and of b's rows to those
-// between the two; same says that both are one shard.
-func mutual(ofA, ofB []int64, a, b planes, same bool) {
-	var mu sync.Mutex
-	squares(a, b, func(row int, sums []int64) {
-		mu.Lock()
-		defer mu.Unlock()
-		for j, s := range sums {
-			if same && j == row {
-				continue
+// mutual lowers the nearest squares of the rows and of the n planes to those
+// between the two; same says that the planes are the rows from at on.
+func (c *comparison) mutual(ofRows, ofPlanes []int64, at, n int, same bool) {
+	eachRun(c.rows.Len(), func(i int) {
+		for j := range n {
+			if !same || at+j != i {
+				ofRows[i] = min(ofRows[i], c.square(i, j, n))
 			}
-			ofA[row] = min(ofA[row], s)
-			ofB[j] = min(ofB[j], s)
 		}
 	})
-}
-
-// squares computes the sum of squared differences of every row of a with every
-// row of b, in parallel over a's rows. visit gets one row's sums, which it may
-// not keep; it is called once for each row, from several goroutines.
-func squares(a, b planes, visit func(row int, sums []int64)) {
-	const block = 16 // rows of a at a time: they stay in the cache while b passes by
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for from := 0; from < a.n; from += block {
-		group.Go(func() error {
-			end := min(from+block, a.n)
-			sums := make([]int64, block*b.n)
-			for j := 0; j < b.n; j += 2 {
-				j1 := min(j+1, b.n-1)
-				for i := from; i < end; i += 2 {
-					i1 := min(i+1, end-1)
-					p00, p01, p10, p11 := products(&a.rows[i], &a.rows[i1], &b.rows[j], &b.rows[j1])
-					sums[(i-from)*b.n+j] = a.squares[i] + b.squares[j] - 2*p00
-					sums[(i-from)*b.n+j1] = a.squares[i] + b.squares[j1] - 2*p01
-					sums[(i1-from)*b.n+j] = a.squares[i1] + b.squares[j] - 2*p10
-					sums[(i1-from)*b.n+j1] = a.squares[i1] + b.squares[j1] - 2*p11
-				}
+	eachRun(n, func(j int) {
+		for i := range c.rows.Len() {
+			if !same || at+j != i {
+				ofPlanes[j] = min(ofPlanes[j], c.square(i, j, n))
 			}
-			for i := from; i < end; i++ {
-				visit(i, sums[(i-from)*b.n:(i-from+1)*b.n])
-			}
-			return nil
-		})
-	}
-	_ = group.Wait() // nothing above fails
+		}
+	})
 }

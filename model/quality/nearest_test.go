@@ -47,7 +47,7 @@ func plane(planes []uint8, i int) []uint8 { return planes[i*PlaneLen : (i+1)*Pla
 
 func TestNearestAgainstDefinition(t *testing.T) {
 	reals, candidates := noise(23, 1), noise(19, 2)
-	// The largest values that a packed lane must hold, and ties.
+	// The largest sums, and ties.
 	for i := range PlaneLen {
 		plane(reals, 3)[i], plane(reals, 4)[i], plane(candidates, 18)[i] = 255, 255, 255
 	}
@@ -103,6 +103,46 @@ func TestLeaveOneOutAgainstDefinition(t *testing.T) {
 	lone, err := LeaveOneOut(t.Context(), shards(reals, 1), nil)
 	require.NoError(t, err)
 	require.Equal(t, []float64{math.Inf(1)}, lone)
+}
+
+// TestShardsMakeNoDifference has more images than are multiplied at a time.
+func TestShardsMakeNoDifference(t *testing.T) {
+	reals, candidates := noise(realBlock+90, 4), noise(70, 5)
+	copy(plane(candidates, 50), plane(reals, realBlock+1))
+	whole, parts := shards(reals, realBlock+90), shards(reals, 1, 300, realBlock-211)
+	want, err := Nearest(t.Context(), candidates, whole, 3, nil)
+	require.NoError(t, err)
+	require.Equal(t, Neighbour{realBlock + 1, 0}, want[50][0])
+	got, err := Nearest(t.Context(), candidates, parts, 3, nil)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	if testing.Short() {
+		return // 180,000 pairs more, which take plain Go some seconds
+	}
+	alone, err := LeaveOneOut(t.Context(), whole, nil)
+	require.NoError(t, err)
+	again, err := LeaveOneOut(t.Context(), parts, nil)
+	require.NoError(t, err)
+	require.Equal(t, alone, again)
+	all, err := Nearest(t.Context(), reals, whole, 2, nil)
+	require.NoError(t, err)
+	for i, list := range all {
+		require.Equal(t, Neighbour{i, 0}, list[0])
+		require.Equal(t, alone[i], list[1].Distance)
+	}
+}
+
+// TestNearestSeesOneGreyLevel: bright images, whose squares are large, differ by
+// the least there is; in single precision both distances would be lost.
+func TestNearestSeesOneGreyLevel(t *testing.T) {
+	reals := slices.Repeat([]uint8{254}, 3*PlaneLen)
+	candidate := slices.Clone(plane(reals, 0))
+	plane(reals, 0)[5], plane(reals, 0)[6] = 255, 255
+	plane(reals, 1)[9] = 255
+	plane(reals, 2)[1] = 252
+	got, err := Nearest(t.Context(), candidate, shards(reals, 3), 3, nil)
+	require.NoError(t, err)
+	require.Equal(t, [][]Neighbour{{{1, 1 / 127.5}, {0, math.Sqrt2 / 127.5}, {2, 2 / 127.5}}}, got)
 }
 
 func TestNearestFails(t *testing.T) {

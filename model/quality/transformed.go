@@ -28,8 +28,11 @@ const (
 	// ranked is how many real images, in the orientation that suits best, are
 	// compared at full size after the search.
 	ranked = 8
-	// searchBlock is how many real images are searched at a time.
-	searchBlock = 128
+	// searchBlock is how many real images are searched at a time, candidateBlock
+	// how many candidates are held at once: of these, all orientations, 128 KiB each,
+	// and the products with one block of real images, 100 KiB each.
+	searchBlock    = 128
+	candidateBlock = 1024
 )
 
 // Orientations is the number of ways in which a square lies on itself: four
@@ -105,6 +108,9 @@ type search struct {
 	best    []Transformed
 	least   []int64 // sums of squares of best
 	skip    func(candidate, real int) bool
+
+	// What one block of real images takes.
+	windows, windowSquares, products []float32
 }
 
 // place is a real image in one orientation, at the shift that suits best.
@@ -185,8 +191,8 @@ func (s *search) search(planes []uint8, first int) {
 	n := len(planes) / PlaneLen
 	for from := 0; from < n; from += searchBlock {
 		count := min(searchBlock, n-from)
-		windows := make([]float32, count*steps*steps*cellLen)
-		squares := make([]float32, count*steps*steps)
+		squares := resized(&s.windowSquares, count*steps*steps)
+		windows := resized(&s.windows, len(squares)*cellLen)
 		_ = each(context.Background(), count, func(j int) {
 			sums := integral(planes[(from+j)*PlaneLen : (from+j+1)*PlaneLen])
 			for k := range steps * steps {
@@ -196,10 +202,16 @@ func (s *search) search(planes []uint8, first int) {
 				squares[row] = float32(kernel.Dot(window, window))
 			}
 		})
-		products := make([]float32, s.n*Orientations*len(squares))
+		products := resized(&s.products, s.n*Orientations*len(squares))
 		kernel.MatMul(products, s.small, windows, s.n*Orientations, len(squares), cellLen, false, true)
 		_ = each(context.Background(), s.n, func(i int) { s.rank(i, first+from, products, squares) })
 	}
+}
+
+// resized is n floats of *memory, which grows for them.
+func resized(memory *[]float32, n int) []float32 {
+	*memory = slices.Grow((*memory)[:0], n)[:n]
+	return *memory
 }
 
 // rank keeps candidate i's best places among the real images of one block.
@@ -272,13 +284,7 @@ func innerSquare(candidate, real []uint8, top, left int, limit int64) int64 {
 	var total int64
 	for y := range inner {
 		a := candidate[(y+MaxShift)*spec.Size+MaxShift:][:inner]
-		b := real[(y+top)*spec.Size+left:][:inner]
-		sum := int32(0)
-		for x, v := range a {
-			d := int32(v) - int32(b[x])
-			sum += d * d
-		}
-		if total += int64(sum); total >= limit {
+		if total += kernel.SquaredDifference(a, real[(y+top)*spec.Size+left:][:inner]); total >= limit {
 			break
 		}
 	}

@@ -24,6 +24,7 @@ func main() {
 	vectors()
 	winograd()
 	bfloat16()
+	bytes()
 	amx()
 	peak(avx512)
 	peak(avx2)
