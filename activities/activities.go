@@ -35,6 +35,9 @@ const (
 // Activities is what the stages work with.
 type Activities struct {
 	Store *storage.Store
+	// Releases is the bucket that releases are published in, by a credential of
+	// its own; nil where that is Store's.
+	Releases storage.Bucket
 	// Sources opens the bucket that images are read from.
 	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
 	// Scratch is the folder for temporary files; empty means the system's.
@@ -62,7 +65,7 @@ func Register(r step.Registry, a Activities, role Role) {
 		step.Assess.Register(r, guard(Assessor{Store: a.Store, Scratch: a.Scratch}.Assess))
 		step.Report.Register(r, guard(Reporter{Store: a.Store}.Report))
 		step.Notify.Register(r, guard(Notifier{Webhook: a.Webhook}.Notify))
-		step.Publish.Register(r, guard(Publisher{Store: a.Store, Signer: a.Signer, License: a.License}.Publish))
+		step.Publish.Register(r, guard(Publisher{Store: a.Store, Releases: a.Releases, Signer: a.Signer, License: a.License}.Publish))
 		step.RecordRun.Register(r, guard(Recorder{Store: a.Store}.RecordRun))
 	}
 	if role&Training != 0 {

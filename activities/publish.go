@@ -16,6 +16,9 @@ import (
 // Publisher makes releases of approved candidates.
 type Publisher struct {
 	Store *storage.Store
+	// Releases is the same bucket by a credential that may write below releases/;
+	// nil where Store's may.
+	Releases storage.Bucket
 	// Signer signs manifests; nil leaves them unsigned.
 	Signer release.Signer
 	// License is that of the images, as release.Draft takes it.
@@ -48,7 +51,11 @@ func (p Publisher) Publish(ctx context.Context, in step.PublishInput) (step.Publ
 	if p.Signer != nil {
 		options = append(options, release.WithSigner(p.Signer))
 	}
-	out, err := release.Publish(ctx, p.Store.Bucket(), draft, options...)
+	bucket := p.Releases
+	if bucket == nil {
+		bucket = p.Store.Bucket()
+	}
+	out, err := release.Publish(ctx, bucket, draft, options...)
 	if err != nil {
 		return step.PublishResult{}, err
 	}

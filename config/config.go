@@ -13,26 +13,33 @@ import (
 // Config is the effective configuration. The `doc` tags are the one place that
 // explains a key: `config init` and the flags' help both read them.
 type Config struct {
-	DataDir  string   `mapstructure:"data_dir" yaml:"data_dir" json:"data_dir" doc:"folder of the embedded stack: database, store, reports, logs"`
-	Store    Store    `mapstructure:"store" yaml:"store" json:"store" doc:"S3 store; without an endpoint the embedded one is used"`
-	Temporal Temporal `mapstructure:"temporal" yaml:"temporal" json:"temporal" doc:"task queues; the connection itself comes from TEMPORAL_ADDRESS and its kin"`
-	Devstack Devstack `mapstructure:"devstack" yaml:"devstack" json:"devstack" doc:"ports of the embedded stack; 0 takes a free one"`
-	Worker   Worker   `mapstructure:"worker" yaml:"worker" json:"worker" doc:"what this process does at once"`
-	Release  Release  `mapstructure:"release" yaml:"release" json:"release" doc:"what this process's workers put into releases"`
-	Notify   Notify   `mapstructure:"notify" yaml:"notify" json:"notify" doc:"whom this process's workers tell of runs that wait for approval, and of how runs end"`
-	Log      Log      `mapstructure:"log" yaml:"log" json:"log" doc:"logging, on standard error"`
-	Metrics  Metrics  `mapstructure:"metrics" yaml:"metrics" json:"metrics" doc:"what workers serve to Prometheus and to probes"`
+	DataDir   string    `mapstructure:"data_dir" yaml:"data_dir" json:"data_dir" doc:"folder of the embedded stack: database, store, reports, logs"`
+	Store     Store     `mapstructure:"store" yaml:"store" json:"store" doc:"S3 store; without an endpoint the embedded one is used"`
+	Temporal  Temporal  `mapstructure:"temporal" yaml:"temporal" json:"temporal" doc:"task queues; the connection itself comes from TEMPORAL_ADDRESS and its kin"`
+	Devstack  Devstack  `mapstructure:"devstack" yaml:"devstack" json:"devstack" doc:"ports of the embedded stack; 0 takes a free one"`
+	Worker    Worker    `mapstructure:"worker" yaml:"worker" json:"worker" doc:"what this process does at once"`
+	Release   Release   `mapstructure:"release" yaml:"release" json:"release" doc:"what this process's workers put into releases"`
+	Publisher Publisher `mapstructure:"publisher" yaml:"publisher" json:"publisher" doc:"credential of the store that releases are published with; without one it is the store's own"`
+	Codec     Codec     `mapstructure:"codec" yaml:"codec" json:"codec" doc:"encryption of what Temporal keeps: inputs, results, failures, summaries"`
+	Notify    Notify    `mapstructure:"notify" yaml:"notify" json:"notify" doc:"whom this process's workers tell of runs that wait for approval, and of how runs end"`
+	Log       Log       `mapstructure:"log" yaml:"log" json:"log" doc:"logging, on standard error"`
+	Metrics   Metrics   `mapstructure:"metrics" yaml:"metrics" json:"metrics" doc:"what workers serve to Prometheus and to probes"`
 }
 
 // Store says where the bucket is.
 type Store struct {
-	Endpoint     string `mapstructure:"endpoint" yaml:"endpoint" json:"endpoint" doc:"host:port of an S3 server, without a scheme; empty for the embedded one"`
-	Bucket       string `mapstructure:"bucket" yaml:"bucket" json:"bucket" doc:"bucket that holds everything"`
-	Region       string `mapstructure:"region" yaml:"region" json:"region" doc:"region of the bucket"`
-	AccessKey    Secret `mapstructure:"access_key" yaml:"access_key" json:"access_key" doc:"access key; empty looks in the usual places (AWS_ACCESS_KEY_ID, MINIO_ROOT_USER, ~/.aws)"`
-	SecretKey    Secret `mapstructure:"secret_key" yaml:"secret_key" json:"secret_key" doc:"secret key; goes with access_key"`
-	Secure       bool   `mapstructure:"secure" yaml:"secure" json:"secure" doc:"speak HTTPS with the store"`
-	CreateBucket bool   `mapstructure:"create_bucket" yaml:"create_bucket" json:"create_bucket" doc:"create the bucket where it is missing"`
+	Endpoint       string `mapstructure:"endpoint" yaml:"endpoint" json:"endpoint" doc:"host:port of an S3 server, without a scheme; empty for the embedded one"`
+	Bucket         string `mapstructure:"bucket" yaml:"bucket" json:"bucket" doc:"bucket that holds everything"`
+	Region         string `mapstructure:"region" yaml:"region" json:"region" doc:"region of the bucket"`
+	AccessKey      Secret `mapstructure:"access_key" yaml:"access_key" json:"access_key" doc:"access key; empty looks in the usual places (AWS_ACCESS_KEY_ID, MINIO_ROOT_USER, ~/.aws)"`
+	SecretKey      Secret `mapstructure:"secret_key" yaml:"secret_key" json:"secret_key" doc:"secret key; goes with access_key"`
+	AccessKeyFile  string `mapstructure:"access_key_file" yaml:"access_key_file" json:"access_key_file" doc:"file with the access key, in place of access_key"`
+	SecretKeyFile  string `mapstructure:"secret_key_file" yaml:"secret_key_file" json:"secret_key_file" doc:"file with the secret key, in place of secret_key"`
+	CAFile         string `mapstructure:"ca_file" yaml:"ca_file" json:"ca_file" doc:"PEM file of authorities to trust for the store, besides the system's"`
+	ClientCertFile string `mapstructure:"client_cert_file" yaml:"client_cert_file" json:"client_cert_file" doc:"PEM file of the certificate to show to the store"`
+	ClientKeyFile  string `mapstructure:"client_key_file" yaml:"client_key_file" json:"client_key_file" doc:"PEM file of the key of client_cert_file"`
+	Secure         bool   `mapstructure:"secure" yaml:"secure" json:"secure" doc:"speak HTTPS with the store"`
+	CreateBucket   bool   `mapstructure:"create_bucket" yaml:"create_bucket" json:"create_bucket" doc:"create the bucket where it is missing"`
 }
 
 // Temporal names the task queues.
@@ -78,15 +85,35 @@ const (
 
 // Release says what a worker puts into the releases that it publishes.
 type Release struct {
-	SigningKey      string `mapstructure:"signing_key" yaml:"signing_key" json:"signing_key" doc:"file with minisign's private key, for workers that publish; empty does not sign"`
-	SigningPassword Secret `mapstructure:"signing_password" yaml:"signing_password" json:"signing_password" doc:"password of an encrypted signing key; better set in the environment than here"`
-	License         string `mapstructure:"license" yaml:"license" json:"license" doc:"licence of published images: an SPDX identifier, a URL or words; empty states none"`
+	SigningKey          string `mapstructure:"signing_key" yaml:"signing_key" json:"signing_key" doc:"file with minisign's private key, for workers that publish; empty does not sign"`
+	SigningPassword     Secret `mapstructure:"signing_password" yaml:"signing_password" json:"signing_password" doc:"password of an encrypted signing key; better set in the environment than here"`
+	SigningPasswordFile string `mapstructure:"signing_password_file" yaml:"signing_password_file" json:"signing_password_file" doc:"file with the password, in place of signing_password"`
+	License             string `mapstructure:"license" yaml:"license" json:"license" doc:"licence of published images: an SPDX identifier, a URL or words; empty states none"`
 }
 
 // Notify says where notices go.
 type Notify struct {
-	Webhook string `mapstructure:"webhook" yaml:"webhook" json:"webhook" doc:"http or https address that takes CloudEvents as JSON; empty tells nobody"`
-	Secret  Secret `mapstructure:"secret" yaml:"secret" json:"secret" doc:"signs the notices: X-Defectforge-Signature-256 is sha256= and the HMAC-SHA256 of the body"`
+	Webhook     Secret `mapstructure:"webhook" yaml:"webhook" json:"webhook" doc:"http or https address that takes CloudEvents as JSON; empty tells nobody. Hidden like a secret: many have one in theirs"`
+	WebhookFile string `mapstructure:"webhook_file" yaml:"webhook_file" json:"webhook_file" doc:"file with the address, in place of webhook"`
+	Secret      Secret `mapstructure:"secret" yaml:"secret" json:"secret" doc:"signs the notices: X-Defectforge-Signature-256 is sha256= and the HMAC-SHA256 of the body"`
+	SecretFile  string `mapstructure:"secret_file" yaml:"secret_file" json:"secret_file" doc:"file with the secret, in place of secret"`
+}
+
+// Publisher is who may write below releases/, where the store's own credential
+// may not.
+type Publisher struct {
+	AccessKey     Secret `mapstructure:"access_key" yaml:"access_key" json:"access_key" doc:"access key, used by workers of the role io and by releases withdraw"`
+	AccessKeyFile string `mapstructure:"access_key_file" yaml:"access_key_file" json:"access_key_file" doc:"file with the access key, in place of access_key"`
+	SecretKey     Secret `mapstructure:"secret_key" yaml:"secret_key" json:"secret_key" doc:"secret key; goes with access_key"`
+	SecretKeyFile string `mapstructure:"secret_key_file" yaml:"secret_key_file" json:"secret_key_file" doc:"file with the secret key, in place of secret_key"`
+}
+
+// Codec encrypts payloads. Client and worker need the same keys.
+type Codec struct {
+	Keys      Secret `mapstructure:"keys" yaml:"keys" json:"keys" doc:"AES-256 keys as id:base64, apart by commas or lines: the first encrypts, all decrypt; empty encrypts nothing"`
+	KeysFile  string `mapstructure:"keys_file" yaml:"keys_file" json:"keys_file" doc:"file with the keys, in place of keys"`
+	Token     Secret `mapstructure:"token" yaml:"token" json:"token" doc:"bearer token that codec-server demands; empty demands none"`
+	TokenFile string `mapstructure:"token_file" yaml:"token_file" json:"token_file" doc:"file with the token, in place of token"`
 }
 
 // Log says how much is logged and in which form.

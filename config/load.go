@@ -85,6 +85,7 @@ func Load(fs *pflag.FlagSet) (Loaded, error) {
 		problems.add("configuration", "", err.Error())
 		return out, problems
 	}
+	problems = append(problems, out.readSecretFiles(keys)...)
 	if out.DataDir, err = absolute(out.DataDir); err != nil {
 		problems.add("data_dir", out.DataDir, err.Error())
 	}

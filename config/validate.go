@@ -38,6 +38,7 @@ func (c Config) Validate() error {
 	c.Metrics.validate(&p)
 	c.Notify.validate(&p)
 	c.Release.validate(&p)
+	c.Publisher.validate(&p, c.Store.Endpoint)
 	oneOf(&p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(&p, "log.format", c.Log.Format, "text", "json")
 	return p.orNil()
@@ -57,8 +58,29 @@ func (s Store) validate(p *Problems) {
 	if s.Region == "" {
 		p.add("store.region", `""`, "empty; most servers other than AWS take us-east-1")
 	}
+	s.validateTLS(p)
 	if (s.AccessKey == "") != (s.SecretKey == "") {
 		p.add("store.access_key", "", "access_key and secret_key go together: set both, or neither to look for credentials in the usual places")
+	}
+}
+
+func (s Store) validateTLS(p *Problems) {
+	for _, f := range []struct{ field, file string }{{"store.ca_file", s.CAFile}, {"store.client_cert_file", s.ClientCertFile}, {"store.client_key_file", s.ClientKeyFile}} {
+		if f.file != "" && !s.Secure {
+			p.add(f.field, strconv.Quote(f.file), "is of no use over plain HTTP; set store.secure to true, or leave it out")
+		}
+	}
+	if (s.ClientCertFile == "") != (s.ClientKeyFile == "") {
+		p.add("store.client_cert_file", "", "client_cert_file and client_key_file go together: set both or neither")
+	}
+}
+
+func (c Publisher) validate(p *Problems, endpoint string) {
+	if (c.AccessKey == "") != (c.SecretKey == "") {
+		p.add("publisher.access_key", "", "access_key and secret_key go together: set both, or neither to publish with the store's credential")
+	}
+	if c.AccessKey != "" && endpoint == "" {
+		p.add("publisher.access_key", "", "set without store.endpoint, and the embedded store has one credential alone; leave publisher out")
 	}
 }
 
@@ -135,7 +157,7 @@ func (n Notify) validate(p *Problems) {
 		}
 		return
 	}
-	u, err := url.Parse(n.Webhook)
+	u, err := url.Parse(n.Webhook.Reveal())
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		p.add("notify.webhook", "", "is no address; write http://host/path or https://host/path")
 	}

@@ -239,12 +239,13 @@ func (d *doctor) cluster(ctx context.Context) {
 	d.ok("store", "%s, bucket %s, credentials accepted", d.p.cfg.Store.Endpoint, d.p.cfg.Store.Bucket)
 	d.clock(ctx)
 	d.conditional(ctx, s.bucket)
+	d.publisher(ctx, s.bucket)
 }
 
 func storeRemedy(err error, bucket string) string {
 	switch {
 	case errors.Is(err, s3.ErrNoCredentials):
-		return "set DEFECTFORGE_STORE_ACCESS_KEY and DEFECTFORGE_STORE_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+		return "set DEFECTFORGE_STORE_ACCESS_KEY and DEFECTFORGE_STORE_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN"
 	case errors.Is(err, storage.ErrNotFound):
 		return "create the bucket " + bucket + ", or set DEFECTFORGE_STORE_CREATE_BUCKET=true"
 	}

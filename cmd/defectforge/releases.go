@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/release"
 	"github.com/defectforge/defectforge/storage/release/sign"
@@ -74,6 +75,11 @@ func (p *program) releasesWithdrawCommand() *cobra.Command {
 	var reason string
 	c := p.oneReleaseCommand("withdraw", "Mark a release as not to be used, for good", true,
 		func(ctx context.Context, b storage.Bucket, n releaseName) error {
+			if own, err := p.publisher(config.RoleIO); err != nil {
+				return err
+			} else if own != nil {
+				b = own
+			}
 			return p.releasesWithdraw(ctx, b, n, reason)
 		})
 	c.Flags().StringVar(&reason, "reason", "", "why; everybody who looks at the release is told")

@@ -146,11 +146,8 @@ func (p *program) connectTemporal(ctx context.Context, s *session) error {
 
 func (p *program) connectStore(ctx context.Context, s *session) error {
 	c := p.cfg.Store
-	options := s3.Config{
-		Endpoint: c.Endpoint, Region: c.Region, Bucket: c.Bucket,
-		AccessKey: c.AccessKey.Reveal(), SecretKey: c.SecretKey.Reveal(),
-		Secure: c.Secure, CreateBucket: c.CreateBucket,
-	}
+	options := p.storeConfig(c.AccessKey, c.SecretKey)
+	options.CreateBucket = c.CreateBucket
 	if s.stack != nil {
 		options = s3.Config{
 			Endpoint: s.stack.StoreEndpoint, Region: c.Region, Bucket: c.Bucket,

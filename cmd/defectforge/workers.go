@@ -77,9 +77,16 @@ func (p *program) hire(ctx context.Context, s *session, role string, c *crew) er
 	if err != nil {
 		return err
 	}
+	releases, err := p.publisher(role)
+	if err != nil {
+		return err
+	}
+	if releases != nil {
+		releases = s.observe(releases)
+	}
 	stages := activities.Activities{
-		Store: s.store, Sources: s.source, Signer: signer, License: p.cfg.Release.License,
-		Webhook: activities.Webhook{URL: p.cfg.Notify.Webhook, Secret: p.cfg.Notify.Secret.Reveal()},
+		Store: s.store, Releases: releases, Sources: s.source, Signer: signer, License: p.cfg.Release.License,
+		Webhook: activities.Webhook{URL: p.cfg.Notify.Webhook.Reveal(), Secret: p.cfg.Notify.Secret.Reveal()},
 	}
 	o := p.workerOptions(c)
 	o.DeploymentOptions = version

@@ -8,16 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 )
-
-// ErrNoCredentials: neither the configuration nor the environment has any.
-var ErrNoCredentials = errors.New("no credentials for the object store: set the access key and secret key, " +
-	"or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or MINIO_ROOT_USER and MINIO_ROOT_PASSWORD, " +
-	"or have them in ~/.aws/credentials or ~/.mc/config.json, or run where the cloud provides a role")
 
 // Config tells where a store is and how to get in.
 type Config struct {
@@ -31,7 +24,10 @@ type Config struct {
 	// SessionToken goes with temporary keys.
 	SessionToken string `json:"-"`
 	Secure       bool   // TLS
-	CreateBucket bool   // create Bucket where it is missing
+	// CAFile holds authorities to trust besides the system's, ClientCertFile and
+	// ClientKeyFile the certificate to show; all PEM.
+	CAFile, ClientCertFile, ClientKeyFile string
+	CreateBucket                          bool // create Bucket where it is missing
 	// SyncURL, if set, is posted to where Bucket.Sync is called; the store
 	// answers 2xx once everything acknowledged is on disk.
 	SyncURL string `json:"-"`
@@ -76,51 +72,6 @@ func (c Config) address() (host string, secure bool, err error) {
 	return u.Host, secure, nil
 }
 
-// credentials returns the configured keys or else looks for some.
-func (c Config) credentials(ctx context.Context) (*credentials.Credentials, error) {
-	if c.AccessKey != "" || c.SecretKey != "" {
-		if c.AccessKey == "" || c.SecretKey == "" {
-			return nil, errors.New("only one of access key and secret key is set: set both or neither")
-		}
-		return credentials.NewStaticV4(c.AccessKey, c.SecretKey, c.SessionToken), nil
-	}
-	creds := credentials.New(&chain{providers: []credentials.Provider{
-		&credentials.EnvMinio{},
-		&credentials.EnvAWS{},
-		&credentials.FileAWSCredentials{},
-		&credentials.FileMinioClient{},
-		// Without a role the metadata address answers nothing: don't wait long.
-		&credentials.IAM{Region: c.Region, Client: &http.Client{Timeout: 3 * time.Second}},
-	}})
-	if _, err := creds.GetWithContext(&credentials.CredContext{Client: http.DefaultClient, Context: ctx}); err != nil {
-		return nil, err
-	}
-	return creds, nil
-}
-
-// chain asks one provider after the other. Unlike the library's, it does not
-// go on anonymously where none has an answer.
-type chain struct {
-	providers []credentials.Provider
-	current   credentials.Provider
-}
-
-func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {
-	for _, p := range c.providers {
-		value, err := p.RetrieveWithCredContext(cc)
-		if err == nil && value.AccessKeyID != "" && value.SecretAccessKey != "" {
-			c.current = p
-			return value, nil
-		}
-	}
-	c.current = nil
-	return credentials.Value{}, ErrNoCredentials
-}
-
-func (c *chain) Retrieve() (credentials.Value, error) { return c.RetrieveWithCredContext(nil) }
-
-func (c *chain) IsExpired() bool { return c.current == nil || c.current.IsExpired() }
-
 // Client is a connection to one store, for any of its buckets.
 type Client struct {
 	core    minio.Core
@@ -142,17 +93,14 @@ func Connect(ctx context.Context, config Config) (*Client, error) {
 			return nil, errors.New("object store: sync URL: not an http or https URL")
 		}
 	}
-	creds, err := config.credentials(ctx)
+	transport, err := config.transport(secure)
 	if err != nil {
 		return nil, fmt.Errorf("object store %s: %w", host, err)
 	}
-	transport, err := minio.DefaultTransport(secure)
+	creds, err := config.credentials(ctx, transport)
 	if err != nil {
 		return nil, fmt.Errorf("object store %s: %w", host, err)
 	}
-	// A store may take minutes to acknowledge a large object.
-	transport.ResponseHeaderTimeout = 10 * time.Minute
-	transport.MaxIdleConnsPerHost = 64
 	core, err := minio.NewCore(host, &minio.Options{Creds: creds, Secure: secure, Region: config.Region, Transport: transport})
 	if err != nil {
 		return nil, fmt.Errorf("object store %s: %w", host, err)
