@@ -25,7 +25,7 @@ import (
 type Role int
 
 // IO serves the stages that move data, Training those that compute (Train,
-// Evaluate and Sample), All both.
+// Evaluate, Sample and Utility), All both.
 const (
 	IO Role = 1 << iota
 	Training
@@ -73,6 +73,9 @@ func Register(r step.Registry, a Activities, role Role) {
 		step.Train.Register(r, classify(Trainer{Store: a.Store, Scratch: a.Scratch}.Train))
 		step.Evaluate.Register(r, guard(Evaluator{Store: a.Store, Scratch: a.Scratch}.Evaluate))
 		step.Sample.Register(r, guard(Sampler{Store: a.Store, Scratch: a.Scratch}.Sample))
+		step.Utility.Register(r, guard(func(ctx context.Context, in step.UtilityInput) (step.UtilityResult, error) {
+			return Comparer{Store: a.Store, Sources: a.Sources, Scratch: a.Scratch, Progress: counter(ctx)}.Compare(ctx, in)
+		}))
 	}
 }
 

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -84,16 +85,26 @@ func counted(in step.AssessInput) quality.Measures {
 	}
 	m.Set(spec.MeasureCompared, compared)
 	m.Set(spec.MeasureRepeated, repeated)
-	if in.Utility.Done {
-		gain := math.Inf(-1)
-		for _, g := range in.Utility.Gains {
-			if g.Over == step.ArmClassic && (g.Arm == step.ArmGenerated || g.Arm == step.ArmBoth) {
-				gain = max(gain, g.Low)
-			}
-		}
-		m.Set(spec.MeasureUtilityGain, gain)
-	}
+	gained(&m, in.Utility)
 	return m
+}
+
+// gained takes the gain that the comparison of classifiers has shown: the better
+// of the generated arms' lower bounds.
+func gained(m *quality.Measures, u step.UtilityResult) {
+	const name = spec.MeasureUtilityGain
+	gains := slices.DeleteFunc(deciding(u), tied)
+	switch {
+	case u.Why != "":
+		m.Miss(name, u.Why)
+		m.Note("comparison of classifiers: %s", u.Why)
+	case !u.Done:
+		m.Miss(name, "the run knew no other classes; `run --compare CLASS=SRC` names them")
+	case len(gains) == 0:
+		m.Miss(name, allTied)
+	default:
+		m.Set(name, slices.MaxFunc(gains, func(a, b step.GainResult) int { return cmp.Compare(a.Low, b.Low) }).Low)
+	}
 }
 
 // copies is what the measures of copying need of the list.
@@ -176,15 +187,9 @@ func (a Assessor) accepted(ctx context.Context, in step.AssessInput, list Neighb
 	if err != nil {
 		return nil, err
 	}
-	var kept []Candidate
-	for _, c := range candidates.Images {
-		at := slices.IndexFunc(list.Candidates, func(k CandidateCheck) bool { return k.Index == c.Index && k.SHA256 == c.Image.SHA256 })
-		if at < 0 {
-			return nil, permanent(step.ErrBadInput, "candidate %d: is not in the list of neighbours", c.Index)
-		}
-		if list.Candidates[at].Accepted {
-			kept = append(kept, c)
-		}
+	kept, err := list.accepted(candidates)
+	if err != nil {
+		return nil, err
 	}
 	var drawn []Candidate
 	for _, i := range sample(len(kept), in.Seed, "accepted", m) {

@@ -33,6 +33,8 @@ const (
 	SplitHoldout = "holdout"
 	// SplitSelection is what the checkpoint is chosen by; nothing is judged by it.
 	SplitSelection = "selection"
+	// SplitLeftOut is used for nothing: the recipe bounds the training images.
+	SplitLeftOut = "left-out"
 )
 
 // Dataset is the manifest of a data set: what was found below the source
@@ -70,7 +72,7 @@ type DatasetImage struct {
 	// Group names the group of similar images, by its smallest member's
 	// SHA-256; a group is never divided by the split.
 	Group string `json:"group"`
-	Split string `json:"split"` // SplitTraining, SplitHoldout or SplitSelection
+	Split string `json:"split"` // SplitTraining, SplitHoldout, SplitSelection or SplitLeftOut
 }
 
 // Quarantined is an object that can't be used, and why.

@@ -70,6 +70,7 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 		return step.IngestResult{}, err
 	}
 	split(doc.Images, in.Ingest.HoldoutShare, in.Ingest.SelectionShare)
+	leaveOut(doc.Images, in.Ingest.MaxImages)
 	return g.store(ctx, doc, s.found)
 }
 
@@ -85,6 +86,8 @@ func checkIngest(in step.IngestInput) error {
 		return permanent(step.ErrBadInput, "ingest.holdout_share is %v; it must be from 0 to 0.5", c.HoldoutShare)
 	case !(c.SelectionShare >= 0 && c.SelectionShare+c.HoldoutShare <= 0.6):
 		return permanent(step.ErrBadInput, "ingest.selection_share is %v; it must be at least 0, and at most 0.6 with ingest.holdout_share (%v)", c.SelectionShare, c.HoldoutShare)
+	case c.MaxImages < 0:
+		return permanent(step.ErrBadInput, "ingest.max_images is %d; it must be at least 0, which takes all", c.MaxImages)
 	}
 	return nil
 }
@@ -133,6 +136,27 @@ func split(images []DatasetImage, holdout, selection float64) {
 	}
 	draw(images, SplitHoldout, "", int(holdout*float64(len(images))))
 	draw(images, SplitSelection, "selection/", int(selection*float64(len(images))))
+}
+
+// leaveOut keeps at most most images for training, in the order of the SHA-256 of
+// their digests, image by image: nothing is judged by those left out, so that
+// groups may be divided here. 0 keeps all.
+func leaveOut(images []DatasetImage, most int) {
+	var training []*DatasetImage
+	for i := range images {
+		if images[i].Split == SplitTraining {
+			training = append(training, &images[i])
+		}
+	}
+	if most == 0 || len(training) <= most {
+		return
+	}
+	slices.SortFunc(training, func(a, b *DatasetImage) int {
+		return cmp.Compare(storage.Digest([]byte("training/"+a.SHA256)), storage.Digest([]byte("training/"+b.SHA256)))
+	})
+	for _, im := range training[most:] {
+		im.Split = SplitLeftOut
+	}
 }
 
 // draw moves whole groups of the training images to another split, in the order
@@ -191,6 +215,8 @@ func (g Ingester) store(ctx context.Context, doc Dataset, found int) (step.Inges
 			out.Training++
 		case SplitSelection:
 			out.Selection++
+		case SplitLeftOut:
+			out.LeftOut++
 		default:
 			out.Holdout++
 		}

@@ -261,6 +261,43 @@ func TestSplitKeepsSomeForSelection(t *testing.T) {
 	require.ElementsMatch(t, held(both, SplitSelection), held(again, SplitSelection), "nor does the order matter")
 }
 
+func TestIngestLetsTheGeneratorSeeFew(t *testing.T) {
+	s := newShelf(t)
+	for i := range 30 {
+		s.put(fmt.Sprintf("p/%02d.png", i), metalPNG(t, i))
+	}
+	in := s.input()
+	whole, all := s.ingest(in)
+	in.Ingest.MaxImages = 24
+	same, _ := s.ingest(in)
+	require.Equal(t, whole, same, "no more than are there")
+	raw, err := all.Encode()
+	require.NoError(t, err)
+	require.NotContains(t, string(raw), "left")
+
+	trained := func(doc Dataset) (out []string) {
+		for _, im := range ofSplit(doc.Images, SplitTraining) {
+			out = append(out, im.SHA256)
+		}
+		return out
+	}
+	in.Ingest.MaxImages = 10
+	ten, doc := s.ingest(in)
+	require.Equal(t, [4]int{30, 10, 6, 14}, [4]int{ten.Usable, ten.Training, ten.Holdout, ten.LeftOut})
+	require.Equal(t, heldOutOf(all), heldOutOf(doc), "the hold-out stays")
+	require.Subset(t, trained(all), trained(doc))
+	in.Ingest.MaxImages = 20
+	_, twenty := s.ingest(in)
+	require.Subset(t, trained(twenty), trained(doc), "more images are these and others")
+
+	made, err := s.preprocessor().Preprocess(t.Context(), step.PreprocessInput{Dataset: ten.Dataset, Source: in.Source})
+	require.NoError(t, err)
+	require.Equal(t, [3]int{10, 6, 0}, [3]int{made.Training, made.Holdout, made.Selection})
+	in.Ingest.MaxImages = -1
+	_, err = Ingester{Store: s.store, Sources: s.open}.Ingest(t.Context(), in)
+	requirePermanent(t, err, step.ErrBadInput, "ingest.max_images is -1")
+}
+
 func TestIngestTooFewImages(t *testing.T) {
 	s := newShelf(t)
 	_, err := Ingester{Store: s.store, Sources: s.open}.Ingest(t.Context(), s.input())

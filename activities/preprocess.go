@@ -54,13 +54,14 @@ func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (
 	if err != nil {
 		return step.PreprocessResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
-	m := shardMaker{store: p.Store, source: storage.New(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress, total: len(dataset.Images)}
+	m := shardMaker{store: p.Store, source: storage.New(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress}
 	index := TensorIndex{Dataset: in.Dataset.SHA256, Shape: []int{spec.Channels, spec.Size, spec.Size}}
 	out := step.PreprocessResult{
 		Training:  len(ofSplit(dataset.Images, SplitTraining)),
 		Holdout:   len(ofSplit(dataset.Images, SplitHoldout)),
 		Selection: len(ofSplit(dataset.Images, SplitSelection)),
 	}
+	m.total = out.Training + out.Holdout + out.Selection
 	for _, split := range []string{SplitTraining, SplitHoldout, SplitSelection} {
 		images := ofSplit(dataset.Images, split)
 		for from := 0; from < len(images); from += shardImages {

@@ -42,6 +42,7 @@ func (p Publisher) Publish(ctx context.Context, in step.PublishInput) (step.Publ
 	draft := release.Draft{Class: in.Class, Files: images, Attributes: attributes(in), License: p.License, About: about(in)}
 	for path, ref := range map[string]step.Ref{
 		"report.html": in.Report.ReleaseHTML, "report.json": in.Report.ReleaseJSON, "measures.json": in.Assess.Measures,
+		"utility.json": in.Utility.Details,
 	} {
 		if !ref.IsZero() {
 			draft.Files = append(draft.Files, release.DraftFile{Path: path, Object: storage.Object(ref)})
@@ -137,6 +138,9 @@ func attributes(in step.PublishInput) map[string]string {
 	if in.Approval.By == step.ByPerson {
 		all["approved_by"], all["approval_reason"] = in.Approval.Who, in.Approval.Why
 	}
+	if in.Utility.Done {
+		all["utility"] = in.Utility.Summary
+	}
 	maps.DeleteFunc(all, func(_, value string) bool { return value == "" })
 	return all
 }
@@ -164,14 +168,43 @@ func about(in step.PublishInput) string {
 	for _, r := range in.Assess.Rules {
 		line("| %s | %s | %s |", clean.Replace(r.Name), r.Outcome, clean.Replace(r.Reason))
 	}
+	helps(line, in.Utility)
 	line("\n%s `report.html` shows the images beside the real ones nearest to them.", approved(in.Approval))
 	return b.String()
 }
 
+// helps tells what the comparison of classifiers has shown, where there was one.
+func helps(line func(format string, args ...any), u step.UtilityResult) {
+	switch {
+	case u.Why != "":
+		line("\nWhether the images help a classifier could not be measured: %s.", oneLine(u.Why))
+	case u.Done:
+		line("\n### Do they help a classifier?\n\n%s.\n", oneLine(u.Summary))
+		line("| trained on | macro-F1 | F1 of the class |\n| --- | --- | --- |")
+		for _, a := range u.Arms {
+			line("| %s | %.3f | %.3f |", armWords[a.Arm], a.MacroF1, a.ClassF1)
+		}
+		line("\nClasses: %s. %d real training images and up to %d test images of a split, all classes together. `utility.json` has every score.",
+			strings.Join(u.Classes, ", "), u.Train, u.Test)
+		for _, n := range u.Notes {
+			line("\n- %s.", oneLine(n))
+		}
+	}
+}
+
+// armWords say what the classifiers of an arm were trained on.
+var armWords = map[string]string{
+	step.ArmReal: "real images", step.ArmOversampled: "real images, this class repeated", step.ArmClassic: "real images, mirrored and turned",
+	step.ArmGenerated: "real and generated images", step.ArmBoth: "real and generated images, mirrored and turned",
+}
+
+// oneLine is text as the middle of a line, without a full stop.
+func oneLine(s string) string { return strings.TrimSuffix(strings.Join(strings.Fields(s), " "), ".") }
+
 // approved says who approved the set.
 func approved(a step.Approval) string {
 	if a.By == step.ByPerson {
-		return fmt.Sprintf("Approved by %s: %s.", a.Who, strings.TrimSuffix(strings.Join(strings.Fields(a.Why), " "), "."))
+		return fmt.Sprintf("Approved by %s: %s.", a.Who, oneLine(a.Why))
 	}
 	return "Approved by the policy, on this verdict alone; nobody has looked at the images."
 }

@@ -96,12 +96,16 @@ func (r Reporter) decision(ctx context.Context, o step.Outcome, data *report.Dat
 		data.Policy = &report.Policy{Name: o.Policy.Name, Approval: o.Policy.Approval, DeadlineHours: o.Policy.DeadlineHours}
 		data.Digests = append(data.Digests, report.Digest{Name: "Policy", SHA256: spec.Digest(o.Policy)})
 	}
-	if u := o.Utility; u.Done {
-		data.Utility = &report.Utility{Helps: u.Helps, Summary: u.Summary, Train: u.Train, Test: u.Test, Arms: u.Arms, Gains: u.Gains}
+	if u := o.Utility; u.Done || u.Why != "" {
+		data.Utility = &report.Utility{
+			Helps: u.Helps, Harms: u.Harms, Summary: u.Summary, Why: u.Why, Notes: u.Notes, Classes: u.Classes,
+			Pairs: u.Pairs, Seen: u.Generator, Train: u.Train, Test: u.Test, Arms: u.Arms, Gains: u.Gains,
+		}
 	}
 	if o.Approval.By != "" {
 		data.Approval = &o.Approval
 	}
+	data.Deadline = o.Deadline
 	if o.Assess.Verdict == "" {
 		return nil
 	}
@@ -157,7 +161,7 @@ func (r Reporter) intake(ctx context.Context, in step.IngestResult, data *report
 	out := &report.Intake{
 		Found: in.Found, Usable: in.Usable, Quarantined: in.Quarantined,
 		Duplicates: in.Duplicates, NearDuplicates: in.NearDuplicates,
-		Groups: in.Groups, Training: in.Training, Holdout: in.Holdout, Selection: in.Selection,
+		Groups: in.Groups, Training: in.Training, Holdout: in.Holdout, Selection: in.Selection, LeftOut: in.LeftOut,
 		Grouping:      grouping(doc.Grouping),
 		Quarantine:    make([]report.Quarantine, len(doc.Quarantine)),
 		DuplicateList: make([]report.Duplicate, len(doc.Duplicates)),

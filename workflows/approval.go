@@ -82,9 +82,11 @@ func (a *augmentation) approve(ctx workflow.Context) error {
 		o.Approval = step.Approval{Approved: true, By: step.ByPolicy}
 		return nil
 	}
-	patience := time.Duration(o.Policy.DeadlineHours * float64(time.Hour))
 	start := workflow.Now(ctx)
-	deadline := start.Add(patience).UTC()
+	// Runs of before counted from here, and a timer of no time would be none: they
+	// must go on with the commands of their histories.
+	deadline := *o.Deadline
+	patience := max(deadline.Sub(start), time.Second)
 	if err := a.enter(ctx, StageAwaitApproval); err != nil {
 		return err
 	}

@@ -84,6 +84,27 @@ func TestApprovalByAPerson(t *testing.T) {
 	require.Equal(t, "scratches", n.Class)
 	require.Equal(t, "html", n.Report)
 	require.Equal(t, *waiting.Deadline, n.Deadline)
+	require.Len(t, s.reports, 2)
+	require.Equal(t, waiting.Deadline, s.reports[0].Outcome.Deadline, "the report that is decided on tells the moment")
+	require.Empty(t, s.reports[0].Outcome.Approval.By)
+	require.Equal(t, want, s.reports[1].Outcome.Approval)
+}
+
+// The deadline counts from the verdict, also where the report takes its time.
+func TestApprovalCountsFromTheVerdict(t *testing.T) {
+	s, in := &stages{verdict: step.Pass}, person()
+	in.Policy.DeadlineHours = 1.0 / 3600
+	s.fail = func(stage string, call int) error {
+		if stage == "Report" && call <= 3 { // retried for 7 seconds
+			return errors.New("connection refused")
+		}
+		return nil
+	}
+	env := start(t, s, in, nil)
+	require.NoError(t, env.GetWorkflowError())
+	require.Equal(t, step.ByDeadline, s.record.Outcome.Approval.By)
+	require.True(t, s.record.Outcome.Approval.At.After(*s.record.Outcome.Deadline))
+	require.Contains(t, s.record.Outcome.Times, step.StageTime{Stage: StageAwaitApproval, Seconds: 1})
 }
 
 func TestApprovalRefusedByAPerson(t *testing.T) {

@@ -70,6 +70,8 @@ type AugmentResult struct {
 	Reasons []string `json:"reasons,omitempty"`
 	// Approval is zero where none was due.
 	Approval step.Approval `json:"approval"`
+	// Utility is whether the set helps a classifier; nil where nobody asked.
+	Utility *step.UtilityResult `json:"utility,omitempty"`
 	// Change is what a run that was started with IfChanged found out.
 	Change *step.ChangeResult `json:"change,omitempty"`
 }
@@ -249,12 +251,20 @@ func (a *augmentation) compare(ctx workflow.Context) error {
 			Class: a.in.Class, Dataset: o.Ingest.Dataset, Tensors: o.Preprocess.Tensors, Candidates: o.Sample.Candidates,
 			Neighbours: o.Check.Neighbours, Ingest: a.in.Recipe.Ingest, Plan: *a.in.Utility, Seed: a.in.Recipe.Seed,
 		})
+	if err == nil {
+		a.status.Utility = &o.Utility
+	}
 	return err
 }
 
 // conclude reports, publishes what passed and was approved, and records the run.
 func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 	o, err := &a.outcome, error(nil)
+	if o.Assess.Verdict == step.Pass && o.Policy.Approval == spec.ApprovePerson {
+		// From the verdict on, so that the report that is decided on tells the moment.
+		deadline := workflow.Now(ctx).Add(time.Duration(o.Policy.DeadlineHours * float64(time.Hour))).UTC()
+		o.Deadline = &deadline
+	}
 	if a.report, err = run(ctx, a, step.Report, short("verdict "+o.Assess.Verdict), step.ReportInput{Outcome: *o}); err != nil {
 		return AugmentResult{}, err
 	}
@@ -291,7 +301,7 @@ func (a *augmentation) release(ctx workflow.Context) error {
 		step.PublishInput{
 			Class: a.in.Class, Candidates: o.Sample.Candidates, Neighbours: o.Check.Neighbours,
 			Checkpoint: o.Train.Checkpoint, Dataset: o.Ingest.Dataset,
-			Assess: o.Assess, Recipe: a.in.Recipe, Policy: o.Policy, Report: a.report, Approval: o.Approval,
+			Assess: o.Assess, Recipe: a.in.Recipe, Policy: o.Policy, Report: a.report, Approval: o.Approval, Utility: o.Utility,
 		})
 	if err != nil {
 		return err
@@ -314,6 +324,9 @@ func (a *augmentation) result() AugmentResult {
 	}
 	if a.tellChange(&r); a.idle() {
 		return r
+	}
+	if a.in.Utility != nil {
+		r.Utility = &o.Utility
 	}
 	for _, rule := range o.Assess.Rules {
 		if rule.Outcome != step.Pass {

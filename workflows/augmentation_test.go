@@ -35,6 +35,7 @@ type stages struct {
 	notices []step.Notice
 	ends    []step.Notice // of how runs ended; no calls
 	deaf    error         // why nobody can be told of that
+	reports []step.ReportInput
 	// selection is how many images are kept to choose the checkpoint with.
 	selection int
 	// alarm gives what a monitor finds in a leg, evaluate what an evaluation does.
@@ -128,7 +129,7 @@ func (s *stages) register(r step.Registry) {
 		{Name: "enough", Outcome: step.Pass, Reason: "300 images"},
 		{Name: "tail", Outcome: s.verdict, Reason: "12% of the candidates are nearer than the tail distance"},
 	}}, func(in step.AssessInput) { s.assess = in })
-	stub(s, r, step.Report, step.ReportResult{HTML: ref("html")}, nil)
+	stub(s, r, step.Report, step.ReportResult{HTML: ref("html")}, func(in step.ReportInput) { s.reports = append(s.reports, in) })
 	stub(s, r, step.Publish, step.PublishResult{Release: "r1", Prefix: "releases/scratches/r1", ManifestSHA256: "m1", Images: 118, Sequence: 1},
 		func(in step.PublishInput) { s.publish = in })
 	stub(s, r, step.RecordRun, step.RecordRunResult{Record: ref("run.json"), Report: ref("report.html")}, func(in step.RecordRunInput) { s.record = in })

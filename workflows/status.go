@@ -57,6 +57,8 @@ type Status struct {
 	Deadline    *time.Time       `json:"deadline,omitempty"` // while the run waits for approval
 	Notice      string           `json:"notice,omitempty"`   // whether anybody was told that it waits
 	Approval    *step.Approval   `json:"approval,omitempty"`
+	// Utility is whether the set helps a classifier, once that is known.
+	Utility *step.UtilityResult `json:"utility,omitempty"`
 	// Change is what a run that was started with IfChanged found out.
 	Change *step.ChangeResult `json:"change,omitempty"`
 }
@@ -112,7 +114,7 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 			}
 		}
 	}
-	if o.Utility.Done {
+	if o.Utility.Summary != "" {
 		line("- utility: %s", o.Utility.Summary)
 	}
 	if o.Approval.By != "" {

@@ -292,7 +292,8 @@ func TestUtilityIsAskedForBeforeTheDecision(t *testing.T) {
 	s, in := &stages{verdict: step.Pass}, input()
 	in.Policy = spec.ProductionPolicy()
 	in.Utility = &step.UtilityPlan{Others: []step.ClassSource{{Class: "dents", Source: step.Source{Bucket: "b", Prefix: "d/"}}}, Splits: 3, Seeds: 10}
-	require.NoError(t, start(t, s, in, nil).GetWorkflowError())
+	env := start(t, s, in, nil)
+	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, []string{"Sample", "CheckOverfit", "Utility", "Assess"}, s.calls[5:9])
 	require.Equal(t, step.TrainingQueue, s.queues["Utility"])
 	require.Equal(t, *in.Utility, s.utility.Plan)
@@ -302,4 +303,9 @@ func TestUtilityIsAskedForBeforeTheDecision(t *testing.T) {
 	require.Equal(t, "production", s.assess.Policy.Name)
 	require.Equal(t, in.Recipe.Seed, s.assess.Seed)
 	require.True(t, s.record.Outcome.Utility.Done)
+	require.Equal(t, "no gain", s.publish.Utility.Summary)
+	require.Equal(t, "no gain", query(t, env).Utility.Summary)
+	var got AugmentResult
+	require.NoError(t, env.GetWorkflowResult(&got))
+	require.Equal(t, "no gain", got.Utility.Summary)
 }

@@ -6,6 +6,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
@@ -35,11 +36,14 @@ type Data struct {
 	// Approval is who decided after the verdict; nil while nobody did, and in
 	// the release's variant.
 	Approval *step.Approval `json:"approval,omitempty"`
-	Missing  []string       `json:"missing"` // what the run did not get to, in words
-	Samples  *Samples       `json:"samples,omitempty"`
-	Distance *Distances     `json:"distances,omitempty"`
-	Utility  *Utility       `json:"utility,omitempty"` // nil where it was not asked for
-	Measures []Measure      `json:"measures,omitempty"`
+	// Deadline is until when a person may approve the set; nil where none is
+	// asked, and in the release's variant.
+	Deadline *time.Time `json:"deadline,omitempty"`
+	Missing  []string   `json:"missing"` // what the run did not get to, in words
+	Samples  *Samples   `json:"samples,omitempty"`
+	Distance *Distances `json:"distances,omitempty"`
+	Utility  *Utility   `json:"utility,omitempty"` // nil where it was not asked for
+	Measures []Measure  `json:"measures,omitempty"`
 	// Notes say what was sampled for the measures, and what could not be taken.
 	Notes    []string  `json:"notes,omitempty"`
 	Training *Training `json:"training,omitempty"`
@@ -78,8 +82,9 @@ type Intake struct {
 	Groups         int          `json:"groups"`
 	Training       int          `json:"training"`
 	Holdout        int          `json:"holdout"`
-	Selection      int          `json:"selection"` // to choose the checkpoint with
-	Grouping       string       `json:"grouping"`  // how similar images were found, in words
+	Selection      int          `json:"selection"`          // to choose the checkpoint with
+	LeftOut        int          `json:"left_out,omitempty"` // used for nothing, as the recipe bounds the training images
+	Grouping       string       `json:"grouping"`           // how similar images were found, in words
 	Quarantine     []Quarantine `json:"quarantine"`
 	DuplicateList  []Duplicate  `json:"duplicate_list"`
 }
@@ -196,9 +201,15 @@ type Choice struct {
 // Utility is whether the set helps a classifier.
 type Utility struct {
 	Helps   bool              `json:"helps"`
+	Harms   bool              `json:"harms,omitempty"`
 	Summary string            `json:"summary"`
-	Train   int               `json:"train"` // real training images, all classes together
-	Test    int               `json:"test"`  // test images of a split, all classes together
+	Why     string            `json:"why,omitempty"`   // nothing was compared, and no field below means anything
+	Notes   []string          `json:"notes,omitempty"` // what the numbers do not tell
+	Classes []string          `json:"classes,omitempty"`
+	Pairs   int               `json:"pairs,omitempty"`     // trainings of each arm
+	Seen    int               `json:"generator,omitempty"` // images that the generator was trained on
+	Train   int               `json:"train"`               // real training images, all classes together
+	Test    int               `json:"test"`                // test images of a split, all classes together
 	Arms    []step.ArmResult  `json:"arms"`
 	Gains   []step.GainResult `json:"gains"`
 }
@@ -265,7 +276,7 @@ func New(class string, r spec.Recipe) (Data, error) {
 // content: identifiers, source, times, who approved, and the settings that only
 // change the grain of the history, with the digest they enter.
 func (d Data) ForRelease() Data {
-	d.Variant, d.Run, d.Approval = VariantRelease, nil, nil
+	d.Variant, d.Run, d.Approval, d.Deadline = VariantRelease, nil, nil, nil
 	settings := make([]Setting, 0, len(d.Settings))
 	for _, s := range d.Settings {
 		if !grain[s.Name] {
@@ -317,6 +328,7 @@ func (d Data) missing() []string {
 	add(d.Samples == nil, "No candidates were drawn.")
 	add(d.Samples != nil && len(d.Samples.Real) == 0, "There are no real images to show beside the candidates.")
 	add(d.Distance == nil, "The candidates were not compared with the real images.")
+	add(d.Utility != nil && d.Utility.Why != "", "Whether the set helps a classifier was asked for, and could not be measured.")
 	add(d.Decision == nil, "No verdict was reached. Nothing may be published.")
 	add(d.Decision != nil && len(d.Measures) == 0, "No measures were stored beyond the rules' own.")
 	return out

@@ -36,6 +36,11 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 			"The set is published; the policy asks nobody", "By policy"},
 		"waiting": {func(d *Data) { d.Policy = person },
 			"waits for a person's approval. If nobody approves it within 48 hours of the verdict, it is not published.", "Waits for a person within 48 hours"},
+		"waiting until": {func(d *Data) { d.Policy, d.Deadline = person, &at },
+			"If nobody approves it by 4 March 2026, 05:06 UTC, it is not published.", "Waits for a person until 4 March 2026, 05:06 UTC; after that the answer is no."},
+		"too late for a moment": {func(d *Data) {
+			d.Policy, d.Deadline, d.Approval = person, &at, &step.Approval{By: step.ByDeadline, At: at}
+		}, "Not published: every rule is kept, but nobody decided before 4 March 2026, 05:06 UTC", "No: nobody decided before 4 March 2026, 05:06 UTC."},
 		"approved": {func(d *Data) {
 			d.Policy, d.Approval = person, &step.Approval{Approved: true, By: step.ByPerson, Who: "Ada", Why: "looks right", At: at}
 		}, "Published: Ada approved the set.", "Approved by Ada. 4 March 2026, 05:06 UTC. Reason: “looks right”"},
@@ -55,7 +60,7 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 			d.Decision, d.Training, d.Alarm = nil, nil, &step.Alarm{Kind: step.AlarmDiverged, Epoch: 3, Reason: "a loss was NaN"}
 		}, "Not published: training failed after 2 tries. A loss was NaN.", "None is due"},
 		"release":           {func(d *Data) { *d = d.ForRelease() }, "Published: every rule is kept, and the policy asks nobody", "By policy"},
-		"release by person": {func(d *Data) { d.Policy = person; *d = d.ForRelease() }, "Published: every rule is kept, and a person approved", "By a person"},
+		"release by person": {func(d *Data) { d.Policy, d.Deadline = person, &at; *d = d.ForRelease() }, "Published: every rule is kept, and a person approved", "By a person"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, pics := complete(t, 12)
@@ -64,13 +69,13 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 			require.Contains(t, text(byID(t, root, "decision")), c.next)
 			require.Contains(t, text(byID(t, root, "approval")), c.approving)
 			state := attr(byID(t, root, "decision"), "class")
-			require.Equal(t, !strings.Contains(c.next, "Not published") && name != "waiting", state == step.Pass, "looks like a pass")
+			require.Equal(t, !strings.Contains(c.next, "Not published") && !strings.HasPrefix(name, "waiting"), state == step.Pass, "looks like a pass")
 			raw, err := d.JSON()
 			require.NoError(t, err)
 			var twin Data
 			require.NoError(t, json.Unmarshal(raw, &twin))
 			require.Contains(t, twin.Next, c.next)
-			require.Equal(t, name == "waiting", strings.Contains(text(root), "defectforge runs approve "+runID(d)))
+			require.Equal(t, strings.HasPrefix(name, "waiting"), strings.Contains(text(root), "defectforge runs approve "+runID(d)))
 		})
 	}
 }
@@ -130,6 +135,23 @@ func TestUtilitySaysWhatItFound(t *testing.T) {
 	_, root = render(t, d, pics)
 	require.Contains(t, text(byID(t, root, "utility")), "✕ Not shown.")
 	require.NotContains(t, text(byID(t, root, "utility")), "Yes")
+
+	d.Utility.Harms, d.Utility.Notes = true, []string{"few of dents"}
+	d.Utility.Classes, d.Utility.Pairs, d.Utility.Seen = []string{"scratches", "dents"}, 30, 240
+	_, root = render(t, d, pics)
+	section = byID(t, root, "utility")
+	require.Contains(t, text(section), "✕ No, it harms.")
+	require.Contains(t, text(section), "Told apart: scratches, dents. 100 real training images")
+	require.Contains(t, text(section), "30 trainings of each arm")
+	require.Contains(t, text(section), "The generator was trained on 240 images.")
+	require.Contains(t, text(tags(section, "li")[0]), "Few of dents.")
+	require.NotContains(t, text(byID(t, root, "decision")), "incomplete")
+
+	d.Utility = &Utility{Why: "class dents has 2 images", Summary: "not compared"}
+	_, root = render(t, d, pics)
+	require.Contains(t, text(byID(t, root, "utility")), "? Not measured. Class dents has 2 images.")
+	require.Empty(t, tags(byID(t, root, "utility"), "table"))
+	require.Contains(t, text(byID(t, root, "missing")), "could not be measured")
 
 	d.Utility = nil
 	_, root = render(t, d, pics)

@@ -169,6 +169,9 @@ func (v *view) takeIn() {
 		{"intake-holdout", "held out", float64(in.Holdout)},
 		{"intake-selection", "to choose the checkpoint with", float64(in.Selection)},
 	}
+	if in.LeftOut > 0 {
+		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-left-out", "left out, by ingest.max_images", float64(in.LeftOut)})
+	}
 	q, d := min(len(in.Quarantine), maxRows), min(len(in.DuplicateList), maxRows)
 	v.Intake = &intakeView{
 		Quarantine: q > 0, QuarantineRows: in.Quarantine[:q], QuarantineLeft: len(in.Quarantine) - q,

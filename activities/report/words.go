@@ -97,13 +97,13 @@ func (d Data) nextOfPass() string {
 	case d.Variant == VariantRelease:
 		return "Published: every rule is kept, and the policy asks nobody beyond that."
 	case a != nil && !a.Approved && a.By == step.ByDeadline:
-		return "Not published: every rule is kept, but nobody decided " + d.within() + ", which means no."
+		return "Not published: every rule is kept, but nobody decided " + d.inTime("before") + ", which means no."
 	case a != nil && !a.Approved:
 		return "Not published: every rule is kept, but " + d.decider() + " rejected the set."
 	case a != nil && a.By == step.ByPerson:
 		return kept + "Published: " + d.decider() + " approved the set."
 	case person && a == nil:
-		return kept + "The set waits for a person's approval. If nobody approves it " + d.within() + ", it is not published."
+		return kept + "The set waits for a person's approval. If nobody approves it " + d.inTime("by") + ", it is not published."
 	}
 	return kept + "The set is published; the policy asks nobody beyond that."
 }
@@ -135,9 +135,9 @@ func (d Data) approvalWords() string {
 	case a == nil && auto, a != nil && a.Approved && a.By == step.ByPolicy, d.Variant == VariantRelease:
 		return "By policy: what keeps every rule is published without asking anybody."
 	case a == nil:
-		return "Waits for a person " + d.within() + "; after that the answer is no."
+		return "Waits for a person " + d.inTime("until") + "; after that the answer is no."
 	case a.By == step.ByDeadline:
-		return "No: nobody decided " + d.within() + "." + when(a.At)
+		return "No: nobody decided " + d.inTime("before") + "." + when(a.At)
 	}
 	verb := "Rejected by "
 	if a.Approved {
@@ -158,8 +158,12 @@ func (d Data) decider() string {
 	return "a " + d.Approval.By
 }
 
-// within says how long a person has.
-func (d Data) within() string {
+// inTime says until when a person may decide, how long that is where the moment is
+// not known. The word stands before the moment.
+func (d Data) inTime(word string) string {
+	if d.Deadline != nil {
+		return word + " " + moment(*d.Deadline)
+	}
 	if d.Policy == nil || d.Policy.DeadlineHours <= 0 {
 		return "in time"
 	}
@@ -180,8 +184,10 @@ func when(at time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
-	return " " + at.UTC().Format("2 January 2006, 15:04 UTC") + "."
+	return " " + moment(at) + "."
 }
+
+func moment(at time.Time) string { return at.UTC().Format("2 January 2006, 15:04 UTC") }
 
 func count(n int, one, many string) string {
 	if n == 1 {

@@ -1,6 +1,8 @@
 package step
 
 import (
+	"time"
+
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -79,6 +81,8 @@ type IngestResult struct {
 	Training       int `json:"training"`        // images for training
 	Holdout        int `json:"holdout"`         // images held out
 	Selection      int `json:"selection"`       // images kept to choose the checkpoint with
+	// LeftOut images are used for nothing: the recipe bounds those for training.
+	LeftOut int `json:"left_out,omitempty"`
 }
 
 type PreprocessInput struct {
@@ -366,7 +370,9 @@ type Outcome struct {
 	Rollbacks []Rollback    `json:"rollbacks,omitempty"`
 	Utility   UtilityResult `json:"utility"`
 	Approval  Approval      `json:"approval"`
-	Times     []StageTime   `json:"times"`
+	// Deadline is until when a person may approve the set; nil where none is asked.
+	Deadline *time.Time  `json:"deadline,omitempty"`
+	Times    []StageTime `json:"times"`
 }
 
 type ReportInput struct {
@@ -393,6 +399,8 @@ type PublishInput struct {
 	Policy     spec.Policy  `json:"policy,omitzero"`
 	Report     ReportResult `json:"report"`
 	Approval   Approval     `json:"approval"`
+	// Utility is told on the card, and its scores are published.
+	Utility UtilityResult `json:"utility"`
 }
 
 type PublishResult struct {

@@ -44,11 +44,35 @@ type UtilityResult struct {
 	Done    bool         `json:"done"`
 	Details Ref          `json:"details"` // every training's scores, as JSON
 	Arms    []ArmResult  `json:"arms"`
-	Gains   []GainResult `json:"gains"` // over ArmClassic
-	Test    int          `json:"test"`  // test images of a split, all classes together
-	Train   int          `json:"train"` // real training images, all classes together
-	Helps   bool         `json:"helps"` // the gain of some generated arm has its whole interval above 0
-	Summary string       `json:"summary"`
+	Gains   []GainResult `json:"gains"`
+	Pairs   int          `json:"pairs,omitempty"` // trainings of each arm
+	Test    int          `json:"test"`            // test images of a split, all classes together
+	Train   int          `json:"train"`           // real training images, all classes together
+	// Helps: the gain over ArmClassic of ArmGenerated or ArmBoth has its whole
+	// interval above 0. Harms: both gains have theirs below.
+	Helps   bool   `json:"helps"`
+	Harms   bool   `json:"harms,omitempty"`
+	Summary string `json:"summary"`
+	// Why says why nothing was compared though the run knew other classes; Done is
+	// false then.
+	Why string `json:"why,omitempty"`
+	// Notes say what was done otherwise than planned, and what the numbers do not
+	// tell.
+	Notes []string `json:"notes,omitempty"`
+	// Classes that were told apart, the set's own first.
+	Classes []string `json:"classes,omitempty"`
+	// Generator is the number of images that the generator was trained on.
+	Generator int `json:"generator,omitempty"`
+}
+
+// Gain is the result's gain of one arm over another, false where there is none.
+func (u UtilityResult) Gain(arm, over string) (GainResult, bool) {
+	for _, g := range u.Gains {
+		if g.Arm == arm && g.Over == over {
+			return g, true
+		}
+	}
+	return GainResult{}, false
 }
 
 // ArmResult is an arm's mean macro-F1 over all trainings, in [0,1], and the F1

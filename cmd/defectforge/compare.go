@@ -24,6 +24,7 @@ const (
 	utilitySeeds    = 10
 	utilitySteps    = 300
 	utilityPerClass = 50
+	maxCompared     = 50
 )
 
 func (o *compareOptions) addFlags(f *pflag.FlagSet) {
@@ -32,16 +33,15 @@ func (o *compareOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.seeds, "utility-seeds", utilitySeeds, "paired trainings of each split")
 	f.IntVar(&o.steps, "utility-steps", utilitySteps, "optimiser steps of each training")
 	f.IntVar(&o.perClass, "utility-per-class", utilityPerClass, "real training images of each class, at most")
-	// A dry run plans the comparison; workers can't do it yet.
-	for _, name := range []string{"compare", "utility-splits", "utility-seeds", "utility-steps", "utility-per-class"} {
-		f.Lookup(name).Hidden = true
-	}
 }
 
 // utilityPlan resolves the flags, nil without another class.
 func (p *program) utilityPlan(ctx context.Context, o compareOptions, class string, uploads *[]folderSource) (*step.UtilityPlan, error) {
 	if len(o.others) == 0 {
 		return nil, nil
+	}
+	if len(o.others) > maxCompared {
+		return nil, usageError("--compare: %d other classes; at most %d are compared", len(o.others), maxCompared)
 	}
 	for _, f := range []struct {
 		flag       string
@@ -76,4 +76,15 @@ func (p *program) utilityPlan(ctx context.Context, o compareOptions, class strin
 	// The order of the flags makes no other run.
 	slices.SortFunc(plan.Others, func(a, b step.ClassSource) int { return cmp.Compare(a.Class, b.Class) })
 	return plan, nil
+}
+
+// printUtility tells what a comparison has shown, where there was one.
+func (p *program) printUtility(u *step.UtilityResult) {
+	if u == nil || u.Summary == "" {
+		return
+	}
+	p.print("utility    %s", u.Summary)
+	for _, note := range u.Notes {
+		p.print("           note: %s", note)
+	}
 }

@@ -121,6 +121,7 @@ func TestUsageErrors(t *testing.T) {
 		"compare twice":       {run("--compare", "d=images", "--compare", "d=images"), "--compare: \"d\": is named twice"},
 		"compare bad class":   {run("--compare", "My Class=images"), "--compare: \"My Class\": use 1 to 63"},
 		"compare no folder":   {run("--compare", "d=nowhere"), "--compare: nowhere: no such folder"},
+		"bound of no use":     {run("--set", "ingest.max_images=3"), "ingest.max_images: 3: must be within"},
 		"one paired training": {run("--compare", "d=images", "--utility-seeds", "1"), "--utility-seeds: 1: must be within"},
 		"no reason to reject": {[]string{"runs", "reject", "x"}, "--reason: not given"},
 		"which to approve":    {[]string{"runs", "approve", "--reason", "x"}, "takes a workflow's identifier"},

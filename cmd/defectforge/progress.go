@@ -60,6 +60,7 @@ type lineView struct {
 	compared int              // evaluations told
 	tries    int              // rollbacks told
 	waiting  string           // what was told of the wait for approval
+	helped   bool             // what the comparison has shown was told
 }
 
 func (v *lineView) line(stage, format string, args ...any) {
@@ -90,6 +91,14 @@ func (v *lineView) update(s snapshot) {
 	v.compare(s.status)
 	v.finished(s.status)
 	v.wait(s.status)
+	if u := s.status.Utility; u != nil && !v.helped {
+		v.helped = true
+		v.line(string(step.Utility), "%s", u.Summary)
+	}
+	if v.every > 0 && s.counted != nil && v.now().Sub(v.last) >= v.every {
+		v.last = v.now()
+		v.line(s.stage, "%s", countWords(*s.counted))
+	}
 	if v.every > 0 && s.train != nil && v.now().Sub(v.last) >= v.every {
 		v.last = v.now()
 		v.line(string(step.Train), "epoch %d of %d, step %d of %d, %s, %s left", s.train.Epoch, s.train.Epochs,
@@ -142,6 +151,8 @@ func (v *lineView) finished(s workflows.Status) {
 }
 
 func (v *lineView) close() {}
+
+func countWords(p step.Progress) string { return fmt.Sprintf("%d of %d", p.Done, p.Total) }
 
 func trainWords(t step.TrainProgress) string {
 	return fmt.Sprintf("loss D %.3f+%.3f G %.3f, D(x) %.2f, D(G(z)) %.2f, %.1f images/s",

@@ -102,6 +102,31 @@ func TestLinesOfAWatchedTraining(t *testing.T) {
 	assert.Contains(t, show(s)[0], "; the webhook was told")
 }
 
+func TestLinesOfAComparison(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(1000, 0)
+	v := &lineView{out: &out, now: func() time.Time { return now }, every: 15 * time.Second, attempts: map[string]int32{}}
+	show := func(done int, s workflows.Status) string {
+		s.Stage = "Utility"
+		v.update(snapshot{stage: "Utility", counted: &step.Progress{Done: done, Total: 30}, status: s})
+		defer out.Reset()
+		return out.String()
+	}
+	assert.Equal(t, "compare classifiers 2 of 30\n", show(2, workflows.Status{}))
+	now = now.Add(10 * time.Second)
+	assert.Empty(t, show(3, workflows.Status{}), "not before 15 s")
+	now = now.Add(10 * time.Second)
+	assert.Equal(t, "compare classifiers 4 of 30\n", show(4, workflows.Status{}))
+	helped := workflows.Status{Utility: &step.UtilityResult{Done: true, Summary: "the set helps: by much"}}
+	assert.Equal(t, "compare classifiers the set helps: by much\n", show(30, helped))
+	assert.Empty(t, show(30, helped), "told once")
+
+	var bar bytes.Buffer
+	b := &barView{screen: &screen{w: &bar}, lines: &lineView{out: &bar, now: time.Now, attempts: map[string]int32{}}}
+	b.update(snapshot{stage: "Utility", attempt: 1, counted: &step.Progress{Done: 7, Total: 30}, status: workflows.Status{Stage: "Utility"}})
+	assert.Contains(t, bar.String(), "compare classifiers... 7 of 30")
+}
+
 // A log line wipes the bar below it and stays whole.
 func TestBarAndLogLinesShareTheScreen(t *testing.T) {
 	var out bytes.Buffer

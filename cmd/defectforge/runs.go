@@ -208,6 +208,7 @@ type runDetails struct {
 	Stages  []step.StageTime    `json:"stages"`
 	Attempt int32               `json:"attempt,omitempty"` // of the running stage
 	Train   *step.TrainProgress `json:"train,omitempty"`
+	Counted *step.Progress      `json:"counted,omitempty"` // how far another stage is
 	// Rollbacks are the alarms of the training, Best its best evaluation so far,
 	// Choice how its checkpoint was chosen.
 	Rollbacks []step.Rollback  `json:"rollbacks,omitempty"`
@@ -217,6 +218,7 @@ type runDetails struct {
 	Deadline *time.Time               `json:"deadline,omitempty"`
 	Notice   string                   `json:"notice,omitempty"` // whether anybody was told
 	Approval *step.Approval           `json:"approval,omitempty"`
+	Utility  *step.UtilityResult      `json:"utility,omitempty"` // where --compare asked for it
 	Result   *workflows.AugmentResult `json:"result,omitempty"`
 	UI       string                   `json:"ui,omitempty"`
 	Error    string                   `json:"error,omitempty"`
@@ -244,9 +246,13 @@ func (p *program) runsShow(ctx context.Context, s *session, id, runID string) er
 	if d.Train != nil {
 		p.print("training   epoch %d of %d, %s, %s left", d.Train.Epoch, d.Train.Epochs, trainWords(*d.Train), timeWords(d.Train.SecondsLeft))
 	}
+	if d.Counted != nil {
+		p.print("progress   %s", countWords(*d.Counted))
+	}
 	p.printTries(d)
 	p.print("dataset    %s", dash(d.Dataset))
 	p.print("verdict    %s", dash(d.Verdict))
+	p.printUtility(d.Utility)
 	p.printApproval(d)
 	if r := d.Result; r != nil {
 		p.print("images     %d in, %d quarantined, %d published", r.ImagesIn, r.ImagesQuarantined, r.ImagesPublished)
@@ -281,6 +287,7 @@ func (p *program) details(ctx context.Context, s *session, id, runID string) (ru
 		if err == nil {
 			d.Epoch, d.Epochs, d.Train, d.Attempt = snap.status.Epoch, snap.status.Epochs, snap.train, snap.attempt
 			d.Stages = append(d.Stages, snap.status.StagesDone...)
+			d.Counted, d.Utility = snap.counted, snap.status.Utility
 			d.Rollbacks, d.Best = snap.status.Rollbacks, snap.status.Best
 			d.Deadline, d.Notice, d.Approval = snap.status.Deadline, snap.status.Notice, snap.status.Approval
 		}
@@ -291,7 +298,7 @@ func (p *program) details(ctx context.Context, s *session, id, runID string) (ru
 		d.Error = explain(err).Error()
 		return d, nil
 	}
-	d.Result = &result
+	d.Result, d.Utility = &result, result.Utility
 	if result.Approval.By != "" {
 		d.Approval = &result.Approval
 	}

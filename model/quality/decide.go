@@ -74,6 +74,9 @@ func judge(r spec.Rule, measures Measures) Judged {
 		j.Reason = "not judged: the rule has no bound"
 	case !taken || !finite(m.Value):
 		j.Reason = "not measured: " + what
+		if why := measures.missed[r.Measure]; why != "" {
+			j.Reason += ": " + why
+		}
 	default:
 		j.Value, j.Low, j.High, j.Reference = m.Value, m.Low, m.High, m.Reference
 		j.Outcome = Pass

@@ -24,6 +24,8 @@ type Measures struct {
 	Taken map[string]Measure `json:"measures"`
 	// Notes say what was subsampled and what could not be measured.
 	Notes []string `json:"notes"`
+	// missed says why a measure could not be taken.
+	missed map[string]string
 }
 
 // Set adds a measure. A value that is no finite number is noted as missing
@@ -49,6 +51,15 @@ func (m *Measures) set(name string, value, low, high, reference float64) {
 		taken.Reference = &reference
 	}
 	m.Taken[name] = taken
+}
+
+// Miss says why a measure could not be taken, for the rules that bound it.
+func (m *Measures) Miss(name, why string) {
+	if m.missed == nil {
+		m.missed = map[string]string{}
+	}
+	delete(m.Taken, name)
+	m.missed[name] = why
 }
 
 // Note adds a remark.

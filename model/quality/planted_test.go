@@ -197,7 +197,7 @@ func (s study) plant(t *testing.T, real, other realSet, seed uint64, full bool) 
 // DEFECTFORGE_TEST_PLANTED each class is divided once, and sets with planted
 // copies are only searched for copies, which takes a fraction of the time. The
 // table of power and false alarms comes of
-// DEFECTFORGE_TEST_PLANTED=12 go test ./model/quality -run TestPlanted -v -timeout 3h
+// DEFECTFORGE_TEST_PLANTED=4 go test ./model/quality -run TestPlanted -v -timeout 3h
 func divisions(t *testing.T) (n uint64, full bool) {
 	n, err := strconv.ParseUint(cmp.Or(os.Getenv("DEFECTFORGE_TEST_PLANTED"), "0"), 10, 32)
 	require.NoError(t, err, "DEFECTFORGE_TEST_PLANTED")
@@ -269,6 +269,62 @@ func judgeClass(t *testing.T, name string, real, other realSet) {
 	}
 	s.log(t, name)
 	s.check(t)
+	power.merge(s)
+}
+
+// power is every class's study together.
+var power = study{}
+
+func (s study) merge(o study) {
+	for name, c := range o {
+		if s[name] == nil {
+			s[name] = &tally{broken: map[string]int{}}
+		}
+		t := s[name]
+		t.sets, t.caught = t.sets+c.sets, t.caught+c.caught
+		t.copies, t.struck = t.copies+c.copies, t.struck+c.struck
+		t.innocent, t.hit = t.innocent+c.innocent, t.hit+c.hit
+		for rule, n := range c.broken {
+			t.broken[rule] += n
+		}
+	}
+}
+
+// table renders the counts as markdown, what must pass first.
+func (s study) table() string {
+	var b strings.Builder
+	b.WriteString("| case | sets | sets that did not pass | planted copies rejected | other images rejected | rules not kept, by sets |\n| --- | --- | --- | --- | --- | --- |\n")
+	names := slices.Sorted(maps.Keys(s))
+	slices.SortStableFunc(names, func(a, b string) int {
+		return cmp.Or(-cmp.Compare(truth(a == cleared), truth(b == cleared)), -cmp.Compare(truth(s[a].copies > 0), truth(s[b].copies > 0)))
+	})
+	for _, name := range names {
+		c := s[name]
+		rules := slices.SortedFunc(maps.Keys(c.broken), func(a, b string) int { return cmp.Or(cmp.Compare(c.broken[b], c.broken[a]), cmp.Compare(a, b)) })
+		for i, rule := range rules {
+			rules[i] = fmt.Sprintf("%s %d", rule, c.broken[rule])
+		}
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s |\n", name, c.sets, rateOf(c.caught, c.sets), rateOf(c.struck, c.copies), rateOf(c.hit, c.innocent),
+			cmp.Or(strings.Join(rules, ", "), "-"))
+	}
+	return b.String()
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// rateOf is a share of n with Wilson's 95% interval.
+func rateOf(k, n int) string {
+	if n == 0 {
+		return "-"
+	}
+	share := float64(k) / float64(n)
+	low, high := shareInterval(share, n)
+	return fmt.Sprintf("%d of %d: %.1f%% (%.1f to %.1f)", k, n, 100*share, 100*low, 100*high)
 }
 
 func TestPlantedSteel(t *testing.T) {
@@ -291,4 +347,12 @@ func TestPlantedMetal(t *testing.T) {
 	other := drawnMetal(t, 4, 60)
 	other.images = eachPlane(other.images, func(p []uint8) []uint8 { return oriented(p, 1) })
 	judgeClass(t, "metal", drawnMetal(t, 3, 300), other)
+}
+
+// TestPlantedTable prints what the tests before it counted, all classes together.
+func TestPlantedTable(t *testing.T) {
+	if len(power) == 0 {
+		t.Skip("nothing was planted in this run")
+	}
+	t.Logf("all classes together; shares with Wilson's 95%% interval\n%s", power.table())
 }

@@ -89,6 +89,9 @@ type Ingest struct {
 	// GroupDistance is the largest Hamming distance that puts two images into
 	// one group, which the hold-out split never divides.
 	GroupDistance int `json:"group_distance" yaml:"group_distance" mapstructure:"group_distance"`
+	// MaxImages lets the generator see so many images, drawn by digest from those
+	// left for training; the others are used for nothing. 0 takes all.
+	MaxImages int `json:"max_images,omitempty" yaml:"max_images,omitempty" mapstructure:"max_images"`
 }
 
 // Model says which networks are built.

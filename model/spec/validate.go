@@ -64,6 +64,9 @@ func (i Ingest) validate(p *problems) {
 		p.add("ingest.selection_share", fmt.Sprint(i.SelectionShare),
 			fmt.Sprintf("with ingest.holdout_share (%v) more than 0.6 of the images would be kept from training; lower one", i.HoldoutShare))
 	}
+	if i.MaxImages != 0 {
+		within(p, "ingest.max_images", i.MaxImages, minImages, 1<<30)
+	}
 	within(p, "ingest.duplicate_distance", i.DuplicateDistance, 0, hashBits)
 	within(p, "ingest.group_distance", i.GroupDistance, 0, hashBits)
 	if i.GroupDistance < i.DuplicateDistance {

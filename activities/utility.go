@@ -1,0 +1,455 @@
+package activities
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/classifier"
+	"github.com/defectforge/defectforge/model/quality"
+	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
+)
+
+const (
+	utilityStage = "utility"
+	// utilityPart is what the pairs of a comparison under way are remembered
+	// under, so that a killed one goes on.
+	utilityPart = "utility-part"
+	// utilityVersion goes up whenever the same images give other scores.
+	utilityVersion = 1
+	// maxStudied bounds the images of one class and split that are in memory, at
+	// 12 KiB each.
+	maxStudied = 5000
+	// maxOthers bounds the other classes.
+	maxOthers = 50
+	// maxPairs bounds the pairs, so that the scores are a document of a few MiB.
+	maxPairs = 10_000
+	// fetched is how many candidates are read before they are made smaller.
+	fetched = 256
+)
+
+// Comparer asks whether a set helps a classifier to tell its class from others.
+type Comparer struct {
+	Store   *storage.Store
+	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	Scratch string // folder for temporary files; empty means the system's
+	// Progress, if set, is told the pairs done.
+	Progress func(done, total int)
+}
+
+// Compare trains classifiers with and without the accepted candidates, in pairs,
+// on the class's training images and the other classes' images, which it reads,
+// groups and holds out as Ingest does. It tests on images that the generator
+// never saw. What was compared before is found, and a comparison that was stopped
+// goes on with the next pair; neither changes the scores. Classes that can't be
+// compared, for too few images or a source that is not there, are no failure: the
+// result says why.
+func (c Comparer) Compare(ctx context.Context, in step.UtilityInput) (step.UtilityResult, error) {
+	if err := checkUtility(in); err != nil {
+		return step.UtilityResult{}, err
+	}
+	s := &comparingClasses{Comparer: c, in: in}
+	out, err := s.run(ctx)
+	var not incomparable
+	if errors.As(err, &not) && ctx.Err() == nil {
+		return step.UtilityResult{Why: not.why, Summary: "not compared: " + not.why}, nil
+	}
+	return out, err
+}
+
+// incomparable is why classes can't be compared.
+type incomparable struct{ why string }
+
+func (e incomparable) Error() string { return e.why }
+
+func checkUtility(in step.UtilityInput) error {
+	p := in.Plan
+	switch {
+	case in.Class == "":
+		return permanent(step.ErrBadInput, "class is empty; name the defect class")
+	case len(p.Others) < 1 || len(p.Others) > maxOthers:
+		return permanent(step.ErrBadInput, "plan.others has %d classes; give 1 to %d", len(p.Others), maxOthers)
+	case p.Splits < 1 || p.Seeds < 1 || p.Splits*p.Seeds < 2 || p.Splits*p.Seeds > maxPairs:
+		return permanent(step.ErrBadInput, "plan.splits is %d and plan.seeds is %d; both must be above 0, and 2 to %d pairs come of them", p.Splits, p.Seeds, maxPairs)
+	case p.PerClass < 1 || p.Steps < 1:
+		return permanent(step.ErrBadInput, "plan.per_class is %d and plan.steps is %d; both must be above 0", p.PerClass, p.Steps)
+	}
+	for i, o := range p.Others {
+		if o.Class == "" || o.Class == in.Class || slices.ContainsFunc(p.Others[:i], func(e step.ClassSource) bool { return e.Class == o.Class }) {
+			return permanent(step.ErrBadInput, "plan.others[%d].class is %q; every class needs a name of its own", i, o.Class)
+		}
+	}
+	return nil
+}
+
+// comparingClasses is one comparison under way.
+type comparingClasses struct {
+	Comparer
+	in      step.UtilityInput
+	classes []studied // the set's own first
+	notes   []string
+}
+
+// studied is a class's data set and its pixels.
+type studied struct {
+	Class   string   `json:"class"`
+	Dataset step.Ref `json:"dataset"`
+	Tensors step.Ref `json:"tensors"`
+}
+
+func (s *comparingClasses) run(ctx context.Context) (step.UtilityResult, error) {
+	if err := s.gather(ctx); err != nil {
+		return step.UtilityResult{}, err
+	}
+	key := s.key()
+	var found step.UtilityResult
+	if ok, err := s.Store.Recall(ctx, utilityStage, key, &found); err != nil {
+		return step.UtilityResult{}, wrap("look up earlier comparison", err)
+	} else if ok {
+		if ok, err := present(ctx, s.Store, found.Details); err != nil || ok {
+			return found, err
+		}
+	}
+	study, generator, err := s.study(ctx)
+	if err != nil {
+		return step.UtilityResult{}, err
+	}
+	pairs, err := s.pairs(ctx, study, key)
+	if err != nil {
+		return step.UtilityResult{}, err
+	}
+	out, err := s.conclude(ctx, study, pairs, generator)
+	if err != nil {
+		return step.UtilityResult{}, err
+	}
+	return out, wrap("remember comparison", s.Store.Remember(ctx, utilityStage, key, out))
+}
+
+// key names the comparison by what decides it: content, not where it lies.
+func (s *comparingClasses) key() string {
+	var classes [][]string
+	for _, c := range s.classes {
+		classes = append(classes, []string{c.Class, c.Dataset.SHA256, c.Tensors.SHA256})
+	}
+	p := s.in.Plan
+	return spec.Digest([]any{utilityVersion, classes, s.in.Candidates.SHA256, s.in.Neighbours.SHA256, p.Splits, p.Seeds, p.PerClass, p.Steps, s.in.Seed})
+}
+
+// gather ingests and preprocesses the other classes. No image may be of two.
+func (s *comparingClasses) gather(ctx context.Context) error {
+	s.classes = []studied{{s.in.Class, s.in.Dataset, s.in.Tensors}}
+	for _, other := range s.in.Plan.Others {
+		c, err := s.other(ctx, other)
+		if err != nil {
+			return err
+		}
+		s.classes = append(s.classes, c)
+	}
+	seen := map[string]string{} // class by digest
+	for _, c := range s.classes {
+		dataset, err := readDocument(ctx, s.Store, c.Dataset, DecodeDataset)
+		if err != nil {
+			return err
+		}
+		for _, im := range dataset.Images {
+			if of, ok := seen[im.SHA256]; ok {
+				return incomparable{fmt.Sprintf("image %s of class %s is an image of class %s as well; every image needs one class", im.Name, c.Class, of)}
+			}
+			seen[im.SHA256] = c.Class
+		}
+	}
+	return nil
+}
+
+// other makes data set and tensors of one class. Its images choose no checkpoint
+// and train no generator.
+func (s *comparingClasses) other(ctx context.Context, from step.ClassSource) (studied, error) {
+	options := s.in.Ingest
+	options.SelectionShare, options.MaxImages, options.MinImages = 0, 0, 1
+	out := studied{Class: from.Class}
+	ingested, err := Ingester{Store: s.Store, Sources: s.Sources}.Ingest(ctx, step.IngestInput{Class: from.Class, Source: from.Source, Ingest: options})
+	if err != nil {
+		return out, ofClass(from.Class, err)
+	}
+	made, err := Preprocessor{Store: s.Store, Sources: s.Sources}.Preprocess(ctx, step.PreprocessInput{Dataset: ingested.Dataset, Source: from.Source})
+	if err != nil {
+		return out, ofClass(from.Class, err)
+	}
+	if n := ingested.Quarantined; n > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%d of %d objects of %s can't be used as images", n, ingested.Found, from.Class))
+	}
+	out.Dataset, out.Tensors = ingested.Dataset, made.Tensors
+	return out, nil
+}
+
+// ofClass makes of what no retry mends in a class's source a reason why nothing
+// is compared.
+func ofClass(class string, err error) error {
+	var app *temporal.ApplicationError
+	if errors.As(typed(err), &app) && (app.Type() == step.ErrBadInput || app.Type() == step.ErrTooFewImages) {
+		return incomparable{fmt.Sprintf("class %s: %s", class, app.Message())}
+	}
+	return fmt.Errorf("class %s: %w", class, err)
+}
+
+// study reads the images. It also gives how many the generator was trained on.
+func (s *comparingClasses) study(ctx context.Context) (*classifier.Study, int, error) {
+	var classes []classifier.Class
+	for _, c := range s.classes {
+		class, err := s.images(ctx, c)
+		if err != nil {
+			return nil, 0, err
+		}
+		classes = append(classes, class)
+	}
+	generated, err := s.generated(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	dataset, err := readDocument(ctx, s.Store, s.in.Dataset, DecodeDataset)
+	if err != nil {
+		return nil, 0, err
+	}
+	p := s.in.Plan
+	study, err := classifier.NewStudy(classifier.Plan{Splits: p.Splits, Seeds: p.Seeds, PerClass: p.PerClass, Steps: p.Steps, Seed: s.in.Seed},
+		classes[0], classes[1:], generated)
+	switch {
+	case errors.Is(err, classifier.ErrTooFew):
+		return nil, 0, incomparable{err.Error()}
+	case err != nil:
+		return nil, 0, err
+	case len(generated) == 0:
+		return nil, 0, incomparable{"no candidate was accepted, so there is nothing to train with"}
+	}
+	return study, len(ofSplit(dataset.Images, SplitTraining)), nil
+}
+
+// images reads a class's images for training and those held out.
+func (s *comparingClasses) images(ctx context.Context, c studied) (classifier.Class, error) {
+	out := classifier.Class{Name: c.Class}
+	dataset, err := readDocument(ctx, s.Store, c.Dataset, DecodeDataset)
+	if err != nil {
+		return out, err
+	}
+	index, err := readDocument(ctx, s.Store, c.Tensors, DecodeTensorIndex)
+	if err != nil {
+		return out, err
+	}
+	if index.Dataset != c.Dataset.SHA256 {
+		return out, permanent(step.ErrBadInput, "tensors of data set %s: the comparison is of %s", index.Dataset, c.Dataset.SHA256)
+	}
+	for _, split := range []string{SplitTraining, SplitHoldout} {
+		images, err := s.split(ctx, c.Class, dataset, index, split)
+		if err != nil {
+			return out, err
+		}
+		out.Images = append(out.Images, images...)
+	}
+	return out, nil
+}
+
+func (s *comparingClasses) split(ctx context.Context, class string, dataset Dataset, index TensorIndex, split string) ([]classifier.Image, error) {
+	names, err := rowNames(dataset, index, split)
+	if err != nil {
+		return nil, err
+	}
+	dir, release, err := scratch(s.Scratch)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	im, err := openImages(ctx, s.Store, index, dir, split)
+	if err != nil {
+		return nil, err
+	}
+	defer im.Close()
+	at := quality.Subsample(im.Len(), maxStudied, s.in.Seed, "utility "+class+" "+split)
+	if len(at) < im.Len() {
+		s.notes = append(s.notes, fmt.Sprintf("of %d %s images of %s, %d drawn by chance", im.Len(), split, class, len(at)))
+	}
+	out := make([]classifier.Image, len(at))
+	pixels := make([]uint8, spec.ImageLen)
+	for k, i := range at {
+		if err := im.Row(pixels, i); err != nil {
+			return nil, err
+		}
+		out[k] = classifier.Image{Picture: classifier.NewPicture(pixels), Digest: names[i].SHA256, Group: names[i].Group, Holdout: split == SplitHoldout}
+	}
+	return out, nil
+}
+
+// generated reads the accepted candidates.
+func (s *comparingClasses) generated(ctx context.Context) ([]*classifier.Picture, error) {
+	list, err := readDocument(ctx, s.Store, s.in.Candidates, DecodeCandidateList)
+	if err != nil {
+		return nil, err
+	}
+	checks, err := readDocument(ctx, s.Store, s.in.Neighbours, DecodeNeighbourList)
+	if err != nil {
+		return nil, err
+	}
+	accepted, err := checks.accepted(list)
+	if err != nil {
+		return nil, err
+	}
+	var drawn []Candidate
+	for _, i := range quality.Subsample(len(accepted), maxStudied, s.in.Seed, "utility candidates") {
+		drawn = append(drawn, accepted[i])
+	}
+	out := make([]*classifier.Picture, 0, len(drawn))
+	for chunk := range slices.Chunk(drawn, fetched) {
+		pixels, err := fetchCandidates(ctx, s.Store, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for one := range slices.Chunk(pixels, spec.ImageLen) {
+			out = append(out, classifier.NewPicture(one))
+		}
+	}
+	return out, nil
+}
+
+// accepted are the candidates of list that the check accepted, in its order.
+func (l NeighbourList) accepted(list CandidateList) ([]Candidate, error) {
+	checks := make(map[int]CandidateCheck, len(l.Candidates))
+	for _, c := range l.Candidates {
+		checks[c.Index] = c
+	}
+	var out []Candidate
+	for _, c := range list.Images {
+		check, ok := checks[c.Index]
+		if !ok || check.SHA256 != c.Image.SHA256 {
+			return nil, permanent(step.ErrBadInput, "candidate %d: is not in the list of neighbours", c.Index)
+		}
+		if check.Accepted {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// pairs trains every pair, after those that an earlier attempt has left.
+func (s *comparingClasses) pairs(ctx context.Context, study *classifier.Study, key string) ([]classifier.Pair, error) {
+	p := s.in.Plan
+	total := p.Splits * p.Seeds
+	var pairs []classifier.Pair
+	if _, err := s.Store.Recall(ctx, utilityPart, key, &pairs); err != nil {
+		return nil, wrap("look up earlier pairs", err)
+	}
+	for len(pairs) < total {
+		s.tell(len(pairs), total)
+		at := len(pairs)
+		pair, err := study.Pair(ctx, at/p.Seeds, at%p.Seeds)
+		if err != nil {
+			return nil, fmt.Errorf("pair %d of %d: %w", at+1, total, err)
+		}
+		pairs = append(pairs, pair)
+		if err := s.Store.Remember(ctx, utilityPart, key, pairs); err != nil {
+			return nil, wrap("remember pairs", err)
+		}
+	}
+	s.tell(total, total)
+	return pairs[:total], nil
+}
+
+func (s *comparingClasses) tell(done, total int) {
+	if s.Progress != nil {
+		s.Progress(done, total)
+	}
+}
+
+// conclude sums up, and stores the scores.
+func (s *comparingClasses) conclude(ctx context.Context, study *classifier.Study, pairs []classifier.Pair, generator int) (step.UtilityResult, error) {
+	out := step.UtilityResult{Done: true, Train: study.Train(), Test: study.Test(), Generator: generator, Pairs: len(pairs)}
+	for _, c := range s.classes {
+		out.Classes = append(out.Classes, c.Class)
+	}
+	for _, arm := range classifier.Arms {
+		out.Arms = append(out.Arms, step.ArmResult(classifier.Mean(pairs, arm)))
+	}
+	for _, g := range [][2]string{
+		{step.ArmGenerated, step.ArmClassic}, {step.ArmBoth, step.ArmClassic}, // these decide
+		{step.ArmGenerated, step.ArmReal}, {step.ArmGenerated, step.ArmOversampled}, {step.ArmClassic, step.ArmReal},
+	} {
+		gain := study.Gain(pairs, g[0], g[1])
+		out.Gains = append(out.Gains, step.GainResult{Arm: g[0], Over: g[1], Mean: gain.Mean, Low: gain.Low, High: gain.High})
+	}
+	perClass := study.Train() / len(s.classes)
+	if generator > perClass {
+		out.Notes = append(out.Notes, fmt.Sprintf("the generator has seen %d images of %s and each classifier %d of them: "+
+			"a gain may be that of the images it passed on, not of what it made of them; ingest.max_images=%d compares like with like",
+			generator, s.in.Class, perClass, perClass))
+	}
+	out.Notes = append(append(out.Notes, study.Notes...), s.notes...)
+	out.Helps, out.Harms, out.Summary = claim(out)
+	return out, s.store(ctx, &out, pairs)
+}
+
+// utilityScores are the scores of every training.
+type utilityScores struct {
+	Format  string            `json:"format"`
+	Classes []studied         `json:"classes"`
+	Plan    classifier.Plan   `json:"plan"`
+	Notes   []string          `json:"notes"`
+	Pairs   []classifier.Pair `json:"pairs"`
+}
+
+const formatUtility = "defectforge.utility/1"
+
+func (s *comparingClasses) store(ctx context.Context, out *step.UtilityResult, pairs []classifier.Pair) error {
+	p := s.in.Plan
+	raw, err := encode(utilityScores{
+		Format: formatUtility, Classes: s.classes, Notes: append([]string{}, out.Notes...), Pairs: pairs,
+		Plan: classifier.Plan{Splits: p.Splits, Seeds: p.Seeds, PerClass: p.PerClass, Steps: p.Steps, Seed: s.in.Seed},
+	})
+	if err != nil {
+		return err
+	}
+	obj, err := s.Store.PutArtifact(ctx, raw, ".json")
+	out.Details = step.Ref(obj)
+	return wrap("store scores", err)
+}
+
+// deciding are the gains that a claim rests on.
+func deciding(u step.UtilityResult) (out []step.GainResult) {
+	for _, arm := range []string{step.ArmGenerated, step.ArmBoth} {
+		if g, ok := u.Gain(arm, step.ArmClassic); ok {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// tied: every training of the two arms scored alike, so that their interval,
+// which has no width, tells nothing.
+func tied(g step.GainResult) bool { return g.Low == g.High }
+
+// claim says in words what the comparison has shown.
+func claim(u step.UtilityResult) (helps, harms bool, summary string) {
+	gains := slices.DeleteFunc(deciding(u), tied)
+	if len(gains) == 0 {
+		return false, false, allTied
+	}
+	best := slices.MaxFunc(gains, func(a, b step.GainResult) int { return cmp.Compare(a.Low, b.Low) })
+	helps = best.Low > 0
+	harms = len(gains) == 2 && !slices.ContainsFunc(gains, func(g step.GainResult) bool { return g.High >= 0 })
+	words := map[string]string{step.ArmGenerated: "generated images", step.ArmBoth: "generated images, mirrored and turned,"}[best.Arm]
+	verdict := "no gain is shown"
+	switch {
+	case helps:
+		verdict = "the set helps"
+	case harms:
+		verdict = "the set harms"
+	}
+	return helps, harms, fmt.Sprintf("%s: with %s a small classifier's macro-F1 is %+.3f against classic augmentation (95%% between %+.3f and %+.3f, %d trainings of each arm)",
+		verdict, words, best.Mean, best.Low, best.High, u.Pairs)
+}
+
+// allTied is the summary where no interval tells anything.
+const allTied = "nothing is shown: every training scored alike, so that the classes are too easy, or the test images too few, to tell the arms apart"
