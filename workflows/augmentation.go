@@ -246,7 +246,7 @@ func (a *augmentation) compare(ctx workflow.Context) error {
 		return nil
 	}
 	o, err := &a.outcome, error(nil)
-	o.Utility, err = run(ctx, a, step.Utility, a.computing(fmt.Sprintf("%s among %d other classes", a.in.Class, len(a.in.Utility.Others))),
+	o.Utility, err = run(ctx, a, step.Utility, a.computing(fmt.Sprintf("%s against %s", a.in.Class, otherWords(a.in.Utility.Others))),
 		step.UtilityInput{
 			Class: a.in.Class, Dataset: o.Ingest.Dataset, Tensors: o.Preprocess.Tensors, Candidates: o.Sample.Candidates,
 			Neighbours: o.Check.Neighbours, Ingest: a.in.Recipe.Ingest, Plan: *a.in.Utility, Seed: a.in.Recipe.Seed,
@@ -255,6 +255,13 @@ func (a *augmentation) compare(ctx workflow.Context) error {
 		a.status.Utility = &o.Utility
 	}
 	return err
+}
+
+func otherWords(others []step.ClassSource) string {
+	if len(others) == 1 {
+		return others[0].Class
+	}
+	return fmt.Sprintf("%d other classes", len(others))
 }
 
 // conclude reports, publishes what passed and was approved, and records the run.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"image/png"
 	"log/slog"
+	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,37 @@ func selectingInput(t *testing.T, b storage.Bucket, folder string) AugmentInput 
 	in.Recipe.Ingest.SelectionShare = 0.1
 	in.Recipe.Monitor.Images = 16
 	in.Recipe.Monitor.Patience = 8
+	return in
+}
+
+// hastyInput is tinyInput with a discriminator that learns so fast that it wins
+// within the first leg: at 2.5e-3 it is sure of every image from the eighth of 24
+// steps on, at a quarter of that never.
+func hastyInput(t *testing.T, b storage.Bucket, folder string) AugmentInput {
+	t.Helper()
+	in := tinyInput(t, b, folder, 110)
+	in.Recipe.Model.GeneratorDepth, in.Recipe.Model.DiscriminatorDepth = 2, 2
+	in.Recipe.Train.LegEpochs = 3
+	in.Recipe.Train.GeneratorRate, in.Recipe.Train.DiscriminatorRate = 1e-4, 2.5e-3
+	in.Recipe.Monitor.OverpowerSteps = 10
+	return in
+}
+
+// comparingInput is tinyInput with another class, and small classifiers to tell
+// them apart with.
+func comparingInput(t *testing.T, b storage.Bucket, folder string) AugmentInput {
+	t.Helper()
+	in, other := tinyInput(t, b, folder, 110), "other-"+folder
+	for i := range 30 {
+		var raw bytes.Buffer
+		require.NoError(t, png.Encode(&raw, picture.BrushedMetal(2, i)))
+		_, err := storage.New(b).PutNamed(context.Background(), fmt.Sprintf("sources/%s/%03d.png", other, i), raw.Bytes())
+		require.NoError(t, err)
+	}
+	in.Utility = &step.UtilityPlan{
+		Others: []step.ClassSource{{Class: "bright", Source: step.Source{Bucket: "b", Prefix: "sources/" + other + "/"}}},
+		Splits: 2, Seeds: 1, PerClass: 10, Steps: 4,
+	}
 	return in
 }
 
@@ -153,13 +186,7 @@ func TestPipelineChoosesACheckpoint(t *testing.T) {
 	}
 	b := memory.New()
 	in := selectingInput(t, b, "many")
-	outcome := func(out AugmentResult) step.Outcome {
-		raw, err := storage.New(b).Read(context.Background(), storage.Object(out.Record), 1<<20)
-		require.NoError(t, err)
-		var record step.RecordRunInput
-		require.NoError(t, json.Unmarshal(raw, &record))
-		return record.Outcome
-	}
+	outcome := func(out AugmentResult) step.Outcome { return outcomeOf(t, b, out) }
 	first, err := pipeline(t, b, in)
 	require.NoError(t, err)
 	require.Equal(t, step.Pass, first.Verdict, first.Reasons)
@@ -175,6 +202,102 @@ func TestPipelineChoosesACheckpoint(t *testing.T) {
 	require.Equal(t, made.Choice, outcome(second).Choice)
 	require.Zero(t, outcome(second).Train.ImagesPerSecond, "nothing was left to train")
 	require.Equal(t, first.ManifestSHA256, second.ManifestSHA256)
+}
+
+// outcomeOf reads a run's record.
+func outcomeOf(t *testing.T, b storage.Bucket, out AugmentResult) step.Outcome {
+	t.Helper()
+	raw, err := storage.New(b).Read(context.Background(), storage.Object(out.Record), 1<<20)
+	require.NoError(t, err)
+	var record step.RecordRunInput
+	require.NoError(t, json.Unmarshal(raw, &record))
+	return record.Outcome
+}
+
+// pageOf is the text of a run's report, without its tags.
+func pageOf(t *testing.T, b storage.Bucket, out AugmentResult) string {
+	t.Helper()
+	raw, err := storage.New(b).Read(context.Background(), storage.Object(out.Report), 1<<28)
+	require.NoError(t, err)
+	words := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(string(raw), " ")
+	return strings.Join(strings.Fields(words), " ")
+}
+
+// TestPipelineRecovers trains for real where the discriminator wins: the run goes
+// back with half of its rate until it does not, and ends.
+func TestPipelineRecovers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains; skipped in short mode")
+	}
+	b := memory.New()
+	out, err := pipeline(t, b, hastyInput(t, b, "many"))
+	require.NoError(t, err)
+	made := outcomeOf(t, b, out)
+	n := len(made.Rollbacks)
+	require.True(t, n == 1 || n == 2, "%+v", made.Rollbacks)
+	for i, r := range made.Rollbacks {
+		require.Equal(t, step.AlarmOverpowered, r.Alarm.Kind)
+		require.Zero(t, r.ToEpoch)
+		require.InDelta(t, math.Ldexp(1, -i-1), r.DiscriminatorScale, 0)
+		require.Greater(t, r.Alarm.Step, int64(10))
+	}
+	require.Equal(t, 3, made.Train.Epoch)
+	require.NotEmpty(t, made.Train.Checkpoint.Key)
+	require.Nil(t, made.Train.Alarm)
+	require.Equal(t, step.Pass, out.Verdict, out.Reasons)
+	require.NotEmpty(t, out.Release)
+	page := pageOf(t, b, out)
+	for _, words := range []string{"The discriminator overpowered the generator", "Rolled back to epoch 0", "Went through."} {
+		require.True(t, strings.Contains(page, words), words)
+	}
+
+	again, err := pipeline(t, b, hastyInput(t, b, "many"))
+	require.NoError(t, err)
+	require.Equal(t, out.ManifestSHA256, again.ManifestSHA256, "the same tries, the same bytes")
+}
+
+// TestPipelineComparesClassifiers asks whether the set helps, in a run under a
+// policy that does not demand it and under one that does.
+func TestPipelineComparesClassifiers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains; skipped in short mode")
+	}
+	b := memory.New()
+	in := comparingInput(t, b, "many")
+	out, err := pipeline(t, b, in)
+	require.NoError(t, err)
+	require.Equal(t, step.Pass, out.Verdict, out.Reasons)
+	require.True(t, out.Utility.Done, out.Utility.Why)
+	require.Equal(t, *out.Utility, outcomeOf(t, b, out).Utility)
+	require.Equal(t, []string{"scratches", "bright"}, out.Utility.Classes)
+	page := pageOf(t, b, out)
+	for _, words := range []string{"Told apart: scratches , bright .", "classic augmentation and generated images, over classic augmentation"} {
+		require.True(t, strings.Contains(page, words), words)
+	}
+	r, err := release.Open(context.Background(), b, "scratches", release.Newest)
+	require.NoError(t, err)
+	card, err := r.Read(context.Background(), release.CardName)
+	require.NoError(t, err)
+	require.Contains(t, string(card), out.Utility.Summary)
+
+	again, err := pipeline(t, b, in)
+	require.NoError(t, err)
+	require.Equal(t, out.ManifestSHA256, again.ManifestSHA256)
+
+	// Four steps teach nothing: a policy that demands a gain lets nothing out.
+	in.Policy = spec.CopyingPolicy()
+	least := 0.001
+	in.Policy.Name, in.Policy.Rules = "demanding", append(in.Policy.Rules, spec.Rule{Measure: spec.MeasureUtilityGain, Min: &least})
+	refused, err := pipeline(t, b, in)
+	require.NoError(t, err)
+	require.NotEqual(t, step.Pass, refused.Verdict)
+	require.Empty(t, refused.Release)
+	require.Contains(t, strings.Join(refused.Reasons, " "), spec.MeasureUtilityGain)
+	in.Utility = nil
+	refused, err = pipeline(t, b, in)
+	require.NoError(t, err)
+	require.Equal(t, step.Inconclusive, refused.Verdict, "no other classes are no pass")
+	require.Nil(t, refused.Utility)
 }
 
 func TestPipelineLeavesNothingOfASetThatIsTooSmallToJudge(t *testing.T) {

@@ -72,6 +72,8 @@ func TestRecord(t *testing.T) {
 	late.Policy.DeadlineHours = 2.0 / 3600
 	unstable.Recipe.Seed = 2
 	unstable.Recipe.Monitor.MemorisingAbove = 1e-6 // every discriminator is sure of something
+	compared := comparingInput(t, b, "compared")
+	compared.Policy = asking()
 	for name, in := range map[string]AugmentInput{
 		"augment-v4-published":          chosen,
 		"augment-v4-not-approved":       tinyInput(t, b, "few", 20),
@@ -79,7 +81,12 @@ func TestRecord(t *testing.T) {
 		"augment-v4-approved-by-person": approved,
 		"augment-v4-deadline":           late,
 		"augment-v4-unstable":           unstable,
+		"augment-v5-compared":           compared,
+		"augment-v5-recovered":          hastyInput(t, b, "hasty"),
 	} {
+		if _, err := os.Stat(filepath.Join(histories, name+".json")); err == nil {
+			continue // it may have been released
+		}
 		record(ctx, t, c, name, in)
 	}
 }

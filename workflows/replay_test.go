@@ -35,7 +35,7 @@ func recorded(t *testing.T, name string) *historypb.History {
 func TestReplay(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(histories, "*.json"))
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(files), 10)
+	require.GreaterOrEqual(t, len(files), 17)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			r := worker.NewWorkflowReplayer()
@@ -129,6 +129,21 @@ func TestHistoryOfARunThatAsks(t *testing.T) {
 		require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last)
 		require.Equal(t, want, strings.Join(stages, " "))
 	}
+}
+
+func TestHistoryOfAComparison(t *testing.T) {
+	stages, summaries, last := scheduled(t, "augment-v5-compared.json")
+	require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last)
+	require.Contains(t, strings.Join(stages, " "), "Sample CheckOverfit Utility Assess Report Notify Report Publish RecordRun")
+	require.Contains(t, summaries, "scratches against bright")
+}
+
+// A discriminator that won for real: each try is a leg from the start.
+func TestHistoryOfARecovery(t *testing.T) {
+	stages, summaries, last := scheduled(t, "augment-v5-recovered.json")
+	require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last)
+	require.Equal(t, "Ingest Preprocess Train Train Train Sample CheckOverfit Assess Report Publish RecordRun", strings.Join(stages, " "))
+	require.Equal(t, []string{"epochs 1-3 of 3", "epochs 1-3 of 3, try 2", "epochs 1-3 of 3, try 3"}, summaries[2:5])
 }
 
 // TestFailedHistoryTellsWhy checks the failure's type, which decides the exit
