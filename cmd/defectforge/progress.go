@@ -95,7 +95,7 @@ func (v *lineView) update(s snapshot) {
 		v.helped = true
 		v.line(string(step.Utility), "%s", u.Summary)
 	}
-	if v.every > 0 && s.counted != nil && v.now().Sub(v.last) >= v.every {
+	if v.every > 0 && s.counted != nil && s.counted.Done < s.counted.Total && v.now().Sub(v.last) >= v.every {
 		v.last = v.now()
 		v.line(s.stage, "%s", countWords(*s.counted))
 	}
