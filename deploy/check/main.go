@@ -1,6 +1,11 @@
-// Command check loads a compose file as `docker compose config` does: schema,
-// interpolation, references between services, networks, volumes and configs.
-// It is a module of its own, so that the product does not depend on it.
+// Command check holds deployment files against what they speak of. It is a module
+// of its own, so that the product does not depend on it.
+//
+//	check compose FILE                  as `docker compose config` loads it
+//	check metrics METRICS FILE...       alert rules, dashboards and scaling by metrics
+//	                                    against the list of those that exist
+//	check schema CRD                    a custom resource's strict JSON schema, on standard output
+//	check triggers MANIFESTS SOURCES    triggers of ScaledObjects against KEDA's sources
 package main
 
 import (
@@ -12,19 +17,30 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: check compose.yaml")
+	args := os.Args[1:]
+	var err error
+	switch {
+	case len(args) == 2 && args[0] == "compose":
+		err = checkCompose(args[1])
+	case len(args) > 2 && args[0] == "metrics":
+		err = checkMetrics(args[1], args[2:])
+	case len(args) == 2 && args[0] == "schema":
+		err = printSchema(os.Stdout, args[1])
+	case len(args) == 3 && args[0] == "triggers":
+		err = checkTriggers(args[1], args[2])
+	default:
+		fmt.Fprintln(os.Stderr, "usage: check compose FILE | metrics METRICS FILE... | schema CRD | triggers MANIFESTS SOURCES")
 		os.Exit(2)
 	}
-	if err := check(os.Args[1]); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-// check reads the file with the environment's variables; it must have services,
+// checkCompose reads the file with the environment's variables; it must have services,
 // and every one an image.
-func check(path string) error {
+func checkCompose(path string) error {
 	options, err := cli.NewProjectOptions([]string{path}, cli.WithOsEnv, cli.WithResolvedPaths(true))
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)

@@ -64,11 +64,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Labels are the values that labels of these metrics can have.
-func Labels() map[string][]string {
-	return map[string][]string{
-		"op":      {opPut, opGet, opStat, opList, opDelete, opSync},
-		"outcome": {OK, NotFound, Precondition, Cancelled, Failed},
+// Values are the values that labels can have, by metric and label.
+func Values() map[string]map[string][]string {
+	return map[string]map[string][]string{
+		"defectforge_store_call_duration_seconds": {
+			"op":      {opPut, opGet, opStat, opList, opDelete, opSync},
+			"outcome": {OK, NotFound, Precondition, Cancelled, Failed},
+		},
+		"defectforge_store_bytes_total": {"op": {opPut, opGet}},
 	}
 }
 
