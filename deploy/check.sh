@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks what lies in deploy/ without Docker and without a cluster: the image's
-# build, the compose file, the Kubernetes manifests, and that the versions named
-# there are the ones in go.mod. Needs Go and Python; tools are fetched once, at
+# build, the compose file, the Kubernetes manifests, alert rules and the dashboard
+# by the metrics that workers export, and that the versions named there are the
+# ones in go.mod. Needs Go and Python; tools are fetched once, at
 # fixed versions, into .cache/deploy.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,6 +61,9 @@ temporalio/admin-tools go.temporal.io/server $(required go.temporal.io/server | 
 temporalio/ui github.com/temporalio/ui-server/v2 $(required github.com/temporalio/ui-server/v2 | sed s/^v//)
 versity/versitygw github.com/versity/versitygw $(required github.com/versity/versitygw)
 LIST
+  # v0.314.0 of the module is release 3.14.0.
+  want=$(cd deploy/check && required github.com/prometheus/prometheus | sed -E 's/^v0\.3([0-9]{2})\./v3.\1./')
+  [[ $(image prom/prometheus) = "$want" ]] || die "compose.yaml: image prom/prometheus is $(image prom/prometheus), rules are checked by $want"
   say "versions agree with go.mod"
 }
 
@@ -84,18 +88,40 @@ check_image() {
   say "image builds: $(du -m "$tmp/defectforge" | cut -f1) MiB, without the embedded stack"
 }
 
+# must_fail WHAT COMMAND...: a check that can't fail is none.
+must_fail() {
+  local what=$1
+  shift
+  if "$@" >/dev/null 2>&1; then
+    die "$what went unnoticed"
+  fi
+}
+
+build_check() {
+  (cd deploy/check && go vet . && go test . && go build -o "$tmp/check" .) || die "go build deploy/check"
+}
+
 check_compose() {
-  (cd deploy/check && go vet . && go build -o "$tmp/compose-check" .) || die "go build deploy/check"
   (
     set -a
     # shellcheck source=env.example disable=SC1091
     . deploy/env.example
-    "$tmp/compose-check" deploy/compose.yaml
+    "$tmp/check" compose deploy/compose.yaml
   ) || die "compose.yaml"
-  if env -i "$tmp/compose-check" deploy/compose.yaml 2>/dev/null; then
-    die "compose.yaml starts without secrets"
-  fi
+  must_fail "compose.yaml without secrets" env -i "$tmp/check" compose deploy/compose.yaml
   say "compose.yaml is valid"
+}
+
+# What asks for metrics, against the list that a test holds against an actual run.
+check_metrics() {
+  local list=deploy/prometheus/metrics.txt rules=deploy/prometheus/rules.yaml
+  "$tmp/check" metrics $list $rules deploy/grafana/*.json deploy/kubernetes/overlays/autoscaling/scaledobjects.yaml ||
+    die "alert rules, dashboard or scaling"
+  sed 's/outcome="failed"/outcome="failure"/' $rules >"$tmp/bad.rules.yaml"
+  must_fail "an outcome that does not exist" "$tmp/check" metrics $list "$tmp/bad.rules.yaml"
+  grep -v '^defectforge_training_kid ' $list >"$tmp/less.txt"
+  must_fail "a metric that has gone" "$tmp/check" metrics "$tmp/less.txt" deploy/grafana/defectforge.json
+  say "alert rules, dashboard and scaling ask for metrics that exist"
 }
 
 check_kubernetes() {
@@ -116,6 +142,12 @@ for version in sys.argv[3:]:
         schema.pop("$id", None)
         (out / version / path.name).write_text(json.dumps(schema))
 PYTHON
+  local keda
+  keda=$(cd "$tmp" && GOFLAGS='' go mod download -json github.com/kedacore/keda/v2@v2.20.2 | sed -n 's/^\t"Dir": "\(.*\)".*/\1/p') || die "fetch KEDA's sources"
+  for version in $versions; do
+    "$tmp/check" schema "$keda/config/crd/bases/keda.sh_scaledobjects.yaml" >"$schemas/$version/scaledobject-keda-v1alpha1.json" || die "schema of KEDA"
+  done
+  "$tmp/check" triggers deploy/kubernetes/overlays/autoscaling/scaledobjects.yaml "$keda/pkg/scalers" || die "triggers of ScaledObjects"
   conform() { # conform VERSION FILE...
     local version=$1
     shift
@@ -129,15 +161,17 @@ PYTHON
     conform $version -summary "$tmp"/*.yaml deploy/kubernetes/secret.example.yaml || die "manifests against Kubernetes $version"
     # The check must be able to fail.
     sed 's/startupProbe:/startProbe:/' "$tmp/base.yaml" >"$tmp/bad"
-    if conform $version - <"$tmp/bad" >/dev/null 2>&1; then
-      die "a misspelt field went unnoticed by the schemas of $version"
-    fi
+    must_fail "a misspelt field, by the schemas of $version," conform $version "$tmp/bad"
+    sed 's/maxReplicaCount:/maxReplicas:/' "$tmp/autoscaling.yaml" >"$tmp/bad"
+    must_fail "a misspelt field of KEDA's" conform $version "$tmp/bad"
   done
   say "manifests are valid"
 }
 
 check_versions
+build_check
 check_compose
+check_metrics
 check_kubernetes
 check_image
 say "all is well"

@@ -41,7 +41,7 @@ func main() {
 // checkCompose reads the file with the environment's variables; it must have services,
 // and every one an image.
 func checkCompose(path string) error {
-	options, err := cli.NewProjectOptions([]string{path}, cli.WithOsEnv, cli.WithResolvedPaths(true))
+	options, err := cli.NewProjectOptions([]string{path}, cli.WithOsEnv, cli.WithResolvedPaths(true), cli.WithProfiles([]string{"*"}))
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
