@@ -117,8 +117,8 @@ check_metrics() {
   local list=deploy/prometheus/metrics.txt rules=deploy/prometheus/rules.yaml
   "$tmp/check" metrics $list $rules deploy/grafana/*.json deploy/kubernetes/overlays/autoscaling/scaledobjects.yaml ||
     die "alert rules, dashboard or scaling"
-  sed 's/outcome="failed"/outcome="failure"/' $rules >"$tmp/bad.rules.yaml"
-  must_fail "an outcome that does not exist" "$tmp/check" metrics $list "$tmp/bad.rules.yaml"
+  sed 's/outcome="failed"/outcome="failure"/' $rules >"$tmp/bad.rules"
+  must_fail "an outcome that does not exist" "$tmp/check" metrics $list "$tmp/bad.rules"
   grep -v '^defectforge_training_kid ' $list >"$tmp/less.txt"
   must_fail "a metric that has gone" "$tmp/check" metrics "$tmp/less.txt" deploy/grafana/defectforge.json
   say "alert rules, dashboard and scaling ask for metrics that exist"
@@ -161,9 +161,9 @@ PYTHON
     conform $version -summary "$tmp"/*.yaml deploy/kubernetes/secret.example.yaml || die "manifests against Kubernetes $version"
     # The check must be able to fail.
     sed 's/startupProbe:/startProbe:/' "$tmp/base.yaml" >"$tmp/bad"
-    must_fail "a misspelt field, by the schemas of $version," conform $version "$tmp/bad"
+    must_fail "a misspelt field, by the schemas of $version," conform $version - <"$tmp/bad"
     sed 's/maxReplicaCount:/maxReplicas:/' "$tmp/autoscaling.yaml" >"$tmp/bad"
-    must_fail "a misspelt field of KEDA's" conform $version "$tmp/bad"
+    must_fail "a misspelt field of KEDA's" conform $version - <"$tmp/bad"
   done
   say "manifests are valid"
 }
