@@ -48,6 +48,8 @@ type Activities struct {
 	Signer release.Signer
 	// License is that of published images, as release.Draft takes it.
 	License string
+	// Runs tells campaigns how runs stand that they cannot wait for.
+	Runs Runs
 }
 
 // Register makes the stages of a role known to a worker.
@@ -67,6 +69,13 @@ func Register(r step.Registry, a Activities, role Role) {
 		step.Notify.Register(r, guard(Notifier{Webhook: a.Webhook}.Notify))
 		step.Publish.Register(r, guard(Publisher{Store: a.Store, Releases: a.Releases, Signer: a.Signer, License: a.License}.Publish))
 		step.RecordRun.Register(r, guard(Recorder{Store: a.Store}.RecordRun))
+		step.PlanCampaign.Register(r, guard(func(ctx context.Context, in step.PlanInput) (step.PlanResult, error) {
+			return Planner{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.PlanCampaign(ctx, in)
+		}))
+		step.ReadPlan.Register(r, guard(Planner{Store: a.Store}.ReadPlan))
+		step.LookAtRuns.Register(r, guard(Looker{Runs: a.Runs}.LookAtRuns))
+		step.KeepOutcomes.Register(r, guard(Campaigner{Store: a.Store}.KeepOutcomes))
+		step.SummariseCampaign.Register(r, guard(Campaigner{Store: a.Store}.SummariseCampaign))
 	}
 	if role&Training != 0 {
 		// Train beats by itself: its heartbeats say how far it is.

@@ -66,6 +66,7 @@ func (r Reporter) gather(ctx context.Context, o step.Outcome) (report.Data, repo
 	if err != nil {
 		return data, none, err
 	}
+	data.Unpublished = o.Unpublished
 	data.Run = &report.Run{
 		WorkflowID: o.Run.WorkflowID, RunID: o.Run.RunID, Source: o.Source,
 		Times: o.Times, ImagesPerSecond: o.Train.ImagesPerSecond, Cached: o.Preprocess.Cached,

@@ -34,6 +34,8 @@ type AugmentInput struct {
 	// TrainingQueue is the task queue of the stages that compute; empty means
 	// step.TrainingQueue.
 	TrainingQueue string `json:"training_queue,omitempty"`
+	// Unpublished: a set that passes is not published; the run is to be compared.
+	Unpublished bool `json:"unpublished,omitempty"`
 	// Progress is what an earlier execution of the same run has done. Only a
 	// run that continues as new sets it.
 	Progress *Progress `json:"progress,omitempty"`
@@ -74,6 +76,8 @@ type AugmentResult struct {
 	Utility *step.UtilityResult `json:"utility,omitempty"`
 	// Change is what a run that was started with IfChanged found out.
 	Change *step.ChangeResult `json:"change,omitempty"`
+	// Unpublished: what passed was not to be published.
+	Unpublished bool `json:"unpublished,omitempty"`
 }
 
 // Registry is the part of a worker that workflows register with.
@@ -84,6 +88,7 @@ type Registry interface {
 // Register makes the workflows of this package known to a worker.
 func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(Augment, workflow.RegisterOptions{Name: AugmentName})
+	r.RegisterWorkflowWithOptions(Campaign, workflow.RegisterOptions{Name: CampaignName})
 }
 
 // Augment turns the images of one defect class into a published release, or
@@ -177,7 +182,7 @@ func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 		a.outcome, a.checkpoints = in.Progress.Outcome, in.Progress.Checkpoints
 		a.evaluations, a.best, a.change = in.Progress.Evaluations, in.Progress.Best, in.Progress.Change
 	}
-	a.outcome.Policy = in.Policy
+	a.outcome.Policy, a.outcome.Unpublished = in.Policy, in.Unpublished
 	if in.Policy.Name == "" {
 		a.outcome.Policy = spec.CopyingPolicy()
 	}
@@ -267,7 +272,7 @@ func otherWords(others []step.ClassSource) string {
 // conclude reports, publishes what passed and was approved, and records the run.
 func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 	o, err := &a.outcome, error(nil)
-	if o.Assess.Verdict == step.Pass && o.Policy.Approval == spec.ApprovePerson {
+	if o.Assess.Verdict == step.Pass && o.Policy.Approval == spec.ApprovePerson && !o.Unpublished {
 		// From the verdict on, so that the report that is decided on tells the moment.
 		deadline := workflow.Now(ctx).Add(time.Duration(o.Policy.DeadlineHours * float64(time.Hour))).UTC()
 		o.Deadline = &deadline
@@ -275,7 +280,7 @@ func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 	if a.report, err = run(ctx, a, step.Report, short("verdict "+o.Assess.Verdict), step.ReportInput{Outcome: *o}); err != nil {
 		return AugmentResult{}, err
 	}
-	if o.Assess.Verdict == step.Pass {
+	if o.Assess.Verdict == step.Pass && !o.Unpublished {
 		if err := a.approve(ctx); err != nil {
 			return AugmentResult{}, err
 		}
@@ -327,7 +332,7 @@ func (a *augmentation) result() AugmentResult {
 		Release: a.publish.Release, Prefix: a.publish.Prefix, ManifestSHA256: a.publish.ManifestSHA256,
 		Report: a.record.Report, Record: a.record.Record,
 		ImagesIn: o.Ingest.Found, ImagesQuarantined: o.Ingest.Quarantined, ImagesPublished: a.publish.Images,
-		Approval: o.Approval,
+		Approval: o.Approval, Unpublished: o.Unpublished,
 	}
 	if a.tellChange(&r); a.idle() {
 		return r
@@ -340,7 +345,9 @@ func (a *augmentation) result() AugmentResult {
 			r.Reasons = append(r.Reasons, rule.Name+": "+rule.Reason)
 		}
 	}
-	if o.Assess.Verdict == step.Pass && !o.Approval.Approved {
+	if o.Assess.Verdict == step.Pass && o.Unpublished {
+		r.Reasons = append(r.Reasons, "publishing: the run was to be compared, not published")
+	} else if o.Assess.Verdict == step.Pass && !o.Approval.Approved {
 		r.Reasons = append(r.Reasons, "approval: "+ApprovalWords(o.Approval))
 	}
 	return r

@@ -25,9 +25,10 @@ const (
 // tellEnd tells whoever listens how the run ended. That nobody could be told
 // changes nothing about the end. A cancelled run tells nobody: somebody has
 // asked for it; nor does one that found nothing to do, as most scheduled ones may.
-// One that continues as new has not ended.
+// One that continues as new has not ended, and one that is compared with others
+// is told of by whoever compares.
 func (a *augmentation) tellEnd(ctx workflow.Context, out AugmentResult, err error) {
-	if workflow.IsContinueAsNewError(err) || temporal.IsCanceledError(err) || ctx.Err() != nil || err == nil && a.idle() {
+	if workflow.IsContinueAsNewError(err) || temporal.IsCanceledError(err) || ctx.Err() != nil || err == nil && (a.idle() || a.in.Unpublished) {
 		return
 	}
 	if workflow.GetVersion(ctx, changeTellEnd, workflow.DefaultVersion, 1) == workflow.DefaultVersion {

@@ -51,7 +51,9 @@ func recorder(t *testing.T) (context.Context, client.Client, storage.Bucket) {
 	b := memory.New()
 	for queue, role := range map[string]activities.Role{step.Queue: activities.IO, step.TrainingQueue: activities.Training} {
 		w := worker.New(c, queue, worker.Options{})
-		activities.Register(w, actual(b), role)
+		stages := actual(b)
+		stages.Runs = recordedRuns{c}
+		activities.Register(w, stages, role)
 		if role == activities.IO {
 			Register(w)
 		}
@@ -128,8 +130,14 @@ func record(ctx context.Context, t *testing.T, c client.Client, name string, in 
 		approveWhenAsked(ctx, t, c, name)
 	}
 	t.Logf("%s: %v", name, run.Get(ctx, nil))
+	keepHistory(ctx, t, c, run, name)
+}
+
+// keepHistory writes a run's history to testdata.
+func keepHistory(ctx context.Context, t *testing.T, c client.Client, run client.WorkflowRun, name string) {
+	t.Helper()
 	var history historypb.History
-	for events := c.GetWorkflowHistory(ctx, name, run.GetRunID(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
+	for events := c.GetWorkflowHistory(ctx, run.GetID(), run.GetRunID(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {
 		event, err := events.Next()
 		require.NoError(t, err)
 		history.Events = append(history.Events, event)

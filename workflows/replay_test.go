@@ -146,6 +146,25 @@ func TestHistoryOfARecovery(t *testing.T) {
 	require.Equal(t, []string{"epochs 1-3 of 3", "epochs 1-3 of 3, try 2", "epochs 1-3 of 3, try 3"}, summaries[2:5])
 }
 
+func TestHistoryOfACampaign(t *testing.T) {
+	stages, summaries, last := scheduled(t, "campaign-v1-done.json")
+	require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last)
+	require.Equal(t, "PlanCampaign ReadPlan KeepOutcomes SummariseCampaign", strings.Join(stages, " "))
+	require.Equal(t, "3 runs", summaries[3])
+	children := 0
+	for _, e := range recorded(t, "campaign-v1-done.json").Events {
+		if a := e.GetStartChildWorkflowExecutionInitiatedEventAttributes(); a != nil {
+			children++
+			require.Equal(t, enumspb.PARENT_CLOSE_POLICY_ABANDON, a.ParentClosePolicy, "continuing as new must not end runs")
+			require.Regexp(t, "^augment-(many|dents|few)-[0-9a-f]{12}$", a.WorkflowId)
+		}
+	}
+	require.Equal(t, 3, children)
+	stages, _, _ = scheduled(t, "campaign-v1-continued.json")
+	require.Contains(t, stages, string(step.LookAtRuns))
+	require.NotContains(t, stages, string(step.PlanCampaign))
+}
+
 // TestFailedHistoryTellsWhy checks the failure's type, which decides the exit
 // status of who waits for it.
 func TestFailedHistoryTellsWhy(t *testing.T) {

@@ -30,7 +30,7 @@ var (
 // SearchAttributes maps the name of each search attribute of a run to its type.
 func SearchAttributes() map[string]string {
 	m := make(map[string]string)
-	for _, k := range []temporal.SearchAttributeKeyKeyword{DefectClass, Stage, Verdict, DatasetDigest, Release} {
+	for _, k := range []temporal.SearchAttributeKeyKeyword{DefectClass, Stage, Verdict, DatasetDigest, Release, CampaignAttribute} {
 		m[k.GetName()] = k.GetValueType().String()
 	}
 	return m

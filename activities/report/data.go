@@ -39,11 +39,13 @@ type Data struct {
 	// Deadline is until when a person may approve the set; nil where none is
 	// asked, and in the release's variant.
 	Deadline *time.Time `json:"deadline,omitempty"`
-	Missing  []string   `json:"missing"` // what the run did not get to, in words
-	Samples  *Samples   `json:"samples,omitempty"`
-	Distance *Distances `json:"distances,omitempty"`
-	Utility  *Utility   `json:"utility,omitempty"` // nil where it was not asked for
-	Measures []Measure  `json:"measures,omitempty"`
+	// Unpublished: what passes is compared, and not published.
+	Unpublished bool       `json:"unpublished,omitempty"`
+	Missing     []string   `json:"missing"` // what the run did not get to, in words
+	Samples     *Samples   `json:"samples,omitempty"`
+	Distance    *Distances `json:"distances,omitempty"`
+	Utility     *Utility   `json:"utility,omitempty"` // nil where it was not asked for
+	Measures    []Measure  `json:"measures,omitempty"`
 	// Notes say what was sampled for the measures, and what could not be taken.
 	Notes    []string  `json:"notes,omitempty"`
 	Training *Training `json:"training,omitempty"`

@@ -135,6 +135,8 @@ func (v *view) decide() {
 	switch a := v.Approval; {
 	case v.Waits():
 		v.State, v.But, v.ButState = step.Inconclusive, "waits for approval", step.Inconclusive
+	case v.Verdict == step.Pass && v.Unpublished && !v.IsRelease:
+		v.But, v.ButState = "not to be published", step.Inconclusive
 	case v.Verdict == step.Pass && a != nil && !a.Approved:
 		v.State, v.But, v.ButState = step.Fail, "not approved", step.Fail
 	case v.Verdict == step.Pass && v.Decision.Warning != "":
@@ -150,7 +152,7 @@ func (v *view) decide() {
 
 // Waits tells whether a person is asked to decide now.
 func (v *view) Waits() bool {
-	return v.Verdict == step.Pass && !v.IsRelease && v.Approval == nil && v.Policy != nil && v.Policy.Approval == spec.ApprovePerson
+	return v.Verdict == step.Pass && !v.IsRelease && v.Approval == nil && !v.Unpublished && v.Policy != nil && v.Policy.Approval == spec.ApprovePerson
 }
 
 func (v *view) takeIn() {

@@ -96,6 +96,8 @@ func (d Data) nextOfPass() string {
 		return "Published: every rule is kept, and a person approved the set."
 	case d.Variant == VariantRelease:
 		return "Published: every rule is kept, and the policy asks nobody beyond that."
+	case d.Unpublished:
+		return "Not published: every rule is kept, but the run was made to be compared, not published."
 	case a != nil && !a.Approved && a.By == step.ByDeadline:
 		return "Not published: every rule is kept, but nobody decided " + d.inTime("before") + ", which means no."
 	case a != nil && !a.Approved:
@@ -130,6 +132,8 @@ func (d Data) approvalWords() string {
 	switch {
 	case d.Decision == nil || d.Decision.Verdict != step.Pass:
 		return "None is due: only a set that keeps every rule can be approved."
+	case d.Unpublished && d.Variant != VariantRelease:
+		return "None is due: the run was made to be compared, not published."
 	case d.Variant == VariantRelease && !auto:
 		return "By a person, after every rule was kept. Who and why are recorded with the release."
 	case a == nil && auto, a != nil && a.Approved && a.By == step.ByPolicy, d.Variant == VariantRelease:

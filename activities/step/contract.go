@@ -373,6 +373,8 @@ type Outcome struct {
 	// Deadline is until when a person may approve the set; nil where none is asked.
 	Deadline *time.Time  `json:"deadline,omitempty"`
 	Times    []StageTime `json:"times"`
+	// Unpublished: what passes is compared, not published.
+	Unpublished bool `json:"unpublished,omitempty"`
 }
 
 type ReportInput struct {

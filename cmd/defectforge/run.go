@@ -139,12 +139,7 @@ func (j job) files() (n int) {
 }
 
 func (j job) workflowID() string {
-	return "augment-" + j.class + "-" + spec.Digest(struct {
-		Source  step.Source
-		Recipe  spec.Recipe
-		Policy  spec.Policy
-		Utility *step.UtilityPlan
-	}{j.source, j.recipe, j.policy, j.utility})[:12]
+	return workflows.AugmentID(workflows.AugmentInput{Class: j.class, Source: j.source, Recipe: j.recipe, Policy: j.policy, Utility: j.utility})
 }
 
 // plan checks everything that can be checked without Temporal and a store.

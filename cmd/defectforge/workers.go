@@ -86,6 +86,7 @@ func (p *program) hire(ctx context.Context, s *session, role string, c *crew) er
 	}
 	stages := activities.Activities{
 		Store: s.store, Releases: releases, Sources: s.source, Signer: signer, License: p.cfg.Release.License,
+		Runs:    runLooker{s.temp},
 		Webhook: activities.Webhook{URL: p.cfg.Notify.Webhook.Reveal(), Secret: p.cfg.Notify.Secret.Reveal()},
 	}
 	o := p.workerOptions(c)

@@ -191,6 +191,17 @@ func (b *Bucket) Stat(ctx context.Context, key string) (storage.Info, error) {
 
 // List implements storage.Bucket.
 func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
+	return b.list(ctx, prefix, b.bucket.List)
+}
+
+// Folders implements storage.FolderLister as well as the observed bucket does.
+func (b *Bucket) Folders(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
+	return b.list(ctx, prefix, func(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
+		return storage.Folders(ctx, b.bucket, prefix)
+	})
+}
+
+func (b *Bucket) list(ctx context.Context, prefix string, list func(context.Context, string) iter.Seq2[storage.Info, error]) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		ctx, c := b.begin(ctx, opList, attribute.String("defectforge.prefix", prefix))
 		keys, failed := 0, error(nil)
@@ -198,7 +209,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[storage.Info
 			c.span.SetAttributes(attribute.Int("defectforge.keys", keys))
 			_ = c.end(failed) // yielded
 		}()
-		for info, err := range b.bucket.List(ctx, prefix) {
+		for info, err := range list(ctx, prefix) {
 			if failed = err; err == nil {
 				keys++
 			}

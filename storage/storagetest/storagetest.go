@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Bucket) {
 		{"ListOrder", (*suite).listOrder},
 		{"ListPages", (*suite).listPages},
 		{"ListStops", (*suite).listStops},
+		{"Folders", (*suite).folders},
 		{"Delete", (*suite).delete},
 		{"IfAbsent", (*suite).ifAbsent},
 		{"IfAbsentRace", (*suite).ifAbsentRace},

@@ -1,0 +1,206 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/defectforge/defectforge/activities/report"
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
+)
+
+const (
+	formatOutcomes = "defectforge.outcomes/1"
+	// maxEnded bounds the outcomes that one look answers with.
+	maxEnded = 20
+	// maxRunRecord bounds run.json, in bytes.
+	maxRunRecord = 64 << 20
+)
+
+// outcomes are some of a campaign's rows, and where those before them are.
+type outcomes struct {
+	Format string       `json:"format"`
+	Before step.Ref     `json:"before"`
+	Rows   []report.Row `json:"rows"`
+}
+
+// campaignPrefix is the prefix of everything that belongs to one campaign alone.
+func campaignPrefix(run step.Run) string {
+	return fmt.Sprintf("campaigns/%s/%s/", storage.SafeName(run.WorkflowID), storage.SafeName(run.RunID))
+}
+
+// SummaryKey is the key of a campaign's summary.json.
+func SummaryKey(run step.Run) string { return campaignPrefix(run) + "summary.json" }
+
+// Campaigner keeps what a campaign's runs came to, and sums it up.
+type Campaigner struct {
+	Store *storage.Store
+}
+
+// KeepOutcomes writes down outcomes, with the measures and times of their runs'
+// records, and a reference to those before.
+func (c Campaigner) KeepOutcomes(ctx context.Context, in step.KeepInput) (step.KeepResult, error) {
+	doc := outcomes{Format: formatOutcomes, Before: in.Before, Rows: make([]report.Row, len(in.Outcomes))}
+	for i, o := range in.Outcomes {
+		row, err := c.row(ctx, o)
+		if err != nil {
+			return step.KeepResult{}, fmt.Errorf("record of run %s: %w", o.Run.WorkflowID, err)
+		}
+		doc.Rows[i] = row
+	}
+	raw, err := encode(doc)
+	if err != nil {
+		return step.KeepResult{}, err
+	}
+	obj, err := c.Store.PutNamed(ctx, fmt.Sprintf("%soutcomes/%06d.json", campaignPrefix(in.Campaign), in.Number), raw)
+	if err != nil {
+		return step.KeepResult{}, fmt.Errorf("keep outcomes: %w", err)
+	}
+	return step.KeepResult{Head: step.Ref(obj)}, wrap("sync outcomes", c.Store.Bucket().Sync(ctx))
+}
+
+// StoreOutcomes stores rows that stand, as the first of a campaign's.
+func StoreOutcomes(ctx context.Context, store *storage.Store, rows []report.Row) (step.Ref, error) {
+	ref, err := storeDocument(ctx, store, outcomes{Format: formatOutcomes, Rows: rows})
+	return ref, wrap("keep outcomes", err)
+}
+
+// row is an outcome with what its run's record says. A record that has gone or
+// suffered costs the row its measures alone.
+func (c Campaigner) row(ctx context.Context, o step.RunOutcome) (report.Row, error) {
+	row := report.Row{RunOutcome: o}
+	if o.Record.IsZero() {
+		return row, nil
+	}
+	var record runRecord
+	raw, err := c.Store.Read(ctx, storage.Object(o.Record), maxRunRecord)
+	if err == nil {
+		if e := json.Unmarshal(raw, &record); e != nil {
+			err = fmt.Errorf("%w: %w", ErrFormat, e)
+		}
+	}
+	var measured report.Measured
+	if m := record.Outcome.Assess.Measures; err == nil && !m.IsZero() {
+		measured, err = readDocument(ctx, c.Store, m, report.ReadMeasures)
+	}
+	if gone(err) {
+		row.Reasons = append(row.Reasons, "its record can't be read: "+err.Error())
+		return row, nil
+	}
+	row.Follow(record.Outcome, measured)
+	return row, err
+}
+
+// gone reports whether no retry brings a document back.
+func gone(err error) bool {
+	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrTooLarge) || errors.Is(err, ErrFormat)
+}
+
+// rows are all rows that head leads to. Where a run was tried again, the later
+// row stands.
+func (c Campaigner) rows(ctx context.Context, head step.Ref) (map[int]report.Row, error) {
+	all := map[int]report.Row{}
+	for !head.IsZero() {
+		doc, err := readDocument(ctx, c.Store, head, func(raw []byte) (outcomes, error) { return decode[outcomes](raw, formatOutcomes) })
+		if err != nil {
+			return nil, fmt.Errorf("outcomes: %w", err)
+		}
+		for _, row := range doc.Rows {
+			if _, later := all[row.Index]; !later {
+				all[row.Index] = row
+			}
+		}
+		head = doc.Before
+	}
+	return all, nil
+}
+
+// SummariseCampaign writes the campaign's summary, as JSON and as one page. Items
+// of the plan without an outcome are listed as not begun.
+func (c Campaigner) SummariseCampaign(ctx context.Context, in step.SummariseInput) (step.SummariseResult, error) {
+	rows, err := c.rows(ctx, in.Head)
+	if err != nil {
+		return step.SummariseResult{}, err
+	}
+	items, err := PlanItems(ctx, c.Store, in.Plan)
+	if err != nil {
+		return step.SummariseResult{}, err
+	}
+	data := report.NewCampaign(in)
+	for _, item := range items {
+		row, ok := rows[item.Index]
+		if !ok {
+			row = report.Row{RunOutcome: step.RunOutcome{
+				Index: item.Index, Name: item.Name, Class: item.Class, Status: step.RunCancelled, Reasons: []string{"was not begun"}, Started: time.Time{},
+			}}
+		}
+		row.Source, row.Settings, row.Recipe = item.Source, item.Settings, recipeDigest(in.Recipe, item.Recipe)
+		data.Add(row)
+	}
+	raw, err := data.JSON()
+	if err != nil {
+		return step.SummariseResult{}, err
+	}
+	page, err := data.HTML()
+	if err != nil {
+		return step.SummariseResult{}, err
+	}
+	out := step.SummariseResult{Counts: data.Counts}
+	for _, f := range []struct {
+		name string
+		raw  []byte
+		into *step.Ref
+	}{{"report.html", page, &out.Report}, {"summary.json", raw, &out.Summary}} {
+		obj, err := c.Store.PutNamed(ctx, campaignPrefix(in.Campaign)+f.name, f.raw)
+		if err != nil {
+			return step.SummariseResult{}, fmt.Errorf("store summary: %w", err)
+		}
+		*f.into = step.Ref(obj)
+	}
+	return out, wrap("sync summary", c.Store.Bucket().Sync(ctx))
+}
+
+func recipeDigest(common spec.Recipe, own *spec.Recipe) string {
+	if own != nil {
+		return spec.Digest(*own)
+	}
+	return spec.Digest(common)
+}
+
+// Runs tells how runs stand, as the workflow server knows it.
+type Runs interface {
+	// Look describes one run; the latest of its workflow where run has no RunID.
+	// A run that is not known is one that has ended as cancelled.
+	Look(ctx context.Context, run step.Run) (step.RunState, error)
+}
+
+// Looker looks at runs for a campaign.
+type Looker struct {
+	Runs Runs
+}
+
+// LookAtRuns describes every run of the input.
+func (l Looker) LookAtRuns(ctx context.Context, in step.LookInput) (step.LookResult, error) {
+	if l.Runs == nil {
+		return step.LookResult{}, errors.New("this worker has no connection to look at runs with")
+	}
+	out := step.LookResult{States: make([]step.RunState, len(in.Runs))}
+	ended := 0
+	for i, run := range in.Runs {
+		state, err := l.Runs.Look(ctx, run)
+		if err != nil {
+			return step.LookResult{}, fmt.Errorf("look at run %s: %w", run.WorkflowID, err)
+		}
+		if state.Ended != nil {
+			if ended++; ended > maxEnded {
+				state.Ended, out.More = nil, true
+			}
+		}
+		out.States[i] = state
+	}
+	return out, nil
+}

@@ -1,0 +1,209 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/storage"
+)
+
+const (
+	formatPlan     = "defectforge.plan/1"
+	formatPlanPage = "defectforge.plan-page/1"
+	// maxItems bounds a plan.
+	maxItems = 100_000
+	// A page of a plan travels through history, so it is small.
+	pageItems = 200
+	pageBytes = 40 << 10
+	// maxItemName bounds an item's name, in bytes.
+	maxItemName = 120
+)
+
+// plan is the list of a campaign's runs, in pages that are documents themselves.
+type plan struct {
+	Format string     `json:"format"`
+	Items  int        `json:"items"`
+	Pages  []step.Ref `json:"pages"`
+}
+
+type planPage struct {
+	Format string          `json:"format"`
+	Items  []step.PlanItem `json:"items"`
+}
+
+// Planner makes and reads plans of campaigns.
+type Planner struct {
+	Store   *storage.Store
+	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	// Progress, if set, is told the classes found so far; the total is 0.
+	Progress func(done, total int)
+}
+
+// PlanCampaign makes the plan of one run for each folder directly below the
+// source. No folders are a permanent failure of type step.ErrBadInput.
+func (p Planner) PlanCampaign(ctx context.Context, in step.PlanInput) (step.PlanResult, error) {
+	if in.Source.Bucket == "" {
+		return step.PlanResult{}, permanent(step.ErrBadInput, "source.bucket is empty; name the bucket whose prefixes are the classes")
+	}
+	bucket, err := p.Sources(ctx, in.Source.Bucket)
+	if err != nil {
+		return step.PlanResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
+	}
+	prefix := folder(in.Source)
+	var names []string
+	var out step.PlanResult
+	for info, err := range storage.Folders(ctx, bucket, prefix) {
+		if err != nil {
+			return step.PlanResult{}, fmt.Errorf("list s3://%s/%s: %w", in.Source.Bucket, prefix, err)
+		}
+		name, isFolder := strings.CutSuffix(strings.TrimPrefix(info.Key, prefix), "/")
+		if !isFolder || name == "" {
+			out.Loose++
+			continue
+		}
+		if names = append(names, name); len(names) > maxItems {
+			return step.PlanResult{}, permanent(step.ErrBadInput, "s3://%s/%s has more than %d prefixes directly below it; name a smaller part of the bucket", in.Source.Bucket, prefix, maxItems)
+		}
+		if p.Progress != nil {
+			p.Progress(len(names), 0)
+		}
+	}
+	if len(names) == 0 {
+		return step.PlanResult{}, permanent(step.ErrBadInput, "s3://%s/%s has no prefixes directly below it, but %d objects; a campaign makes a class of each prefix", in.Source.Bucket, prefix, out.Loose)
+	}
+	slices.Sort(names)
+	classes := Classes(names)
+	items := make([]step.PlanItem, len(names))
+	for i, name := range names {
+		items[i] = step.PlanItem{
+			Index: i, Name: name, Class: classes[i], Source: step.Source{Bucket: in.Source.Bucket, Prefix: prefix + name + "/"},
+		}
+	}
+	out.Items = len(items)
+	out.Plan, err = StorePlan(ctx, p.Store, items)
+	return out, err
+}
+
+var (
+	classPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	noClassBytes = regexp.MustCompile(`[^a-z0-9_-]+`)
+)
+
+// Classes gives each folder's name the class that it stands for: itself, where
+// that is a class name, else one made of it. Different names get different
+// classes.
+func Classes(names []string) []string {
+	out := make([]string, len(names))
+	taken := map[string]bool{}
+	for i, name := range names {
+		if classPattern.MatchString(name) {
+			out[i], taken[name] = name, true
+		}
+	}
+	for i, name := range names {
+		if out[i] != "" {
+			continue
+		}
+		class := strings.Trim(noClassBytes.ReplaceAllString(strings.ToLower(name), "-"), "-_")
+		if !classPattern.MatchString(class) || taken[class] {
+			// Whatever cannot be told apart by its letters is by its digest.
+			class = strings.Trim(class[:min(len(class), 50)]+"-"+storage.Digest([]byte(name))[:8], "-")
+		}
+		out[i], taken[class] = class, true
+	}
+	return out
+}
+
+// StorePlan stores the plan of items, in their order.
+func StorePlan(ctx context.Context, store *storage.Store, items []step.PlanItem) (step.Ref, error) {
+	doc := plan{Format: formatPlan, Items: len(items), Pages: []step.Ref{}}
+	var page planPage
+	size := 0
+	flush := func() error {
+		if len(page.Items) == 0 {
+			return nil
+		}
+		page.Format = formatPlanPage
+		ref, err := storeDocument(ctx, store, page)
+		doc.Pages = append(doc.Pages, ref)
+		page, size = planPage{}, 0
+		return wrap("store page of plan", err)
+	}
+	for _, item := range items {
+		if len(item.Name) > maxItemName {
+			item.Name = strings.ToValidUTF8(item.Name[:maxItemName-3], "") + "..."
+		}
+		raw, err := json.Marshal(item)
+		if err != nil {
+			return step.Ref{}, fmt.Errorf("encode plan: %w", err)
+		}
+		if len(page.Items) == pageItems || size+len(raw) > pageBytes {
+			if err := flush(); err != nil {
+				return step.Ref{}, err
+			}
+		}
+		page.Items, size = append(page.Items, item), size+len(raw)
+	}
+	if err := flush(); err != nil {
+		return step.Ref{}, err
+	}
+	ref, err := storeDocument(ctx, store, doc)
+	return ref, wrap("store plan", err)
+}
+
+func storeDocument(ctx context.Context, store *storage.Store, doc any) (step.Ref, error) {
+	raw, err := encode(doc)
+	if err != nil {
+		return step.Ref{}, err
+	}
+	obj, err := store.PutArtifact(ctx, raw, ".json")
+	return step.Ref(obj), err
+}
+
+// ReadPlan returns one page of a plan.
+func (p Planner) ReadPlan(ctx context.Context, in step.ReadPlanInput) (step.ReadPlanResult, error) {
+	doc, err := readPlan(ctx, p.Store, in.Plan)
+	if err != nil {
+		return step.ReadPlanResult{}, err
+	}
+	if in.Page < 0 || in.Page > len(doc.Pages) {
+		return step.ReadPlanResult{}, permanent(step.ErrBadInput, "page %d of plan %s: it has %d", in.Page, in.Plan.Key, len(doc.Pages))
+	}
+	out := step.ReadPlanResult{Items: []step.PlanItem{}, Pages: len(doc.Pages), Total: doc.Items}
+	if in.Page < len(doc.Pages) {
+		out.Items, err = readPlanPage(ctx, p.Store, doc.Pages[in.Page])
+	}
+	return out, err
+}
+
+func readPlan(ctx context.Context, store *storage.Store, ref step.Ref) (plan, error) {
+	doc, err := readDocument(ctx, store, ref, func(raw []byte) (plan, error) { return decode[plan](raw, formatPlan) })
+	return doc, wrap("read plan", err)
+}
+
+func readPlanPage(ctx context.Context, store *storage.Store, ref step.Ref) ([]step.PlanItem, error) {
+	doc, err := readDocument(ctx, store, ref, func(raw []byte) (planPage, error) { return decode[planPage](raw, formatPlanPage) })
+	return doc.Items, wrap("read page of plan", err)
+}
+
+// PlanItems returns all items of a plan.
+func PlanItems(ctx context.Context, store *storage.Store, ref step.Ref) ([]step.PlanItem, error) {
+	doc, err := readPlan(ctx, store, ref)
+	if err != nil {
+		return nil, err
+	}
+	var items []step.PlanItem
+	for _, page := range doc.Pages {
+		more, err := readPlanPage(ctx, store, page)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, more...)
+	}
+	return items, nil
+}
