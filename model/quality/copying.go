@@ -7,13 +7,13 @@ import (
 	"slices"
 )
 
-// maxNull bounds the training images whose distances to the others make the
-// null; of more, evenly spaced ones stand for all. Each is compared with every
-// training image either way.
+// What measures distances among real images goes by at most maxNull training
+// images and as many held out ones, and, where images may be transformed, by
+// maxNullTransformed: of more, evenly spaced ones stand for all. Each is compared
+// with every training image either way.
 const (
 	maxNull            = 2048
 	maxNullTransformed = 512
-	maxRelated         = 3000
 )
 
 // CopyInput is what candidates are compared with.
@@ -47,7 +47,9 @@ type Copies struct {
 	// TransformedHeld is the same of hold-out images, which count after the
 	// training images. A generator from elsewhere may have seen them.
 	TransformedHeld []Transformed
-	Holdout         []float64 // each hold-out image's distance to the nearest training image
+	// Holdout is each hold-out image's distance to the nearest training image,
+	// possibly of a sample.
+	Holdout []float64
 	// HoldoutGroups are Holdout's groups; nil where nothing is known.
 	HoldoutGroups []string
 
@@ -74,10 +76,9 @@ func FindCopies(ctx context.Context, in CopyInput) (Copies, error) {
 	if err := c.findNearest(ctx, in); err != nil {
 		return c, err
 	}
-	if in.HoldoutGroups != nil && len(in.HoldoutGroups) != len(c.Holdout) {
-		return c, fmt.Errorf("find copies: %d groups of %d held-out images", len(in.HoldoutGroups), len(c.Holdout))
+	if err := c.findHoldout(ctx, in); err != nil {
+		return c, err
 	}
-	c.HoldoutGroups = in.HoldoutGroups
 	if c.Transformed, err = NearestTransformed(ctx, in.Candidates, in.Training, nil, in.Progress); err != nil {
 		return c, err
 	}
@@ -92,8 +93,7 @@ func FindCopies(ctx context.Context, in CopyInput) (Copies, error) {
 	return c, c.findNull(ctx, in)
 }
 
-// findNearest compares as the source does: every candidate with every real
-// image, and with it the hold-out with the training images.
+// findNearest compares as the source does: every candidate with every real image.
 func (c *Copies) findNearest(ctx context.Context, in CopyInput) error {
 	k := max(in.Neighbours, 1)
 	training, err := Nearest(ctx, in.Candidates, in.Training, k, in.Progress)
@@ -117,20 +117,37 @@ func (c *Copies) findNearest(ctx context.Context, in CopyInput) error {
 		slices.SortStableFunc(list, byDistance)
 		c.Nearest[i] = list[:min(k, len(list))]
 	}
-	for i := range in.Holdout.Shards {
-		planes, err := in.Holdout.load(ctx, i)
-		if err != nil {
-			return fmt.Errorf("compare hold-out: %w", err)
+	return nil
+}
+
+// findHoldout compares the hold-out with the training images.
+func (c *Copies) findHoldout(ctx context.Context, in CopyInput) error {
+	held, err := in.Holdout.count(ctx)
+	if err != nil {
+		return fmt.Errorf("compare hold-out: %w", err)
+	}
+	if in.HoldoutGroups != nil && len(in.HoldoutGroups) != held {
+		return fmt.Errorf("find copies: %d groups of %d held-out images", len(in.HoldoutGroups), held)
+	}
+	rows := Spaced(held, maxNull)
+	planes, err := in.Holdout.rows(ctx, rows)
+	if err != nil {
+		return fmt.Errorf("compare hold-out: %w", err)
+	}
+	lists, err := Nearest(ctx, planes, in.Training, 1, in.Progress)
+	if err != nil {
+		return err
+	}
+	if in.HoldoutGroups != nil {
+		c.HoldoutGroups = choose(in.HoldoutGroups, rows)
+	}
+	for _, list := range lists {
+		if len(list) > 0 {
+			c.Holdout = append(c.Holdout, list[0].Distance)
 		}
-		lists, err := Nearest(ctx, planes, in.Training, 1, nil)
-		if err != nil {
-			return err
-		}
-		for _, list := range lists {
-			if len(list) > 0 {
-				c.Holdout = append(c.Holdout, list[0].Distance)
-			}
-		}
+	}
+	if len(rows) < held {
+		c.Notes = append(c.Notes, fmt.Sprintf("how near held-out images are to training images: %d of %d held-out images, evenly spaced, against all", len(rows), held))
 	}
 	return nil
 }
@@ -147,29 +164,24 @@ func byDistance(a, b Neighbour) int {
 
 // findNull measures training images against those they share nothing with.
 func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
-	related, err := relatives(ctx, in.Training, in.Groups)
+	rows := Spaced(c.Training, maxNull)
+	related, err := relatives(ctx, in.Training, in.Groups, rows, thumbsAtOnce)
 	if err != nil {
 		return err
 	}
-	most := 0
-	for _, r := range related {
-		most = max(most, len(r))
-	}
-	rows := Spaced(c.Training, maxNull)
 	planes, err := in.Training.rows(ctx, rows)
 	if err != nil {
 		return fmt.Errorf("compare training images: %w", err)
 	}
-	lists, err := Nearest(ctx, planes, in.Training, most+2, in.Progress)
+	skip := func(i, real int) bool { return rows[i] == real || among(related[i], real) }
+	lists, err := nearest(ctx, planes, in.Training, 1, skip, in.Progress)
 	if err != nil {
 		return err
 	}
-	apart := func(i, j int) bool { return i != j && !slices.Contains(related[i], j) }
 	var weights []float64
 	for i, list := range lists {
-		at := slices.IndexFunc(list, func(n Neighbour) bool { return apart(rows[i], n.Index) })
-		if at >= 0 {
-			c.Null, weights = append(c.Null, list[at].Distance), append(weights, 1/float64(1+len(related[rows[i]])))
+		if len(list) > 0 {
+			c.Null, weights = append(c.Null, list[0].Distance), append(weights, 1/float64(1+len(related[i])))
 		}
 	}
 	c.RejectAt, c.TailAt = weightedQuantile(c.Null, weights, in.RejectQuantile), weightedQuantile(c.Null, weights, in.TailQuantile)
@@ -178,64 +190,20 @@ func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
 	for _, i := range fewer {
 		sample = append(sample, planes[i*PlaneLen:(i+1)*PlaneLen]...)
 	}
-	found, err := NearestTransformed(ctx, sample, in.Training, func(i, real int) bool { return !apart(rows[fewer[i]], real) }, in.Progress)
+	found, err := NearestTransformed(ctx, sample, in.Training, func(i, real int) bool { return skip(fewer[i], real) }, in.Progress)
 	if err != nil {
 		return err
 	}
 	weights = weights[:0]
 	for i, t := range found {
 		if t.Index >= 0 {
-			c.NullTransformed, weights = append(c.NullTransformed, t.Distance), append(weights, 1/float64(1+len(related[rows[fewer[i]]])))
+			c.NullTransformed, weights = append(c.NullTransformed, t.Distance), append(weights, 1/float64(1+len(related[fewer[i]])))
 		}
 	}
 	c.TransformedRejectAt = weightedQuantile(c.NullTransformed, weights, in.RejectQuantile)
 	c.TransformedTailAt = weightedQuantile(c.NullTransformed, weights, in.TailQuantile)
 	c.note(len(rows), len(fewer))
 	return nil
-}
-
-// relatives lists, by training image, those of its group that show some of the
-// same pixels, as ingest looks for them. Larger groups than ingest would compare
-// are of similar hashes; their images stand alone.
-func relatives(ctx context.Context, training Source, groups []string) ([][]int, error) {
-	out := make([][]int, len(groups))
-	if groups == nil {
-		n, err := training.count(ctx)
-		return make([][]int, n), err
-	}
-	for _, group := range members(len(groups), groups) {
-		if len(group) < 2 || len(group) > maxRelated {
-			continue
-		}
-		planes, err := training.rows(ctx, group)
-		if err != nil {
-			return nil, fmt.Errorf("compare training images: %w", err)
-		}
-		thumbs := make([][]uint8, len(group))
-		for i := range thumbs {
-			thumbs[i] = thumbOf(planes[i*PlaneLen : (i+1)*PlaneLen])
-		}
-		pairs, err := Overlaps(ctx, thumbs, nil)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range pairs {
-			a, b := group[p.A], group[p.B]
-			out[a], out[b] = append(out[a], b), append(out[b], a)
-		}
-	}
-	return out, nil
-}
-
-// thumbOf averages squares of 2x2 pixels.
-func thumbOf(plane []uint8) []uint8 {
-	const side = PlaneLen / (2 * ThumbSize) // of plane
-	out := make([]uint8, thumbLen)
-	for i := range out {
-		at := i/ThumbSize*2*side + i%ThumbSize*2
-		out[i] = uint8((int(plane[at]) + int(plane[at+1]) + int(plane[at+side]) + int(plane[at+side+1]) + 2) / 4)
-	}
-	return out
 }
 
 func (c *Copies) note(plain, transformed int) {
@@ -336,35 +304,4 @@ func Spaced(n, limit int) []int {
 		out[i] = i * n / m
 	}
 	return out
-}
-
-func (s Source) count(ctx context.Context) (int, error) {
-	n := 0
-	for i := range s.Shards {
-		planes, err := s.load(ctx, i)
-		if err != nil {
-			return 0, err
-		}
-		n += len(planes) / PlaneLen
-	}
-	return n, nil
-}
-
-// rows gathers planes by number; at must rise.
-func (s Source) rows(ctx context.Context, at []int) ([]uint8, error) {
-	out := make([]uint8, 0, len(at)*PlaneLen)
-	first := 0
-	for i := 0; i < s.Shards && len(at) > 0; i++ {
-		planes, err := s.load(ctx, i)
-		if err != nil {
-			return nil, err
-		}
-		n := len(planes) / PlaneLen
-		for len(at) > 0 && at[0] < first+n {
-			out = append(out, planes[(at[0]-first)*PlaneLen:(at[0]-first+1)*PlaneLen]...)
-			at = at[1:]
-		}
-		first += n
-	}
-	return out, nil
 }

@@ -40,6 +40,11 @@ type Pair struct{ A, B int }
 // are ordered by A, then B. It compares every thumbnail with every other, at
 // about 30 microseconds a pair; progress, if not nil, is told the number of images done.
 func Overlaps(ctx context.Context, thumbs [][]uint8, progress func(done, total int)) ([]Pair, error) {
+	return overlaps(ctx, thumbs, nil, progress)
+}
+
+// overlaps is Overlaps of the pairs that a wanted thumbnail is in; nil wants all.
+func overlaps(ctx context.Context, thumbs [][]uint8, wanted []bool, progress func(done, total int)) ([]Pair, error) {
 	for i, t := range thumbs {
 		if len(t) != thumbLen {
 			return nil, fmt.Errorf("find overlaps: thumbnail %d has %d bytes, want %d", i, len(t), thumbLen)
@@ -55,7 +60,7 @@ func Overlaps(ctx context.Context, thumbs [][]uint8, progress func(done, total i
 	var mu sync.Mutex
 	done := 0
 	err = each(ctx, len(thumbs), func(i int) {
-		found[i] = overlapsOf(i, spectra, detail)
+		found[i] = overlapsOf(i, spectra, detail, wanted)
 		if progress != nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -85,13 +90,19 @@ func each(ctx context.Context, n int, do func(i int)) error {
 	return group.Wait()
 }
 
-// overlapsOf compares image i with all later ones, two at a time: their
+// overlapsOf compares image i with later ones, two at a time: their
 // correlations are real, so one is carried as the imaginary part.
-func overlapsOf(i int, spectra [][]complex64, detail [][]float32) []Pair {
+func overlapsOf(i int, spectra [][]complex64, detail [][]float32, wanted []bool) []Pair {
+	var later []int
+	for j := i + 1; j < len(spectra); j++ {
+		if wanted == nil || wanted[i] || wanted[j] {
+			later = append(later, j)
+		}
+	}
 	var pairs []Pair
 	var t transform
-	for j := i + 1; j < len(spectra); j += 2 {
-		second := min(j+1, len(spectra)-1)
+	for k := 0; k < len(later); k += 2 {
+		j, second := later[k], later[min(k+1, len(later)-1)]
 		first, other := spectra[j], spectra[second]
 		for k, f := range spectra[i] {
 			// The conjugate of the product: a forward transform then does
