@@ -182,7 +182,7 @@ func fetchCandidates(ctx context.Context, store *storage.Store, list []Candidate
 
 // planeSource gives package quality the images' first channels.
 func (im *images) planeSource() quality.Source {
-	return quality.Source{Shards: len(im.shards), Load: func(_ context.Context, i int) ([]uint8, error) { return im.Planes(i) }}
+	return quality.Source{Shards: len(im.shards), Images: im.n, Load: func(_ context.Context, i int) ([]uint8, error) { return im.Planes(i) }}
 }
 
 // compare measures all distances and decides about each candidate.

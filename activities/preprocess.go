@@ -2,10 +2,12 @@ package activities
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"image"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -55,22 +57,15 @@ func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (
 		return step.PreprocessResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
 	m := shardMaker{store: p.Store, source: storage.New(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress}
-	index := TensorIndex{Dataset: in.Dataset.SHA256, Shape: []int{spec.Channels, spec.Size, spec.Size}}
 	out := step.PreprocessResult{
 		Training:  len(ofSplit(dataset.Images, SplitTraining)),
 		Holdout:   len(ofSplit(dataset.Images, SplitHoldout)),
 		Selection: len(ofSplit(dataset.Images, SplitSelection)),
 	}
 	m.total = out.Training + out.Holdout + out.Selection
-	for _, split := range []string{SplitTraining, SplitHoldout, SplitSelection} {
-		images := ofSplit(dataset.Images, split)
-		for from := 0; from < len(images); from += shardImages {
-			shard, err := m.make(ctx, images[from:min(from+shardImages, len(images))], split)
-			if err != nil {
-				return step.PreprocessResult{}, err
-			}
-			index.Shards = append(index.Shards, shard)
-		}
+	index := TensorIndex{Dataset: in.Dataset.SHA256, Shape: []int{spec.Channels, spec.Size, spec.Size}}
+	if index.Shards, err = m.all(ctx, dataset.Images); err != nil {
+		return step.PreprocessResult{}, err
 	}
 	raw, err := index.Encode()
 	if err != nil {
@@ -135,36 +130,72 @@ type shardMaker struct {
 	decoder  decoder
 	progress func(done, total int)
 	total    int
+	file     bytes.Buffer // of the shard that is being stored
 
 	mu   sync.Mutex
 	done int
 }
 
-// make writes one shard with the images as its rows.
-func (m *shardMaker) make(ctx context.Context, images []DatasetImage, split string) (Shard, error) {
-	rows := make([]uint8, len(images)*spec.ImageLen)
-	digests := make([]string, len(images))
-	group, gctx := errgroup.WithContext(ctx)
+// all makes the shards of every split. While one is stored, the images of the next
+// are decoded, side by side; no more than two shards are in memory.
+func (m *shardMaker) all(ctx context.Context, images []DatasetImage) ([]Shard, error) {
+	var shards []Shard
+	var parts [][]DatasetImage
+	for _, split := range []string{SplitTraining, SplitHoldout, SplitSelection} {
+		for part := range slices.Chunk(ofSplit(images, split), shardImages) {
+			shards, parts = append(shards, Shard{Split: split}), append(parts, part)
+		}
+	}
+	storing, sctx := errgroup.WithContext(ctx)
+	storing.SetLimit(1)
+	var memory [2][]uint8
+	var err error
+	for i, part := range parts {
+		var rows []uint8
+		if rows, err = m.decode(sctx, memory[i%2], part); err != nil {
+			break
+		}
+		memory[i%2] = rows
+		storing.Go(func() error { return m.put(sctx, &shards[i], rows, part) })
+	}
+	// A shard that can't be stored ends the decoding of the next one.
+	if err := cmp.Or(storing.Wait(), err); err != nil {
+		return nil, err
+	}
+	return shards, nil
+}
+
+// decode reads images into rows of memory, or of new memory where that is too
+// small.
+func (m *shardMaker) decode(ctx context.Context, memory []uint8, images []DatasetImage) ([]uint8, error) {
+	rows := slices.Grow(memory[:0], len(images)*spec.ImageLen)[:len(images)*spec.ImageLen]
+	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers())
 	for i, image := range images {
-		digests[i] = image.SHA256
-		group.Go(func() error { return m.row(gctx, rows[i*spec.ImageLen:(i+1)*spec.ImageLen], image) })
+		group.Go(func() error { return m.row(ctx, rows[i*spec.ImageLen:(i+1)*spec.ImageLen], image) })
 	}
-	if err := group.Wait(); err != nil {
-		return Shard{}, err
-	}
-	var file bytes.Buffer
-	err := checkpoint.Write(&file, nil, []checkpoint.Tensor{{
+	return rows, group.Wait()
+}
+
+// put stores one shard with the images as its rows.
+func (m *shardMaker) put(ctx context.Context, shard *Shard, rows []uint8, images []DatasetImage) error {
+	m.file.Reset()
+	m.file.Grow(len(rows) + 4096)
+	err := checkpoint.Write(&m.file, nil, []checkpoint.Tensor{{
 		Name: "images", DType: checkpoint.U8, Shape: []int{len(images), spec.Channels, spec.Size, spec.Size}, Data: rows,
 	}})
 	if err != nil {
-		return Shard{}, fmt.Errorf("encode shard: %w", err)
+		return fmt.Errorf("encode shard: %w", err)
 	}
-	obj, err := m.store.PutArtifact(ctx, file.Bytes(), ".safetensors")
+	obj, err := m.store.PutArtifact(ctx, m.file.Bytes(), ".safetensors")
 	if err != nil {
-		return Shard{}, fmt.Errorf("store shard: %w", err)
+		return fmt.Errorf("store shard: %w", err)
 	}
-	return Shard{Ref: step.Ref(obj), Split: split, Images: digests}, nil
+	shard.Ref = step.Ref(obj)
+	for _, image := range images {
+		shard.Images = append(shard.Images, image.SHA256)
+	}
+	return nil
 }
 
 // row reads one image, which must be the one of the manifest, into dst.

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -160,10 +163,9 @@ func TestPreprocessNoticesChanges(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestPreprocessShards splits a set that is larger than a shard.
-func TestPreprocessShards(t *testing.T) {
-	s := newShelf(t)
-	const n = shardImages + 3
+// small puts n pictures of 8x8 into the source and makes a data set of them.
+func (s shelf) small(n int) step.PreprocessInput {
+	s.t.Helper()
 	doc := Dataset{Class: "c"}
 	img := image.NewRGBA(image.Rect(0, 0, 8, 8))
 	for i := range n {
@@ -171,17 +173,24 @@ func TestPreprocessShards(t *testing.T) {
 		img.Pix[3] = 255
 		chw := picture.Square(img, 8)
 		raw, err := picture.EncodePNG(chw)
-		require.NoError(t, err)
+		require.NoError(s.t, err)
 		key := fmt.Sprintf("p/%04d", i)
 		s.put(key, raw)
 		doc.Images = append(doc.Images, DatasetImage{Name: key, Key: key, SHA256: storage.Digest(raw), Size: int64(len(raw)),
 			Width: 8, Height: 8, Split: SplitTraining})
 	}
 	raw, err := doc.Encode()
-	require.NoError(t, err)
-	obj, err := s.store.PutArtifact(t.Context(), raw, ".json")
-	require.NoError(t, err)
-	out, err := s.preprocessor().Preprocess(t.Context(), step.PreprocessInput{Dataset: step.Ref(obj), Source: s.input().Source})
+	require.NoError(s.t, err)
+	obj, err := s.store.PutArtifact(s.t.Context(), raw, ".json")
+	require.NoError(s.t, err)
+	return step.PreprocessInput{Dataset: step.Ref(obj), Source: s.input().Source}
+}
+
+// TestPreprocessShards splits a set that is larger than a shard.
+func TestPreprocessShards(t *testing.T) {
+	s := newShelf(t)
+	const n = shardImages + 3
+	out, err := s.preprocessor().Preprocess(t.Context(), s.small(n))
 	require.NoError(t, err)
 	require.Equal(t, [2]int{n, 0}, [2]int{out.Training, out.Holdout})
 	index, err := readDocument(t.Context(), s.store, out.Tensors, DecodeTensorIndex)
@@ -189,4 +198,43 @@ func TestPreprocessShards(t *testing.T) {
 	require.Len(t, index.Shards, 2)
 	require.Len(t, index.Shards[0].Images, shardImages)
 	require.Len(t, s.rows(index), n)
+}
+
+// TestPreprocessStreams: the images of the next shard are read while one is
+// stored, those of the one after that are not, and images are read side by side.
+func TestPreprocessStreams(t *testing.T) {
+	s := newShelf(t)
+	in := s.small(2*shardImages + 1)
+	var read, reading, most, shards atomic.Int64
+	source := &hooked{Bucket: s.source, before: func(op, _ string) error {
+		most.Store(max(most.Load(), reading.Add(1)))
+		time.Sleep(100 * time.Microsecond)
+		reading.Add(-1)
+		read.Add(1)
+		return nil
+	}}
+	store := &hooked{Bucket: s.store.Bucket(), before: func(op, key string) error {
+		if op != "put" || !strings.HasSuffix(key, ".safetensors") || shards.Add(1) > 1 {
+			return nil
+		}
+		for deadline := time.Now().Add(time.Minute); read.Load() < 2*shardImages; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				return errors.New("the next images are not read while a shard is stored")
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+		if n := read.Load(); n != 2*shardImages {
+			return fmt.Errorf("%d images are read while the first shard is stored", n)
+		}
+		return nil
+	}}
+	p := Preprocessor{Store: storage.New(store), Sources: func(context.Context, string) (storage.Bucket, error) { return source, nil }}
+	out, err := p.Preprocess(t.Context(), in)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, shards.Load())
+	require.Greater(t, most.Load(), int64(1))
+	require.LessOrEqual(t, most.Load(), int64(readers()))
+	index, err := readDocument(t.Context(), s.store, out.Tensors, DecodeTensorIndex)
+	require.NoError(t, err)
+	require.Len(t, s.rows(index), 2*shardImages+1)
 }
