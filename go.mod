@@ -41,7 +41,10 @@ require (
 	modernc.org/sqlite v1.51.0
 )
 
-require github.com/kylelemons/godebug v1.1.0 // indirect
+require (
+	github.com/kylelemons/godebug v1.1.0 // indirect
+	golang.org/x/tools v0.51.0 // indirect
+)
 
 require (
 	cel.dev/expr v0.25.2 // indirect

@@ -180,10 +180,11 @@ func helps(line func(format string, args ...any), u step.UtilityResult) {
 		line("\nWhether the images help a classifier could not be measured: %s.", oneLine(u.Why))
 	case u.Done:
 		line("\n### Do they help a classifier?\n\n%s.\n", oneLine(u.Summary))
-		line("| trained on | macro-F1 | F1 of the class |\n| --- | --- | --- |")
+		line("| trained on | macro-F1 | F1 of the class | macro-F1 by texture |\n| --- | --- | --- | --- |")
 		for _, a := range u.Arms {
-			line("| %s | %.3f | %.3f |", armWords[a.Arm], a.MacroF1, a.ClassF1)
+			line("| %s | %.3f | %.3f | %.3f |", armWords[a.Arm], a.MacroF1, a.ClassF1, a.TextureMacroF1)
 		}
+		line("\nThe last column is a second classifier, logistic regression over local patterns and gradients; the claim is the small net's.")
 		line("\nClasses: %s. %d real training images and up to %d test images of a split, all classes together. `utility.json` has every score.",
 			strings.Join(u.Classes, ", "), u.Train, u.Test)
 		for _, n := range u.Notes {

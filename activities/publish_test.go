@@ -32,7 +32,7 @@ func TestPublishTellsWhoApproved(t *testing.T) {
 	require.NoError(t, err)
 	in.Utility = step.UtilityResult{
 		Done: true, Details: step.Ref(scores), Summary: "no gain is shown: with generated images +0.001", Classes: []string{"scratches", "dents"}, Train: 100, Test: 40,
-		Arms: []step.ArmResult{{Arm: step.ArmClassic, MacroF1: 0.9123, ClassF1: 0.88}}, Notes: []string{"few dents"},
+		Arms: []step.ArmResult{{Arm: step.ArmClassic, MacroF1: 0.9123, ClassF1: 0.88, TextureMacroF1: 0.7}}, Notes: []string{"few dents"},
 	}
 
 	_, private, err := minisign.GenerateKey(nil)
@@ -62,7 +62,7 @@ func TestPublishTellsWhoApproved(t *testing.T) {
 	card, err := r.Read(ctx, release.CardName)
 	require.NoError(t, err)
 	for _, want := range []string{"license: cc0-1.0\n", "Licence: CC0-1.0.", "## Uses", "## Limits", "## How they were judged", "Approved by Ada: looked at | all.",
-		"### Do they help a classifier?\n\nno gain is shown: with generated images +0.001.\n", "| real images, mirrored and turned | 0.912 | 0.880 |\n", "Classes: scratches, dents. 100 real", "- few dents.\n"} {
+		"### Do they help a classifier?\n\nno gain is shown: with generated images +0.001.\n", "| real images, mirrored and turned | 0.912 | 0.880 | 0.700 |\n", "Classes: scratches, dents. 100 real", "- few dents.\n"} {
 		require.Contains(t, string(card), want)
 	}
 	require.False(t, strings.Contains(string(card), "Approved by the policy"))

@@ -100,7 +100,7 @@ func (r Reporter) decision(ctx context.Context, o step.Outcome, data *report.Dat
 	if u := o.Utility; u.Done || u.Why != "" {
 		data.Utility = &report.Utility{
 			Helps: u.Helps, Harms: u.Harms, Summary: u.Summary, Why: u.Why, Notes: u.Notes, Classes: u.Classes,
-			Pairs: u.Pairs, Seen: u.Generator, Train: u.Train, Test: u.Test, Arms: u.Arms, Gains: u.Gains,
+			Pairs: u.Pairs, Seen: u.Generator, Train: u.Train, Test: u.Test, Arms: u.Arms, Gains: u.Gains, TextureGains: u.TextureGains,
 		}
 	}
 	if o.Approval.By != "" {

@@ -22,10 +22,10 @@ const (
 	// under, so that a killed one goes on.
 	utilityPart = "utility-part"
 	// utilityVersion goes up whenever the same images give other scores.
-	utilityVersion = 1
+	utilityVersion = 2
 	// maxStudied bounds the images of one class and split that are in memory, at
-	// 12 KiB each.
-	maxStudied = 5000
+	// 44 KiB each.
+	maxStudied = 2000
 	// maxOthers bounds the other classes.
 	maxOthers = 50
 	// maxPairs bounds the pairs, so that the scores are a document of a few MiB.
@@ -371,14 +371,21 @@ func (s *comparingClasses) conclude(ctx context.Context, study *classifier.Study
 		out.Classes = append(out.Classes, c.Class)
 	}
 	for _, arm := range classifier.Arms {
-		out.Arms = append(out.Arms, step.ArmResult(classifier.Mean(pairs, arm)))
+		net, texture := classifier.Mean(pairs, classifier.Convolution, arm), classifier.Mean(pairs, classifier.Texture, arm)
+		out.Arms = append(out.Arms, step.ArmResult{
+			Arm: arm, MacroF1: net.MacroF1, ClassF1: net.ClassF1, TextureMacroF1: texture.MacroF1, TextureClassF1: texture.ClassF1,
+		})
 	}
 	for _, g := range [][2]string{
 		{step.ArmGenerated, step.ArmClassic}, {step.ArmBoth, step.ArmClassic}, // these decide
 		{step.ArmGenerated, step.ArmReal}, {step.ArmGenerated, step.ArmOversampled}, {step.ArmClassic, step.ArmReal},
 	} {
-		gain := study.Gain(pairs, g[0], g[1])
+		gain := study.Gain(pairs, classifier.Convolution, g[0], g[1])
 		out.Gains = append(out.Gains, step.GainResult{Arm: g[0], Over: g[1], Mean: gain.Mean, Low: gain.Low, High: gain.High})
+	}
+	for _, arm := range []string{step.ArmGenerated, step.ArmBoth} {
+		gain := study.Gain(pairs, classifier.Texture, arm, step.ArmClassic)
+		out.TextureGains = append(out.TextureGains, step.GainResult{Arm: arm, Over: step.ArmClassic, Mean: gain.Mean, Low: gain.Low, High: gain.High})
 	}
 	perClass := study.Train() / len(s.classes)
 	if generator > perClass {

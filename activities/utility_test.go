@@ -123,6 +123,8 @@ func TestCompare(t *testing.T) {
 		require.True(t, ok)
 		require.True(t, g.Low <= g.Mean && g.Mean <= g.High)
 	}
+	require.Len(t, out.TextureGains, 2)
+	require.Greater(t, out.Arms[0].TextureMacroF1, 0.9, "rows and columns differ in texture")
 	require.NotEmpty(t, out.Summary)
 	require.Contains(t, strings.Join(out.Notes, "\n"), "the generator has seen 24 images of rows and each classifier 8 of them")
 
@@ -131,7 +133,9 @@ func TestCompare(t *testing.T) {
 	scores, err := decode[utilityScores](raw, formatUtility)
 	require.NoError(t, err)
 	require.Len(t, scores.Pairs, 4)
-	require.Equal(t, out.Arms[4].MacroF1, mean(scores, 4))
+	require.Len(t, scores.Pairs[3].Scores, 10)
+	require.InDelta(t, out.Arms[4].MacroF1, mean(scores, 8), 1e-12)
+	require.InDelta(t, out.Arms[4].TextureMacroF1, mean(scores, 9), 1e-12)
 	require.Equal(t, in.Dataset, scores.Classes[0].Dataset)
 
 	t.Run("is found again", func(t *testing.T) {
@@ -182,10 +186,10 @@ func TestCompare(t *testing.T) {
 	})
 }
 
-// mean is an arm's mean macro-F1.
-func mean(s utilityScores, arm int) (sum float64) {
+// mean is the mean macro-F1 of one place in the pairs' scores.
+func mean(s utilityScores, at int) (sum float64) {
 	for _, p := range s.Pairs {
-		sum += p.Scores[arm].MacroF1 / float64(len(s.Pairs))
+		sum += p.Scores[at].MacroF1 / float64(len(s.Pairs))
 	}
 	return sum
 }

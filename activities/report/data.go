@@ -214,6 +214,8 @@ type Utility struct {
 	Test    int               `json:"test"`                // test images of a split, all classes together
 	Arms    []step.ArmResult  `json:"arms"`
 	Gains   []step.GainResult `json:"gains"`
+	// TextureGains are a second opinion, by logistic regression over textures.
+	TextureGains []step.GainResult `json:"texture_gains,omitempty"`
 }
 
 // Point is one place of the training curves.

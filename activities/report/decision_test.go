@@ -136,6 +136,13 @@ func TestUtilitySaysWhatItFound(t *testing.T) {
 	require.Contains(t, text(byID(t, root, "utility")), "✕ Not shown.")
 	require.NotContains(t, text(byID(t, root, "utility")), "Yes")
 
+	require.NotContains(t, text(section), "texture")
+	d.Utility.TextureGains = []step.GainResult{{Arm: step.ArmBoth, Over: step.ArmClassic, Mean: 0.01, Low: -0.01, High: 0.03}}
+	d.Utility.Arms[0].TextureMacroF1 = 0.77
+	_, root = render(t, d, pics)
+	section = byID(t, root, "utility")
+	require.Equal(t, []float64{0.91, 0.9, 0.77}, values(t, tags(tags(section, "table")[0], "tr")[1]))
+	require.Contains(t, text(tags(tags(section, "table")[1], "tr")[2]), "over classic augmentation by texture")
 	d.Utility.Harms, d.Utility.Notes = true, []string{"few of dents"}
 	d.Utility.Classes, d.Utility.Pairs, d.Utility.Seen = []string{"scratches", "dents"}, 30, 240
 	_, root = render(t, d, pics)

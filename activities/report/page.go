@@ -72,7 +72,8 @@ type fact struct {
 // gainRow is a gain with its drawing around none.
 type gainRow struct {
 	step.GainResult
-	Marker *marker
+	Texture bool // by the second classifier
+	Marker  *marker
 }
 
 // tryRow is one try of the training, and the alarm that ended it; nil for the
@@ -146,9 +147,15 @@ func (v *view) decide() {
 		return
 	}
 	for _, g := range v.Utility.Gains {
-		v.Gains = append(v.Gains, gainRow{g, newMarker(g.Mean, 0, true, &g.Low, &g.High, nil)})
+		v.Gains = append(v.Gains, gainRow{g, false, newMarker(g.Mean, 0, true, &g.Low, &g.High, nil)})
+	}
+	for _, g := range v.Utility.TextureGains {
+		v.Gains = append(v.Gains, gainRow{g, true, newMarker(g.Mean, 0, true, &g.Low, &g.High, nil)})
 	}
 }
+
+// Textures tells whether there is a second classifier's opinion.
+func (v *view) Textures() bool { return v.Utility != nil && len(v.Utility.TextureGains) > 0 }
 
 // Waits tells whether a person is asked to decide now.
 func (v *view) Waits() bool {

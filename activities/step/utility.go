@@ -45,9 +45,12 @@ type UtilityResult struct {
 	Details Ref          `json:"details"` // every training's scores, as JSON
 	Arms    []ArmResult  `json:"arms"`
 	Gains   []GainResult `json:"gains"`
-	Pairs   int          `json:"pairs,omitempty"` // trainings of each arm
-	Test    int          `json:"test"`            // test images of a split, all classes together
-	Train   int          `json:"train"`           // real training images, all classes together
+	// TextureGains are those of a second classifier, logistic regression over
+	// textures, for a second opinion: no claim rests on them.
+	TextureGains []GainResult `json:"texture_gains,omitempty"`
+	Pairs        int          `json:"pairs,omitempty"` // trainings of each arm
+	Test         int          `json:"test"`            // test images of a split, all classes together
+	Train        int          `json:"train"`           // real training images, all classes together
 	// Helps: the gain over ArmClassic of ArmGenerated or ArmBoth has its whole
 	// interval above 0. Harms: both gains have theirs below.
 	Helps   bool   `json:"helps"`
@@ -81,6 +84,9 @@ type ArmResult struct {
 	Arm     string  `json:"arm"`
 	MacroF1 float64 `json:"macro_f1"`
 	ClassF1 float64 `json:"class_f1"`
+	// The same by logistic regression over textures.
+	TextureMacroF1 float64 `json:"texture_macro_f1,omitempty"`
+	TextureClassF1 float64 `json:"texture_class_f1,omitempty"`
 }
 
 // GainResult is a mean paired difference of macro-F1, with its 95% interval

@@ -2,13 +2,28 @@ package classifier
 
 import (
 	"fmt"
+	"slices"
+	"sync"
 
+	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// Picture is one image as the classifier sees it.
+// Picture is one image as the classifiers see it.
 type Picture struct {
-	pixels []uint8 // (3,64,64)
+	pixels []uint8 // (3,64,64), for nets
+	light  []uint8 // luminance (128,128), for textures
+	turned [turns]texture
+}
+
+// turns are all ways to mirror and turn a picture.
+const turns = 8
+
+// texture are a picture's features, computed when they are first asked for.
+type texture struct {
+	once sync.Once
+	row  []float64
 }
 
 // NewPicture takes an image (3,128,128), averaged over squares of 2x2 pixels,
@@ -29,7 +44,21 @@ func NewPicture(chw []uint8) *Picture {
 		}
 		p.pixels[i] = uint8(sum / (half * half))
 	}
+	p.light = picture.Luminance(chw)
 	return p
+}
+
+// textures are the features of the picture after a turn, as for write.
+func (p *Picture) textures(turn int) []float64 {
+	t := &p.turned[turn]
+	t.once.Do(func() {
+		plane := make([]uint8, len(p.light))
+		for i := range plane {
+			plane[i] = p.light[placeOf(i/spec.Size, i%spec.Size, turn, spec.Size)]
+		}
+		t.row = quality.TextureFeatures(slices.Repeat(plane, spec.Channels))[0]
+	})
+	return t.row
 }
 
 // grey reports whether the channels are equal.
@@ -48,7 +77,7 @@ func (p *Picture) grey() bool {
 func (p *Picture) write(dst []float32, turn int) {
 	for y := range Side {
 		for x := range Side {
-			from := placeOf(y, x, turn)
+			from := placeOf(y, x, turn, Side)
 			if at := y*Side + x; len(dst) == area {
 				r, g, b := float32(p.pixels[from]), float32(p.pixels[area+from]), float32(p.pixels[2*area+from])
 				dst[at] = (0.299*r+0.587*g+0.114*b)/127.5 - 1
@@ -61,13 +90,13 @@ func (p *Picture) write(dst []float32, turn int) {
 	}
 }
 
-// placeOf is the pixel that turn brings to row y, column x.
-func placeOf(y, x, turn int) int {
+// placeOf is the pixel that turn brings to row y, column x of a picture so wide.
+func placeOf(y, x, turn, side int) int {
 	for range turn / 2 {
-		y, x = x, Side-1-y
+		y, x = x, side-1-y
 	}
 	if turn%2 == 1 {
-		x = Side - 1 - x
+		x = side - 1 - x
 	}
-	return y*Side + x
+	return y*side + x
 }

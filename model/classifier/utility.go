@@ -51,15 +51,22 @@ type Study struct {
 	Notes []string
 }
 
+// The classifiers that every arm trains.
+const (
+	Convolution = "convolution" // a small net; claims rest on it
+	Texture     = "texture"     // logistic regression over local patterns and gradients
+)
+
 // Score is one training's outcome on its split's test images.
 type Score struct {
+	Model   string  `json:"model"`
 	Arm     string  `json:"arm"`
 	MacroF1 float64 `json:"macro_f1"`
 	ClassF1 float64 `json:"class_f1"` // of the judged class
 }
 
 // Pair is one seed's trainings on one split: equal weights at first, equal
-// numbers of steps, one score for each arm.
+// numbers of steps, one score for each arm and classifier.
 type Pair struct {
 	Split  int     `json:"split"`
 	Seed   int     `json:"seed"`
@@ -145,26 +152,27 @@ func (s *Study) Test() int {
 	return most
 }
 
-// Gain is how much better arm does than over, by macro-F1, over all pairs.
-func (s *Study) Gain(pairs []Pair, arm, over string) Gain {
+// Gain is how much better a classifier's arm does than over, by macro-F1, over all
+// pairs.
+func (s *Study) Gain(pairs []Pair, model, arm, over string) Gain {
 	differences := make([]float64, len(pairs))
 	for i, p := range pairs {
-		differences[i] = p.score(arm).MacroF1 - p.score(over).MacroF1
+		differences[i] = p.score(model, arm).MacroF1 - p.score(model, over).MacroF1
 	}
 	return CorrectedInterval(differences, float64(s.Test())/float64(s.Train()))
 }
 
-func (p Pair) score(arm string) Score {
-	at := slices.IndexFunc(p.Scores, func(s Score) bool { return s.Arm == arm })
+func (p Pair) score(model, arm string) Score {
+	at := slices.IndexFunc(p.Scores, func(s Score) bool { return s.Model == model && s.Arm == arm })
 	return p.Scores[at]
 }
 
-// Mean is an arm's mean scores over all pairs.
-func Mean(pairs []Pair, arm string) Score {
-	out := Score{Arm: arm}
+// Mean is the mean scores of a classifier's arm over all pairs.
+func Mean(pairs []Pair, model, arm string) Score {
+	out := Score{Model: model, Arm: arm}
 	for _, p := range pairs {
-		out.MacroF1 += p.score(arm).MacroF1 / float64(len(pairs))
-		out.ClassF1 += p.score(arm).ClassF1 / float64(len(pairs))
+		out.MacroF1 += p.score(model, arm).MacroF1 / float64(len(pairs))
+		out.ClassF1 += p.score(model, arm).ClassF1 / float64(len(pairs))
 	}
 	return out
 }
@@ -204,14 +212,47 @@ func (s *Study) Pair(ctx context.Context, split, seed int) (Pair, error) {
 		case Generated, Both:
 			on = slices.Concat(photos, made)
 		}
-		score, err := s.score(ctx, on, test, arm == Classic || arm == Both, number)
+		turned := arm == Classic || arm == Both
+		score, err := s.score(ctx, on, test, turned, number)
 		if err != nil {
 			return Pair{}, err
 		}
-		score.Arm = arm
-		out.Scores = append(out.Scores, score)
+		score.Model, score.Arm = Convolution, arm
+		textures, err := s.scoreTextures(on, test, turned)
+		if err != nil {
+			return Pair{}, err
+		}
+		textures.Model, textures.Arm = Texture, arm
+		out.Scores = append(out.Scores, score, textures)
 	}
 	return out, nil
+}
+
+// scoreTextures fits and tests a logistic regression over textures: of every
+// picture in all turns if asked to.
+func (s *Study) scoreTextures(on, test []example, turned bool) (Score, error) {
+	ways := 1
+	if turned {
+		ways = turns
+	}
+	var rows [][]float64
+	var labels []int
+	for _, e := range on {
+		for turn := range ways {
+			rows, labels = append(rows, e.textures(turn)), append(labels, e.class)
+		}
+	}
+	l, err := fitLogistic(rows, labels, len(s.classes))
+	if err != nil {
+		return Score{}, err
+	}
+	var unseen [][]float64
+	var want []int
+	for _, e := range test {
+		unseen, want = append(unseen, e.textures(0)), append(want, e.class)
+	}
+	each, macro := F1(want, l.predict(unseen), len(s.classes))
+	return Score{MacroF1: macro, ClassF1: each[0]}, nil
 }
 
 // score trains a net, on turned images if asked to, and tests it.
@@ -219,13 +260,13 @@ func (s *Study) score(ctx context.Context, on, test []example, turned bool, numb
 	seed := s.plan.Seed + number
 	n := New(seed, s.channels, len(s.classes), s.plan.Steps)
 	images, labels := make([]float32, batch*s.channels*area), make([]int, batch)
-	turns := make([]float32, batch)
+	ways := make([]float32, batch)
 	var order []int
 	for i := range s.plan.Steps {
 		if err := ctx.Err(); err != nil {
 			return Score{}, err
 		}
-		kernel.NewStream(seed, "utility turns", uint64(i)).Uniform(turns, 0, 8)
+		kernel.NewStream(seed, "utility turns", uint64(i)).Uniform(ways, 0, turns)
 		for j := range labels {
 			at := i*batch + j
 			if at%len(on) == 0 {
@@ -233,7 +274,7 @@ func (s *Study) score(ctx context.Context, on, test []example, turned bool, numb
 			}
 			e, turn := on[order[at%len(on)]], 0
 			if turned {
-				turn = int(turns[j])
+				turn = int(ways[j])
 			}
 			e.write(images[j*s.channels*area:][:s.channels*area], turn)
 			labels[j] = e.class

@@ -85,11 +85,11 @@ func TestPlantedUsefulImages(t *testing.T) {
 		generated = append(generated, kind(1, 5000+i))
 	}
 	s, pairs := study(t, broad(), generated)
-	for _, g := range []Gain{s.Gain(pairs, Generated, Real), s.Gain(pairs, Both, Classic)} {
+	for _, g := range []Gain{s.Gain(pairs, Convolution, Generated, Real), s.Gain(pairs, Convolution, Both, Classic), s.Gain(pairs, Texture, Both, Classic)} {
 		require.Positive(t, g.Low, "%+v", pairs)
 		require.Greater(t, g.High, g.Mean)
 	}
-	require.Greater(t, Mean(pairs, Both).ClassF1, Mean(pairs, Classic).ClassF1+0.1)
+	require.Greater(t, Mean(pairs, Convolution, Both).ClassF1, Mean(pairs, Convolution, Classic).ClassF1+0.1)
 }
 
 // TestPlantedUselessImages: the generated images are those of another class.
@@ -102,9 +102,11 @@ func TestPlantedUselessImages(t *testing.T) {
 		generated = append(generated, drawn(2, 5000+i, float64(i%8), 0.3))
 	}
 	s, pairs := study(t, broad(), generated)
-	g := s.Gain(pairs, Both, Classic)
-	require.LessOrEqual(t, g.Low, 0.0, "%+v", pairs)
-	require.Negative(t, g.Mean, "%+v", pairs)
+	for _, model := range []string{Convolution, Texture} {
+		g := s.Gain(pairs, model, Both, Classic)
+		require.LessOrEqual(t, g.Low, 0.0, "%s %+v", model, pairs)
+		require.Negative(t, g.Mean, "%s %+v", model, pairs)
+	}
 }
 
 func TestPairsAreTheSameEachTime(t *testing.T) {
@@ -118,7 +120,15 @@ func TestPairsAreTheSameEachTime(t *testing.T) {
 	again, err := s.Pair(t.Context(), 0, 1)
 	require.NoError(t, err)
 	require.Equal(t, one, again)
-	require.Equal(t, Arms, []string{one.Scores[0].Arm, one.Scores[1].Arm, one.Scores[2].Arm, one.Scores[3].Arm, one.Scores[4].Arm})
+	var trained []string
+	for _, model := range []string{Convolution, Texture} {
+		for _, score := range one.Scores {
+			if score.Model == model {
+				trained = append(trained, score.Arm)
+			}
+		}
+	}
+	require.Equal(t, slices.Concat(Arms, Arms), trained)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -238,4 +248,50 @@ func TestPicture(t *testing.T) {
 	grey := make([]float32, area)
 	p.write(grey, 0)
 	require.InDelta(t, 0.299*100/127.5-1, grey[1], 1e-6)
+}
+
+func TestTexturesTurnWithThePicture(t *testing.T) {
+	p := drawn(1, 1, 0, 0.4) // waves along the rows
+	quarter := drawn(1, 1, 0, 0.4)
+	for i := range quarter.light {
+		quarter.light[i] = p.light[placeOf(i/spec.Size, i%spec.Size, 2, spec.Size)]
+	}
+	require.Equal(t, quarter.textures(0), p.textures(2))
+	require.NotEqual(t, p.textures(0), p.textures(2))
+	require.Len(t, p.textures(0), 252)
+}
+
+// TestLogistic: two features that vary and one that does not; the gradient is held
+// against differences of the loss.
+func TestLogistic(t *testing.T) {
+	var rows [][]float64
+	var labels []int
+	noise := make([]float32, 200)
+	kernel.NewStream(3, "test logistic", 0).Normal(noise)
+	for i := range 100 {
+		c := i % 3
+		labels = append(labels, c)
+		rows = append(rows, []float64{100 + float64(c) + 0.1*float64(noise[2*i]), float64(c*c) + 0.1*float64(noise[2*i+1]), 7})
+	}
+	l, err := fitLogistic(rows, labels, 3)
+	require.NoError(t, err)
+	require.Equal(t, labels, l.predict(rows))
+	again, err := fitLogistic(rows, labels, 3)
+	require.NoError(t, err)
+	require.Equal(t, l.weights, again.weights)
+
+	x := [][]float64{l.standard(rows[0]), l.standard(rows[1]), l.standard(rows[2])}
+	w := []float64{0.3, -0.2, 0.1, 0.5, 1, 0.2, -0.4, 0.1, 0, 0.3, 0.2, -0.1}
+	grad, logits := make([]float64, len(w)), make([]float64, 3)
+	l.loss(w, grad, x, labels[:3], logits)
+	for i := range w {
+		const h = 1e-6
+		kept := w[i]
+		w[i] = kept + h
+		above := l.loss(w, nil, x, labels[:3], logits)
+		w[i] = kept - h
+		below := l.loss(w, nil, x, labels[:3], logits)
+		w[i] = kept
+		require.InDelta(t, (above-below)/(2*h), grad[i], 1e-6)
+	}
 }
