@@ -143,6 +143,7 @@ func TestUtilitySaysWhatItFound(t *testing.T) {
 	section = byID(t, root, "utility")
 	require.Equal(t, []float64{0.91, 0.9, 0.77}, values(t, tags(tags(section, "table")[0], "tr")[1]))
 	require.Contains(t, text(tags(tags(section, "table")[1], "tr")[2]), "over classic augmentation by texture")
+	require.Contains(t, text(tags(tags(section, "table")[1], "tr")[1]), "+0.020")
 	d.Utility.Harms, d.Utility.Notes = true, []string{"few of dents"}
 	d.Utility.Classes, d.Utility.Pairs, d.Utility.Seen = []string{"scratches", "dents"}, 30, 240
 	_, root = render(t, d, pics)

@@ -19,6 +19,8 @@ var files embed.FS
 
 var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"num":      exact,
+	"f1":       func(v float64) template.HTML { return digits(v, "%.3f") },
+	"gain":     func(v float64) template.HTML { return digits(v, "%+.3f") },
 	"duration": duration,
 	"bytes":    func(n int64) string { return humanize.IBytes(uint64(n)) },
 	"mark":     mark,
@@ -317,6 +319,11 @@ func exact(value any) (template.HTML, error) {
 		return "", fmt.Errorf("no number: %T", value)
 	}
 	return template.HTML(fmt.Sprintf(`<data value="%v">%s</data>`, f, number(f))), nil
+}
+
+// digits writes a number in a given format, with its full value beside it.
+func digits(v float64, format string) template.HTML {
+	return template.HTML(fmt.Sprintf(`<data value="%v">`+format+`</data>`, v, v))
 }
 
 // mark is the sign that stands before an outcome, so that it does not rest on
