@@ -27,6 +27,8 @@ const (
 	HandedOver = "handed_over" // its worker stops, and another one goes on
 )
 
+var outcomes = []string{Done, Failed, Refused, Cancelled, HandedOver}
+
 // attempt is one attempt at one stage.
 type attempt struct {
 	interceptor.ActivityInboundInterceptorBase

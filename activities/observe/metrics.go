@@ -16,6 +16,7 @@ import (
 // traces tell them apart.
 type Metrics struct {
 	duration   *prometheus.HistogramVec
+	attempts   *prometheus.CounterVec
 	running    *prometheus.GaugeVec
 	retries    *prometheus.CounterVec
 	images     *prometheus.CounterVec
@@ -62,8 +63,17 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Buckets: []float64{0.1, 0.5, 2, 10, 60, 300, 1800, 7200, 43200},
 	}, []string{"stage", "outcome"})
 	m.values["defectforge_stage_duration_seconds"] = map[string][]string{
-		"stage": stages, "outcome": {Done, Failed, Refused, Cancelled, HandedOver},
+		"stage": stages, "outcome": outcomes,
 	}
+	m.attempts = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "defectforge_stage_attempts_total", Help: "Attempts at stages that have ended.",
+	}, []string{"stage", "outcome"})
+	for _, s := range stages { // zero from the start, so that the first failure is seen as an increase
+		for _, o := range outcomes {
+			m.attempts.WithLabelValues(s, o)
+		}
+	}
+	m.values["defectforge_stage_attempts_total"] = map[string][]string{"stage": stages, "outcome": outcomes}
 	m.running = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "defectforge_stages_running", Help: "Attempts at stages under way.",
 	}, []string{"stage"})
@@ -87,7 +97,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.trainings = newTrainings()
 	m.values["defectforge_training_loss"] = map[string][]string{"of": {ofReal, ofFake, ofGenerator}}
 	m.values["defectforge_training_discriminator_output"] = map[string][]string{"on": {ofReal, ofFake}}
-	r.MustRegister(m.duration, m.running, m.retries, m.images, m.candidates, m.verdicts, m.runs, m.alarms,
+	r.MustRegister(m.duration, m.attempts, m.running, m.retries, m.images, m.candidates, m.verdicts, m.runs, m.alarms,
 		m.published, m.epochs, m.trainings)
 	return m
 }
@@ -120,6 +130,7 @@ func (m *Metrics) begin(stage, class string, attempt int32) {
 func (m *Metrics) end(stage, class, outcome string, took time.Duration) {
 	m.running.WithLabelValues(stage).Dec()
 	m.duration.WithLabelValues(stage, outcome).Observe(took.Seconds())
+	m.attempts.WithLabelValues(stage, outcome).Inc()
 	if stage == string(step.Train) {
 		m.trainings.end(class)
 	}

@@ -125,6 +125,8 @@ func TestStageIsLoggedCountedAndTraced(t *testing.T) {
 
 	s.value(`defectforge_stages_running{stage="CheckOverfit"} 0`)
 	s.value(`defectforge_stage_duration_seconds_count{outcome="done",stage="CheckOverfit"} 1`)
+	s.value(`defectforge_stage_attempts_total{outcome="done",stage="CheckOverfit"} 1`)
+	s.value(`defectforge_stage_attempts_total{outcome="refused",stage="CheckOverfit"} 0`)
 	s.value(`defectforge_candidates_total{outcome="accepted"} 7`)
 	s.value(`defectforge_candidates_total{outcome="copy"} 2`)
 	s.value(`defectforge_candidates_total{outcome="repeated"} 2`)
