@@ -249,6 +249,7 @@ func TestEndToEndVersionedWorker(t *testing.T) {
 	c, err := client.Dial(client.Options{HostPort: stack[1], Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	require.NoError(t, err)
 	defer c.Close()
+	assert.NotContains(t, up.stderr.String(), "stage starts", "a version that is not current serves nothing")
 	setCurrentVersion(t, c, "press-7", "build-1")
 	made := b.published(run.wait())
 	described, err := c.DescribeWorkflowExecution(t.Context(), made.WorkflowID, made.RunID)

@@ -122,6 +122,12 @@ func TestMetricsAddressInUse(t *testing.T) {
 	require.Error(t, err)
 	assert.Equal(t, exitUsage, statusOf(err))
 	assert.Contains(t, err.Error(), "metrics.listen: ")
+
+	(&crew{endpoint: e}).stop()
+	code, _ := e.asked()
+	assert.Equal(t, http.StatusServiceUnavailable, code, "whose workers stop is not ready")
+	_, err = http.Get("http://" + e.address + "/healthz")
+	assert.Error(t, err, "and then gone")
 }
 
 // crowd is training workers of one machine with eight processors.

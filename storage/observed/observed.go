@@ -82,7 +82,8 @@ type Bucket struct {
 	tracer  trace.Tracer
 }
 
-// New observes b. Spans become children of the caller's.
+// New observes b. Spans are children of the caller's; where there is none, as
+// outside of stages, calls are not traced.
 func New(b storage.Bucket, m *Metrics, t trace.Tracer) *Bucket {
 	return &Bucket{bucket: b, metrics: m, tracer: t}
 }
@@ -96,7 +97,10 @@ type call struct {
 }
 
 func (b *Bucket) begin(ctx context.Context, op string, attributes ...attribute.KeyValue) (context.Context, *call) {
-	ctx, span := b.tracer.Start(ctx, "store "+op, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
+	span := trace.SpanFromContext(ctx)
+	if span.SpanContext().IsValid() {
+		ctx, span = b.tracer.Start(ctx, "store "+op, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
+	}
 	return ctx, &call{b: b, op: op, began: time.Now(), span: span}
 }
 

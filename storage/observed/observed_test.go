@@ -65,7 +65,8 @@ func TestCallsAreCountedByOutcome(t *testing.T) {
 		}
 		return storagetest.None
 	})
-	ctx, store := t.Context(), storage.New(b)
+	ctx, stage := b.tracer.Start(t.Context(), "stage")
+	store := storage.New(b)
 	_, err := store.PutNamed(ctx, "c", []byte("1234567"))
 	require.NoError(t, err)
 	_, err = b.Put(ctx, "c", strings.NewReader("x"), 1, storage.Digest([]byte("x")), storage.Condition{IfAbsent: true})
@@ -107,6 +108,7 @@ defectforge_store_bytes_total{op="get"} 5
 defectforge_store_bytes_total{op="put"} 7
 `), "defectforge_store_bytes_total"))
 
+	stage.End()
 	failed := map[string]bool{}
 	for _, s := range spans.GetSpans() {
 		for _, a := range s.Attributes {
@@ -116,7 +118,7 @@ defectforge_store_bytes_total{op="put"} 7
 			failed[s.Name] = true
 		}
 	}
-	assert.Len(t, spans.GetSpans(), 11)
+	assert.Len(t, spans.GetSpans(), 12)
 	assert.Equal(t, map[string]bool{"store get": true, "store list": true, "store sync": true}, failed,
 		"missing objects and conditions that do not hold are no failures")
 }
@@ -138,11 +140,13 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
 
-// The store's spans hang below the stage's.
+// The store's spans hang below the stage's, and there are none without one.
 func TestSpansHaveParents(t *testing.T) {
 	b, _, spans := watched(t, func(storagetest.Call) storagetest.Fault { return storagetest.None })
+	_, err := b.Stat(t.Context(), "b")
+	require.NoError(t, err)
 	ctx, parent := b.tracer.Start(t.Context(), "stage")
-	_, err := b.Stat(ctx, "b")
+	_, err = b.Stat(ctx, "b")
 	require.NoError(t, err)
 	parent.End()
 	got := spans.GetSpans()
