@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -59,7 +60,7 @@ func (c *checker) selector(where string, e *parser.VectorSelector) map[string]bo
 		out[l] = true
 	}
 	for _, match := range e.LabelMatchers {
-		if match.Name == labels.MetricName {
+		if match.Name == model.MetricNameLabel {
 			continue
 		}
 		values, ok := m.labels[match.Name]
