@@ -45,7 +45,9 @@ func (c Config) Validate() error {
 }
 
 func (s Store) validate(p *Problems) {
-	if strings.Contains(s.Endpoint, "/") {
+	if strings.Contains(s.Endpoint, "@") { // not quoted: a password may stand before it
+		p.add("store.endpoint", "", "has a user or password in it; give host or host:port, and set access_key and secret_key")
+	} else if strings.Contains(s.Endpoint, "/") {
 		p.add("store.endpoint", strconv.Quote(s.Endpoint), "give host or host:port only; store.secure chooses between http and https")
 	} else if _, port, err := net.SplitHostPort(s.Endpoint); err == nil {
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {

@@ -106,7 +106,7 @@ func (p *program) decide(ctx context.Context, d decision) error {
 	r := decisionReport{WorkflowID: d.id, RunID: d.runID, Approval: made}
 	if failed != nil {
 		// This process alone works on the run: it brings it to its end.
-		result, err := follow(ctx, s.temp, d.id, d.runID, p.newView(), failed)
+		result, err := follow(ctx, s, d.id, d.runID, p.newView(), failed)
 		if err != nil {
 			return fmt.Errorf("the decision is recorded (%s), but the run has not ended: %w", workflows.ApprovalWords(made), explain(err))
 		}

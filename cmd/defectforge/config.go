@@ -106,6 +106,9 @@ func (p *program) configValidate(c *cobra.Command) error {
 	if err == nil {
 		_, err = p.cfg.Place()
 	}
+	if err == nil {
+		_, err = p.codec()
+	}
 	problems := config.Problems{}
 	if err != nil && !errors.As(err, &problems) {
 		return err

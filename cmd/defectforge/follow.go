@@ -49,7 +49,7 @@ var errServerGone = errors.New("the Temporal server does not answer any more")
 
 // follow shows the run until it ends, and returns its result. failed tells of
 // parts of this process that died; it may be nil.
-func follow(ctx context.Context, c client.Client, id, runID string, v view, failed <-chan error) (workflows.AugmentResult, error) {
+func follow(ctx context.Context, s *session, id, runID string, v view, failed <-chan error) (workflows.AugmentResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type ending struct {
@@ -59,7 +59,7 @@ func follow(ctx context.Context, c client.Client, id, runID string, v view, fail
 	ended := make(chan ending, 1)
 	go func() {
 		var e ending
-		e.err = c.GetWorkflow(ctx, id, runID).Get(ctx, &e.result)
+		e.err = s.temp.GetWorkflow(ctx, id, runID).Get(ctx, &e.result)
 		ended <- e
 	}()
 	defer v.close()
@@ -74,8 +74,8 @@ func follow(ctx context.Context, c client.Client, id, runID string, v view, fail
 			if ctx.Err() != nil {
 				return e.result, context.Cause(ctx)
 			}
-			if s, err := look(ctx, c, id); err == nil && e.err == nil {
-				v.update(s)
+			if now, err := look(ctx, s, id); err == nil && e.err == nil {
+				v.update(now)
 			}
 			if gone := (*serviceerror.Unavailable)(nil); errors.As(e.err, &gone) {
 				return e.result, errServerGone
@@ -84,7 +84,7 @@ func follow(ctx context.Context, c client.Client, id, runID string, v view, fail
 		case err := <-failed:
 			return workflows.AugmentResult{}, err
 		case <-tick.C:
-			s, err := look(ctx, c, id)
+			now, err := look(ctx, s, id)
 			if err != nil {
 				if lost++; lost >= lostAfter && ctx.Err() == nil {
 					return workflows.AugmentResult{}, errServerGone
@@ -92,46 +92,46 @@ func follow(ctx context.Context, c client.Client, id, runID string, v view, fail
 				continue
 			}
 			lost = 0
-			v.update(s)
+			v.update(now)
 		}
 	}
 }
 
 // look takes a snapshot. It fails only where the server does not answer; a
 // worker that does not answer just leaves the status empty.
-func look(ctx context.Context, c client.Client, id string) (snapshot, error) {
-	var s snapshot
+func look(ctx context.Context, s *session, id string) (snapshot, error) {
+	var now snapshot
 	call, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	d, err := c.DescribeWorkflowExecution(call, id, "")
+	d, err := s.temp.DescribeWorkflowExecution(call, id, "")
 	if err != nil {
-		return s, fmt.Errorf("describe run: %w", err)
+		return now, fmt.Errorf("describe run: %w", err)
 	}
 	list := slices.DeleteFunc(d.GetPendingActivities(), func(a *workflowpb.PendingActivityInfo) bool {
 		return a.GetActivityType().GetName() == string(step.Notify) // beside what the run waits for
 	})
 	if len(list) > 0 {
 		a := list[0]
-		s.stage, s.attempt, s.failure = a.GetActivityType().GetName(), a.GetAttempt(), a.GetLastFailure().GetMessage()
-		s.beat(a.GetHeartbeatDetails())
+		now.stage, now.attempt, now.failure = a.GetActivityType().GetName(), a.GetAttempt(), s.payloads.words(a.GetLastFailure())
+		now.beat(s.payloads.data, a.GetHeartbeatDetails())
 	}
-	if status, err := queryStatus(ctx, c, id, ""); err == nil {
-		s.status = status
-		if s.stage == "" {
-			s.stage = status.Stage
+	if status, err := queryStatus(ctx, s.temp, id, ""); err == nil {
+		now.status = status
+		if now.stage == "" {
+			now.stage = status.Stage
 		}
 	}
-	return s, nil
+	return now, nil
 }
 
 // beat reads what a stage's heartbeat says.
-func (s *snapshot) beat(details *commonpb.Payloads) {
+func (s *snapshot) beat(decode converter.DataConverter, details *commonpb.Payloads) {
 	if len(details.GetPayloads()) == 0 {
 		return
 	}
 	var t step.TrainProgress
 	var c step.Progress
-	switch decode := converter.GetDefaultDataConverter(); {
+	switch {
 	case s.stage == string(step.Train):
 		if decode.FromPayloads(details, &t) == nil && t.Step > 0 {
 			s.train = &t

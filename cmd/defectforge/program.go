@@ -78,7 +78,7 @@ Exit status: 0 published or done, 1 failed, 2 usage or configuration,
 	})
 	root.AddCommand(
 		p.runCommand(), p.demoCommand(), p.upCommand(), p.workerCommand(), p.runsCommand(), p.scheduleCommand(), p.campaignCommand(),
-		p.releasesCommand(), p.assessCommand(), p.checkpointCommand(), p.configCommand(), p.doctorCommand(), p.versionCommand(),
+		p.releasesCommand(), p.assessCommand(), p.checkpointCommand(), p.configCommand(), p.codecServerCommand(), p.doctorCommand(), p.versionCommand(),
 	)
 	p.equip(root)
 	return root

@@ -58,15 +58,15 @@ func (d *doctor) publisher(ctx context.Context, trainer storage.Bucket) {
 	}
 	clean := func(b storage.Bucket) { _ = b.Delete(context.WithoutCancel(ctx), key) } // a probe left behind is in nobody's way
 	const remedy = "see deploy/policies: the publisher writes below releases/, the store's credential everywhere else"
-	if put(trainer) == nil {
-		clean(trainer)
-		d.warn("publisher", remedy, "the store's own credential may write below releases/ as well")
-		return
-	}
 	if err := put(own); err != nil {
 		d.fail("publisher", remedy, "write a probe: %v", err)
 		return
 	}
 	clean(own)
+	if put(trainer) == nil {
+		clean(trainer)
+		d.warn("publisher", remedy, "the store's own credential may write below releases/ as well")
+		return
+	}
 	d.ok("publisher", "may write below releases/, and the store's own credential may not")
 }

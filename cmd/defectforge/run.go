@@ -223,7 +223,7 @@ func (p *program) runOnce(ctx context.Context, j job, detach bool) error {
 		return err
 	}
 	defer stop()
-	result, err := follow(ctx, s.temp, run.WorkflowID, handle.GetRunID(), p.newView(), failed)
+	result, err := follow(ctx, s, run.WorkflowID, handle.GetRunID(), p.newView(), failed)
 	if failed == nil && context.Cause(ctx) == errInterrupted {
 		p.say("the run itself goes on; `defectforge runs watch %s` follows it, `runs cancel` ends it", run.WorkflowID)
 	}

@@ -283,7 +283,7 @@ func (p *program) details(ctx context.Context, s *session, id, runID string) (ru
 	d := runDetails{runLine: readLine(desc.GetWorkflowExecutionInfo()), Stages: []step.StageTime{}}
 	d.UI = s.runURL(step.Run{WorkflowID: d.WorkflowID, RunID: d.RunID})
 	if d.Status == statusName(enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING) {
-		snap, err := look(ctx, s.temp, id)
+		snap, err := look(ctx, s, id)
 		if err == nil {
 			d.Epoch, d.Epochs, d.Train, d.Attempt = snap.status.Epoch, snap.status.Epochs, snap.train, snap.attempt
 			d.Stages = append(d.Stages, snap.status.StagesDone...)
@@ -330,7 +330,7 @@ func (p *program) runsWatch(ctx context.Context, s *session, id, runID string) e
 	if id := info.GetFirstRunId(); id != "" {
 		first.RunID = id
 	}
-	result, err := follow(ctx, s.temp, id, run.RunID, p.newView(), nil)
+	result, err := follow(ctx, s, id, run.RunID, p.newView(), nil)
 	return p.conclude(ctx, s, first, result, err)
 }
 

@@ -66,7 +66,7 @@ func (p *program) scheduleDescribe(ctx context.Context, s *session, h client.Sch
 	if err != nil {
 		return fmt.Errorf("describe schedule: %w", err)
 	}
-	r := readSchedule(h.GetID(), d)
+	r := readSchedule(h.GetID(), d, s.payloads.data)
 	for _, a := range d.Info.RecentActions {
 		run := scheduledRun{Due: a.ScheduleTime}
 		if w := a.StartWorkflowResult; w != nil {
@@ -85,7 +85,7 @@ func (p *program) scheduleDescribe(ctx context.Context, s *session, h client.Sch
 	return nil
 }
 
-func readSchedule(name string, d *client.ScheduleDescription) scheduleDetails {
+func readSchedule(name string, d *client.ScheduleDescription, decode converter.DataConverter) scheduleDetails {
 	r := scheduleDetails{
 		Name: name, When: whenWords(d.Schedule.Spec), TimeZone: cmp.Or(d.Schedule.Spec.TimeZoneName, "UTC"), JitterSeconds: d.Schedule.Spec.Jitter.Seconds(),
 		Created: d.Info.CreatedAt, Actions: d.Info.NumActions, MissedCatchup: d.Info.NumActionsMissedCatchupWindow, SkippedOverlap: d.Info.NumActionsSkippedOverlap,
@@ -103,7 +103,7 @@ func readSchedule(name string, d *client.ScheduleDescription) scheduleDetails {
 	}
 	r.Workflow, _ = action.Workflow.(string)
 	var in workflows.AugmentInput
-	if r.Workflow == workflows.AugmentName && readArgument(action.Args, &in) {
+	if r.Workflow == workflows.AugmentName && readArgument(decode, action.Args, &in) {
 		r.Class, r.Images, r.Recipe, r.Policy = in.Class, in.Source, in.Recipe.Name, in.Policy.Name
 		if in.IfChanged != nil {
 			r.MinNew = in.IfChanged.MinNew
@@ -114,12 +114,12 @@ func readSchedule(name string, d *client.ScheduleDescription) scheduleDetails {
 
 // readArgument decodes the one argument of a schedule's workflow, and reports
 // whether it could.
-func readArgument(args []any, into any) bool {
+func readArgument(decode converter.DataConverter, args []any, into any) bool {
 	if len(args) != 1 {
 		return false
 	}
 	payload, ok := args[0].(*commonpb.Payload)
-	return ok && converter.GetDefaultDataConverter().FromPayload(payload, into) == nil
+	return ok && decode.FromPayload(payload, into) == nil
 }
 
 func (p *program) printSchedule(r scheduleDetails) {

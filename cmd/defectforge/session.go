@@ -30,11 +30,13 @@ func (e *embedded) mine() bool { return e.stop != nil }
 
 // session is what a command works with.
 type session struct {
-	place  config.Place
-	stack  *embedded // nil in a cluster
-	temp   client.Client
-	bucket *s3.Bucket
-	store  *storage.Store
+	place config.Place
+	stack *embedded // nil in a cluster
+	temp  client.Client
+	// payloads reads what temp leaves as Temporal keeps it.
+	payloads payloads
+	bucket   *s3.Bucket
+	store    *storage.Store
 
 	observe func(storage.Bucket) storage.Bucket
 }
@@ -109,7 +111,7 @@ func (p *program) embeddedStack(ctx context.Context) (*embedded, error) {
 		if e != nil {
 			return e, nil
 		}
-		e, err = startStack(ctx, p.cfg.Config, p.log)
+		e, err = p.startOwnStack(ctx)
 		if err == nil {
 			return e, nil
 		}
@@ -131,6 +133,11 @@ func (p *program) connectTemporal(ctx context.Context, s *session) error {
 		s.place.Namespace = s.stack.Namespace
 	}
 	options.Logger = p.temporalLogger()
+	kept, err := p.payloads()
+	if err != nil {
+		return err
+	}
+	options.DataConverter, options.FailureConverter = kept.data, kept.failures
 	told, err := p.tell(ctx)
 	if err != nil {
 		return err
@@ -140,7 +147,7 @@ func (p *program) connectTemporal(ctx context.Context, s *session) error {
 	if err != nil {
 		return fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
 	}
-	s.temp = c
+	s.temp, s.payloads = c, kept
 	return nil
 }
 

@@ -26,11 +26,12 @@ func storeChild(args []string) (int, bool) {
 	return devstack.StoreMain(args[1:]), true
 }
 
-func startStack(ctx context.Context, cfg config.Config, log *slog.Logger) (*embedded, error) {
+func startStack(ctx context.Context, cfg config.Config, codec string, log *slog.Logger) (*embedded, error) {
 	s, err := devstack.Start(ctx, devstack.Config{
 		DataDir:      cfg.DataDir,
 		TemporalPort: cfg.Devstack.TemporalPort, UIPort: cfg.Devstack.UIPort, StorePort: cfg.Devstack.StorePort,
 		SearchAttributes: workflows.SearchAttributes(),
+		CodecEndpoint:    codec,
 		Logger:           log.With("component", "devstack"),
 	})
 	if err != nil {

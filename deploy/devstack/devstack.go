@@ -61,6 +61,9 @@ type Config struct {
 	// SearchAttributes are names and types ("Keyword", "Int", "Datetime",
 	// "Double", "Bool", "Text", "KeywordList") registered in the namespace.
 	SearchAttributes map[string]string
+	// CodecEndpoint is the URL of a codec server that the web UI decrypts with;
+	// empty for none.
+	CodecEndpoint string
 	// Logger hears of starts, restarts and failures of the parts. Their own
 	// logs go to files. Nil is silent.
 	Logger *slog.Logger
@@ -172,7 +175,7 @@ func (s *Stack) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	ui, err := startUI(ctx, ports, cfg.Namespace)
+	ui, err := startUI(ctx, ports, cfg)
 	if ui != nil {
 		s.onStop("web UI", ui.stop)
 	}

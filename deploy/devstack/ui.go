@@ -15,7 +15,7 @@ type webUI struct{ server *server.Server }
 
 // startUI serves the web UI and returns when it answers. Its port must be free:
 // the library ends the process where it is not.
-func startUI(ctx context.Context, p ports, namespace string) (*webUI, error) {
+func startUI(ctx context.Context, p ports, cfg Config) (*webUI, error) {
 	if !isFree(p.UI) {
 		return nil, fmt.Errorf("%w: %s was free a moment ago and is not now: start again", ErrPortTaken, address(p.UI))
 	}
@@ -24,7 +24,8 @@ func startUI(ctx context.Context, p ports, namespace string) (*webUI, error) {
 		Host:                host,
 		Port:                p.UI,
 		EnableUI:            true,
-		DefaultNamespace:    namespace,
+		DefaultNamespace:    cfg.Namespace,
+		Codec:               uiconfig.Codec{Endpoint: cfg.CodecEndpoint},
 		DisableNewsFetch:    true, // nothing here calls out
 		HideLogs:            true,
 		Distribution:        "server",
