@@ -55,6 +55,10 @@ func (p *program) addCompletion(c *cobra.Command, path string) {
 		"runs approve":       p.completeRuns(running+" AND "+workflows.Stage.GetName()+" = '"+workflows.StageAwaitApproval+"'", 1),
 		"runs reject":        p.completeRuns(running+" AND "+workflows.Stage.GetName()+" = '"+workflows.StageAwaitApproval+"'", 1),
 		"runs lineage":       p.completeReleases(1),
+		"campaign show":      p.completeWorkflows(workflows.CampaignName, "", 1),
+		"campaign watch":     p.completeWorkflows(workflows.CampaignName, "", 1),
+		"campaign retry":     p.completeWorkflows(workflows.CampaignName, "", 1),
+		"campaign cancel":    p.completeWorkflows(workflows.CampaignName, running, 1),
 		"releases verify":    p.completeReleases(1),
 		"releases pull":      p.completeReleases(maxNames),
 		"releases withdraw":  p.completeReleases(1),
@@ -99,6 +103,10 @@ func orFile(f completeFunc) completeFunc {
 
 // completeRuns asks for the identifiers of runs, for up to so many arguments.
 func (p *program) completeRuns(condition string, most int) completeFunc {
+	return p.completeWorkflows(workflows.AugmentName, condition, most)
+}
+
+func (p *program) completeWorkflows(kind, condition string, most int) completeFunc {
 	return func(c *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -108,11 +116,11 @@ func (p *program) completeRuns(condition string, most int) completeFunc {
 				return nil, err
 			}
 			page, err := s.temp.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-				Namespace: s.place.Namespace, Query: "WorkflowType = '" + workflows.AugmentName + "'" + condition, PageSize: maxNames,
+				Namespace: s.place.Namespace, Query: "WorkflowType = '" + kind + "'" + condition, PageSize: maxNames,
 			})
 			for _, info := range page.GetExecutions() {
 				r := readLine(info)
-				out = append(out, cobra.CompletionWithDesc(r.WorkflowID, fmt.Sprintf("%s, %s, %s", r.Class, cmp.Or(r.Verdict, r.Status), r.Started.Local().Format(time.DateTime))))
+				out = append(out, cobra.CompletionWithDesc(r.WorkflowID, fmt.Sprintf("%s, %s, %s", cmp.Or(r.Class, "campaign"), cmp.Or(r.Verdict, r.Status), r.Started.Local().Format(time.DateTime))))
 			}
 			return out, err
 		})

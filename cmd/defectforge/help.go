@@ -99,6 +99,20 @@ up for: see ` + "`schedule backfill`" + `.`, `  defectforge schedule resume nigh
 	"schedule trigger":  {`Start a schedule's run now, beside its times.`, `  defectforge schedule trigger nightly`},
 	"schedule backfill": {`Start the runs that a schedule would have started in a time that is over.`, ``},
 	"schedule delete":   {`Delete a schedule. Runs that it has started go on, and what they made stays.`, `  defectforge schedule delete nightly`},
+	"campaign": {`A campaign is a workflow that has runs as its children: one for each class below a
+prefix, or one for each choice of recipe values of one class. Its report compares
+them.`, `  defectforge campaign run --images s3://factory/defects/ --recipe small-data
+  defectforge campaign list`},
+	"campaign list": {`List campaigns, the latest first, as far back as the namespace keeps closed ones.`, `  defectforge campaign list
+  defectforge campaign list --limit 5 -o json`},
+	"campaign show": {`Show how far a campaign is, or what each of its runs came to, and where its report
+is.`, `  defectforge campaign show campaign-weekly
+  defectforge campaign show campaign-weekly -o yaml`},
+	"campaign watch": {`Follow a campaign until it ends. Ctrl-C ends the watching, not the campaign.`, `  defectforge campaign watch campaign-weekly`},
+	"campaign retry": {example: `  defectforge campaign retry campaign-weekly
+  defectforge campaign retry campaign-weekly --concurrency 2 --detach`},
+	"campaign cancel": {`Cancel a campaign and the runs that it has under way. What has ended stays, and
+` + "`campaign retry`" + ` does the rest.`, `  defectforge campaign cancel campaign-weekly`},
 	"completion": {`Print a script that completes commands, flags, and the names of runs, classes and
 releases of a stack or cluster that answers. Nothing is started to complete.`, `  source <(defectforge completion bash)`},
 	"completion bash": {example: `  source <(defectforge completion bash)

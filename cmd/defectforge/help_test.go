@@ -50,7 +50,7 @@ var words = regexp.MustCompile(`"[^"]*"|[^\s"]+`)
 
 // exampleArgs are the arguments of a command line of ours in a shell's words.
 func exampleArgs(line string) []string {
-	_, line, _ = strings.Cut(strings.TrimSuffix(strings.TrimSpace(line), "\\"), "defectforge ")
+	_, line, _ = strings.Cut(strings.TrimSpace(line), "defectforge ")
 	var args []string
 	for _, w := range words.FindAllString(line, -1) {
 		if strings.ContainsAny(w[:1], "|>") || strings.HasPrefix(w, "2>") {
@@ -64,7 +64,7 @@ func exampleArgs(line string) []string {
 // Every example names a command, flags and arguments that it takes.
 func TestExamplesAreCommands(t *testing.T) {
 	commands(t, func(of *cobra.Command, path string) {
-		for line := range strings.Lines(of.Example) {
+		for line := range strings.Lines(strings.ReplaceAll(of.Example, "\\\n", "")) {
 			require.Contains(t, line, "defectforge ", path)
 			args := exampleArgs(line)
 			root := newProgram(&bytes.Buffer{}, &bytes.Buffer{}).rootCommand()
