@@ -158,7 +158,10 @@ func TestServer(t *testing.T) {
 	assert.Empty(t, got.Header().Get("Access-Control-Allow-Origin"))
 	s.Allow("https://ui.example")
 	assert.Equal(t, http.StatusOK, ask(s, "/decode", "https://ui.example", "", body).Code)
-	assert.Equal(t, http.StatusBadRequest, ask(s, "/decode", ui, "", bytes.Replace(body, []byte("A"), []byte("B"), 3)).Code)
+	sealed[0].Data[20] ^= 1
+	changed, err := json.Marshal(&commonpb.Payloads{Payloads: sealed})
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusBadRequest, ask(s, "/decode", ui, "", changed).Code)
 	assert.NotEqual(t, http.StatusOK, ask(s, "/decode", ui, "", []byte(strings.Repeat(" ", maxRequest+1))).Code)
 	assert.Equal(t, http.StatusNotFound, ask(s, "/other", ui, "", body).Code)
 
