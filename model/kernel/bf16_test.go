@@ -108,7 +108,7 @@ func rounded(x []float32) []float32 {
 func TestConvBF16(t *testing.T) {
 	for _, c := range convShapes {
 		c.BF16 = true
-		if testing.Short() && c.N*c.O*c.C*c.OutH()*c.OutW() > 1<<20 {
+		if testing.Short() && c.N*c.O*c.C*c.OutH()*c.OutW() > 1<<18 {
 			continue
 		}
 		x, w, dy := convData(c)

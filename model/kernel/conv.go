@@ -143,7 +143,7 @@ func (c Conv) backwardInput(dx, dy, w []float32, scale float32, t *Transposed) {
 	switch {
 	case c.BF16 && t == nil:
 		c.backwardInputBF16(dx, dy, w, scale)
-	case c.winogradAdjoint():
+	case c.winograd():
 		c.backwardInputWinograd(dx, dy, w, scale, t)
 	default:
 		c.backwardInputDirect(dx, dy, w, scale, t)

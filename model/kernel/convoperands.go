@@ -188,8 +188,15 @@ func (p *phasesSink) store(e *engine, block []float32, ldc, m0, m, n0, n, _ int)
 					p.row(e, p.dst[at+w:at+c.W], src, m*ldc, run)
 					continue
 				}
-				p.row(e, s.rows[:2*run], src, m*ldc, run)
-				p.finish.apply(e.path, p.dst[at+w:at+w+2*run], s.rows[:2*run], m0+i)
+				dst := p.dst[at+w : at+w+2*run]
+				if p.finish.Tanh {
+					p.row(e, s.rows[:2*run], src, m*ldc, run)
+					p.finish.apply(e.path, dst, s.rows[:2*run], m0+i)
+					continue
+				}
+				// Pad is 1: the second phase has the even columns.
+				a, d := p.finish.line(m0 + i)
+				e.path.zipLine(dst, src[m*ldc:][:run], src[:run], p.scale*a, d, p.finish.Slope)
 			}
 			j += run
 		}

@@ -58,13 +58,15 @@ const (
 	blockArea  = 64 << 10 // floats of a block of results
 	blockLeft  = 64 << 10 // floats of the packed left operand
 	blockTasks = 16       // as many blocks as this, where the shape allows
-	splitDepth = 4 * 1024 // a split sums at least this many values
+	splitDepth = 2 * 1024 // a split sums at least this many values
 	groupDepth = 128      // values of the summed index at a time, with many groups
 
 	splitSize = 256 << 10 // results of more floats than this are not split
 )
 
-// plan chooses the partition. It depends on the shape and the path only.
+// plan chooses the partition. It depends on the shape and the path only. Where more
+// blocks are wanted, the summed index is split first: smaller blocks would pack the
+// same operands more often.
 func (e *engine) plan(canSplit bool) {
 	width := 2 * e.path.lanes
 	sum, widest := 0, 1
@@ -80,12 +82,12 @@ func (e *engine) plan(canSplit bool) {
 	e.splits = 1
 	for e.blocks() < blockTasks {
 		switch {
+		case canSplit && e.units/(2*e.splits)*widest >= splitDepth && e.m*e.n <= splitSize:
+			e.splits *= 2
 		case e.nb > 2*width && e.nb >= e.mb:
 			e.nb = even(e.nb/width, (e.nb/width+1)/2) * width
 		case e.mb > 4*e.path.rows:
 			e.mb = even(e.mb, (e.mb+1)/2)
-		case canSplit && e.units/(2*e.splits)*widest >= splitDepth && e.m*e.n <= splitSize:
-			e.splits *= 2
 		default:
 			return
 		}

@@ -19,6 +19,7 @@ type loops struct {
 	tanh        func(y, x []float32)
 	pairs       func(even, odd, src []float32)
 	zip         func(dst, even, odd []float32, scale float32)
+	zipLine     func(dst, even, odd []float32, a, d, slope float32)
 
 	squaredDifference func(a, b []uint8) int64
 
@@ -30,15 +31,16 @@ type loops struct {
 	winogradPixels  func(dst []float32, point int, src []float32, part, n int)
 	winogradWeights func(dst []float32, point, step int, taps []float32, h int)
 	winogradOutput  func(dst []float32, row int, src []float32, point, n int, scale float32)
+	winogradRows    func(dst []float32, row int, src []float32, point, n int, top, a, d, slope float32)
 }
 
 var goLoops = loops{
 	scale: scaleGo, axpy: axpyGo, add: addGo, dot32: dot32Go, dot64: dot64Go, sum64: sum64Go,
 	deviation64: deviation64Go, lineLeaky: lineLeakyGo, gatedSums: gatedSumsGo, gatedLine: gatedLineGo,
-	adam: adamGo, tanh: tanhGo, pairs: pairsGo, zip: zipGo,
+	adam: adamGo, tanh: tanhGo, pairs: pairsGo, zip: zipGo, zipLine: zipLineGo,
 	roundPairs: roundPairsGo, roundNeighbours: roundNeighboursGo,
 	winogradInput: winogradInputGo, winogradAdjoint: winogradAdjointGo, winogradWeights: winogradWeightsGo, winogradOutput: winogradOutputGo,
-	winogradPixels: winogradPixelsGo, squaredDifference: squaredDifferenceGo,
+	winogradRows: winogradRowsGo, winogradPixels: winogradPixelsGo, squaredDifference: squaredDifferenceGo,
 }
 
 // scaleGo: dst[i] = scale * src[i].
@@ -207,5 +209,14 @@ func zipGo(dst, even, odd []float32, scale float32) {
 	odd, dst = odd[:len(even)], dst[:2*len(even)]
 	for i := range even {
 		dst[2*i], dst[2*i+1] = scale*even[i], scale*odd[i]
+	}
+}
+
+// zipLineGo is zipGo of what lineLeakyGo makes of even and odd.
+func zipLineGo(dst, even, odd []float32, a, d, slope float32) {
+	odd, dst = odd[:len(even)], dst[:2*len(even)]
+	for i := range even {
+		e, o := a*even[i]+d, a*odd[i]+d
+		dst[2*i], dst[2*i+1] = e*gate(e, slope), o*gate(o, slope)
 	}
 }

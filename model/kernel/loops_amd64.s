@@ -2967,6 +2967,48 @@ loopdone:
 	VZEROUPPER
 	RET
 
+// func zipLineAVX2(dst *float32, even *float32, odd *float32, n int, a float32, d float32, slope float32)
+// Requires: AVX, FMA3
+TEXT ·zipLineAVX2(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         even+8(FP), CX
+	MOVQ         odd+16(FP), DX
+	MOVQ         n+24(FP), BX
+	VBROADCASTSS a+32(FP), Y0
+	VBROADCASTSS d+36(FP), Y1
+	VBROADCASTSS slope+40(FP), Y2
+	VXORPS       Y3, Y3, Y3
+
+loop:
+	CMPQ        BX, $0x08
+	JLT         loopdone
+	VMOVUPS     (CX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VCMPPS      $0x1e, Y3, Y4, Y5
+	VMULPS      Y2, Y4, Y6
+	VBLENDVPS   Y5, Y4, Y6, Y6
+	VMOVUPS     (DX), Y4
+	VFMADD213PS Y1, Y0, Y4
+	VCMPPS      $0x1e, Y3, Y4, Y5
+	VMULPS      Y2, Y4, Y7
+	VBLENDVPS   Y5, Y4, Y7, Y7
+	VUNPCKLPS   Y7, Y6, Y4
+	VUNPCKHPS   Y7, Y6, Y5
+	VPERM2F128  $0x20, Y5, Y4, Y6
+	VPERM2F128  $0x31, Y5, Y4, Y4
+	VMOVUPS     Y6, (AX)
+	VMOVUPS     Y4, 32(AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x20, DX
+	SUBQ        $0x08, BX
+	JMP         loop
+
+loopdone:
+	VZEROUPPER
+	RET
+
 // func winogradInputAVX2(dst *float32, point uintptr, src *float32, row uintptr, mid uintptr, n int)
 // Requires: AVX
 TEXT ·winogradInputAVX2(SB), NOSPLIT, $0-48
@@ -3670,6 +3712,238 @@ loopdone:
 	VMOVUPS   X0, (AX)(BX*1)
 	VMOVUPS   X1, 16(AX)(BX*1)
 	ADDQ      $0x10, AX
+
+end:
+	VZEROUPPER
+	RET
+
+// func winogradRowsAVX2(dst *float32, row uintptr, src *float32, point uintptr, n int, top float32, a float32, d float32, slope float32)
+// Requires: AVX, FMA3
+TEXT ·winogradRowsAVX2(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+16(FP), CX
+	MOVQ         n+32(FP), DX
+	MOVQ         row+8(FP), BX
+	MOVQ         point+24(FP), SI
+	VBROADCASTSS top+40(FP), Y0
+	VBROADCASTSS a+44(FP), Y1
+	VBROADCASTSS d+48(FP), Y2
+	VBROADCASTSS slope+52(FP), Y3
+	VXORPS       Y4, Y4, Y4
+
+loop:
+	CMPQ        DX, $0x08
+	JLT         loopdone
+	LEAQ        (CX)(SI*8), DI
+	ADDQ        SI, DI
+	LEAQ        (SI)(SI*2), R8
+	LEAQ        (CX)(R8*1), R9
+	LEAQ        (CX)(R8*2), R8
+	LEAQ        (SI)(SI*2), R10
+	LEAQ        (DI)(R10*1), R11
+	LEAQ        (DI)(R10*2), R10
+	VMOVUPS     (R9), Y5
+	VFMADD231PS (CX), Y0, Y5
+	VMOVUPS     (R9)(SI*1), Y6
+	VFMADD231PS (CX)(SI*1), Y0, Y6
+	VMOVUPS     (R9)(SI*2), Y7
+	VFMADD231PS (CX)(SI*2), Y0, Y7
+	VSUBPS      Y5, Y6, Y5
+	VADDPS      Y7, Y6, Y6
+	VMOVUPS     (R11), Y7
+	VFMADD231PS (DI), Y0, Y7
+	VMOVUPS     (R11)(SI*1), Y8
+	VFMADD231PS (DI)(SI*1), Y0, Y8
+	VMOVUPS     (R11)(SI*2), Y9
+	VFMADD231PS (DI)(SI*2), Y0, Y9
+	VADDPS      Y7, Y8, Y7
+	VADDPS      Y9, Y8, Y8
+	VFMADD213PS Y2, Y1, Y7
+	VCMPPS      $0x1e, Y4, Y7, Y9
+	VMULPS      Y3, Y7, Y10
+	VBLENDVPS   Y9, Y7, Y10, Y10
+	VFMADD213PS Y2, Y1, Y5
+	VCMPPS      $0x1e, Y4, Y5, Y7
+	VMULPS      Y3, Y5, Y9
+	VBLENDVPS   Y7, Y5, Y9, Y9
+	VFMADD213PS Y2, Y1, Y8
+	VCMPPS      $0x1e, Y4, Y8, Y5
+	VMULPS      Y3, Y8, Y7
+	VBLENDVPS   Y5, Y8, Y7, Y7
+	VFMADD213PS Y2, Y1, Y6
+	VCMPPS      $0x1e, Y4, Y6, Y5
+	VMULPS      Y3, Y6, Y8
+	VBLENDVPS   Y5, Y6, Y8, Y8
+	VUNPCKLPS   Y9, Y10, Y5
+	VUNPCKHPS   Y9, Y10, Y6
+	VUNPCKLPS   Y8, Y7, Y9
+	VUNPCKHPS   Y8, Y7, Y10
+	VUNPCKLPD   Y9, Y5, Y7
+	VUNPCKHPD   Y9, Y5, Y9
+	VUNPCKLPD   Y10, Y6, Y8
+	VUNPCKHPD   Y10, Y6, Y10
+	VPERM2F128  $0x20, Y9, Y7, Y5
+	VPERM2F128  $0x31, Y9, Y7, Y9
+	VPERM2F128  $0x20, Y10, Y8, Y6
+	VPERM2F128  $0x31, Y10, Y8, Y10
+	VMOVUPS     Y5, (AX)
+	VMOVUPS     Y6, 32(AX)
+	VMOVUPS     Y9, 64(AX)
+	VMOVUPS     Y10, 96(AX)
+	VMOVUPS     (R9), Y5
+	VADDPS      (R8), Y5, Y5
+	VMOVUPS     (R9)(SI*1), Y6
+	VADDPS      (R8)(SI*1), Y6, Y6
+	VMOVUPS     (R9)(SI*2), Y7
+	VADDPS      (R8)(SI*2), Y7, Y7
+	VSUBPS      Y5, Y6, Y5
+	VADDPS      Y7, Y6, Y6
+	VMOVUPS     (R11), Y7
+	VADDPS      (R10), Y7, Y7
+	VMOVUPS     (R11)(SI*1), Y8
+	VADDPS      (R10)(SI*1), Y8, Y8
+	VMOVUPS     (R11)(SI*2), Y9
+	VADDPS      (R10)(SI*2), Y9, Y9
+	VADDPS      Y7, Y8, Y7
+	VADDPS      Y9, Y8, Y8
+	VFMADD213PS Y2, Y1, Y7
+	VCMPPS      $0x1e, Y4, Y7, Y9
+	VMULPS      Y3, Y7, Y10
+	VBLENDVPS   Y9, Y7, Y10, Y10
+	VFMADD213PS Y2, Y1, Y5
+	VCMPPS      $0x1e, Y4, Y5, Y7
+	VMULPS      Y3, Y5, Y9
+	VBLENDVPS   Y7, Y5, Y9, Y9
+	VFMADD213PS Y2, Y1, Y8
+	VCMPPS      $0x1e, Y4, Y8, Y5
+	VMULPS      Y3, Y8, Y7
+	VBLENDVPS   Y5, Y8, Y7, Y7
+	VFMADD213PS Y2, Y1, Y6
+	VCMPPS      $0x1e, Y4, Y6, Y5
+	VMULPS      Y3, Y6, Y8
+	VBLENDVPS   Y5, Y6, Y8, Y8
+	VUNPCKLPS   Y9, Y10, Y5
+	VUNPCKHPS   Y9, Y10, Y6
+	VUNPCKLPS   Y8, Y7, Y9
+	VUNPCKHPS   Y8, Y7, Y10
+	VUNPCKLPD   Y9, Y5, Y7
+	VUNPCKHPD   Y9, Y5, Y9
+	VUNPCKLPD   Y10, Y6, Y8
+	VUNPCKHPD   Y10, Y6, Y10
+	VPERM2F128  $0x20, Y9, Y7, Y5
+	VPERM2F128  $0x31, Y9, Y7, Y9
+	VPERM2F128  $0x20, Y10, Y8, Y6
+	VPERM2F128  $0x31, Y10, Y8, Y10
+	VMOVUPS     Y5, (AX)(BX*1)
+	VMOVUPS     Y6, 32(AX)(BX*1)
+	VMOVUPS     Y9, 64(AX)(BX*1)
+	VMOVUPS     Y10, 96(AX)(BX*1)
+	ADDQ        $0x60, AX
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, DX
+	JMP         loop
+
+loopdone:
+	CMPQ        DX, $0x04
+	JLT         end
+	LEAQ        (CX)(SI*8), DI
+	ADDQ        SI, DI
+	LEAQ        (SI)(SI*2), DX
+	LEAQ        (CX)(DX*1), R8
+	LEAQ        (CX)(DX*2), DX
+	LEAQ        (SI)(SI*2), R9
+	LEAQ        (DI)(R9*1), R10
+	LEAQ        (DI)(R9*2), R9
+	VMOVUPS     (R8), X5
+	VFMADD231PS (CX), X0, X5
+	VMOVUPS     (R8)(SI*1), X6
+	VFMADD231PS (CX)(SI*1), X0, X6
+	VMOVUPS     (R8)(SI*2), X7
+	VFMADD231PS (CX)(SI*2), X0, X7
+	VSUBPS      X5, X6, X5
+	VADDPS      X7, X6, X6
+	VMOVUPS     (R10), X7
+	VFMADD231PS (DI), X0, X7
+	VMOVUPS     (R10)(SI*1), X8
+	VFMADD231PS (DI)(SI*1), X0, X8
+	VMOVUPS     (R10)(SI*2), X9
+	VFMADD231PS (DI)(SI*2), X0, X9
+	VADDPS      X7, X8, X0
+	VADDPS      X9, X8, X7
+	VFMADD213PS X2, X1, X0
+	VCMPPS      $0x1e, X4, X0, X8
+	VMULPS      X3, X0, X9
+	VBLENDVPS   X8, X0, X9, X9
+	VFMADD213PS X2, X1, X5
+	VCMPPS      $0x1e, X4, X5, X0
+	VMULPS      X3, X5, X8
+	VBLENDVPS   X0, X5, X8, X8
+	VFMADD213PS X2, X1, X7
+	VCMPPS      $0x1e, X4, X7, X0
+	VMULPS      X3, X7, X5
+	VBLENDVPS   X0, X7, X5, X5
+	VFMADD213PS X2, X1, X6
+	VCMPPS      $0x1e, X4, X6, X0
+	VMULPS      X3, X6, X7
+	VBLENDVPS   X0, X6, X7, X7
+	VUNPCKLPS   X8, X9, X0
+	VUNPCKHPS   X8, X9, X6
+	VUNPCKLPS   X7, X5, X8
+	VUNPCKHPS   X7, X5, X7
+	VUNPCKLPD   X8, X0, X5
+	VUNPCKHPD   X8, X0, X0
+	VUNPCKLPD   X7, X6, X8
+	VUNPCKHPD   X7, X6, X6
+	VMOVUPS     X5, (AX)
+	VMOVUPS     X0, 16(AX)
+	VMOVUPS     X8, 32(AX)
+	VMOVUPS     X6, 48(AX)
+	VMOVUPS     (R8), X0
+	VADDPS      (DX), X0, X0
+	VMOVUPS     (R8)(SI*1), X5
+	VADDPS      (DX)(SI*1), X5, X5
+	VMOVUPS     (R8)(SI*2), X6
+	VADDPS      (DX)(SI*2), X6, X6
+	VSUBPS      X0, X5, X0
+	VADDPS      X6, X5, X5
+	VMOVUPS     (R10), X6
+	VADDPS      (R9), X6, X6
+	VMOVUPS     (R10)(SI*1), X7
+	VADDPS      (R9)(SI*1), X7, X7
+	VMOVUPS     (R10)(SI*2), X8
+	VADDPS      (R9)(SI*2), X8, X8
+	VADDPS      X6, X7, X6
+	VADDPS      X8, X7, X7
+	VFMADD213PS X2, X1, X6
+	VCMPPS      $0x1e, X4, X6, X8
+	VMULPS      X3, X6, X9
+	VBLENDVPS   X8, X6, X9, X9
+	VFMADD213PS X2, X1, X0
+	VCMPPS      $0x1e, X4, X0, X6
+	VMULPS      X3, X0, X8
+	VBLENDVPS   X6, X0, X8, X8
+	VFMADD213PS X2, X1, X7
+	VCMPPS      $0x1e, X4, X7, X0
+	VMULPS      X3, X7, X6
+	VBLENDVPS   X0, X7, X6, X6
+	VFMADD213PS X2, X1, X5
+	VCMPPS      $0x1e, X4, X5, X0
+	VMULPS      X3, X5, X1
+	VBLENDVPS   X0, X5, X1, X1
+	VUNPCKLPS   X8, X9, X0
+	VUNPCKHPS   X8, X9, X2
+	VUNPCKLPS   X1, X6, X3
+	VUNPCKHPS   X1, X6, X4
+	VUNPCKLPD   X3, X0, X1
+	VUNPCKHPD   X3, X0, X0
+	VUNPCKLPD   X4, X2, X3
+	VUNPCKHPD   X4, X2, X2
+	VMOVUPS     X1, (AX)(BX*1)
+	VMOVUPS     X0, 16(AX)(BX*1)
+	VMOVUPS     X3, 32(AX)(BX*1)
+	VMOVUPS     X2, 48(AX)(BX*1)
+	ADDQ        $0x30, AX
 
 end:
 	VZEROUPPER

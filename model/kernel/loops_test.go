@@ -15,8 +15,14 @@ func TestLoops(t *testing.T) {
 		size int // of the output for n values
 		run  func(l *loops, dst []float32, n int)
 	}{
-		"pairs": {2 * row, func(l *loops, dst []float32, n int) { l.pairs(dst[:n], dst[row:][:n], src[:2*n]) }},
-		"zip":   {2 * most, func(l *loops, dst []float32, n int) { l.zip(dst[:2*n], src[:n], src[row:][:n], 1.5) }},
+		"pairs":   {2 * row, func(l *loops, dst []float32, n int) { l.pairs(dst[:n], dst[row:][:n], src[:2*n]) }},
+		"zip":     {2 * most, func(l *loops, dst []float32, n int) { l.zip(dst[:2*n], src[:n], src[row:][:n], 1.5) }},
+		"zipLine": {2 * most, func(l *loops, dst []float32, n int) { l.zipLine(dst[:2*n], src[:n], src[row:][:n], 1.5, -0.2, 0.1) }},
+		"winogradRows": {8 * row, func(l *loops, dst []float32, n int) {
+			if n > 0 {
+				l.winogradRows(dst, 4*row, src, row, n, -1, -0.3, 0.1, 0.2)
+			}
+		}},
 		"winogradInput": {9 * row, func(l *loops, dst []float32, n int) {
 			if n > 0 {
 				l.winogradInput(dst, row, src, 3*row, row, n)

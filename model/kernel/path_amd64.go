@@ -167,9 +167,9 @@ func gather256(dst, src []float32, base *[8]int, run int, off []int32) {
 var avxLoops = loops{
 	scale: scaleAVX, axpy: axpyAVX, add: addAVX, dot32: dot32AVX, dot64: dot64AVX, sum64: sum64AVX,
 	deviation64: deviation64AVX, lineLeaky: lineLeakyAVX, gatedSums: gatedSumsAVX, gatedLine: gatedLineAVX,
-	adam: adamAVX, tanh: tanhAVX, pairs: pairsAVX, zip: zipAVX,
+	adam: adamAVX, tanh: tanhAVX, pairs: pairsAVX, zip: zipAVX, zipLine: zipLineAVX,
 	winogradInput: winogradInputAVX, winogradAdjoint: winogradAdjointAVX, winogradWeights: winogradWeightsAVX, winogradOutput: winogradOutputAVX,
-	winogradPixels: winogradPixelsAVX, roundPairs: roundPairsGo, roundNeighbours: roundNeighboursGo,
+	winogradRows: winogradRowsAVX, winogradPixels: winogradPixelsAVX, roundPairs: roundPairsGo, roundNeighbours: roundNeighboursGo,
 	squaredDifference: squaredDifferenceAVX,
 }
 
@@ -308,6 +308,15 @@ func zipAVX(dst, even, odd []float32, scale float32) {
 	zipGo(dst[2*n:], even[n:], odd[n:], scale)
 }
 
+func zipLineAVX(dst, even, odd []float32, a, d, slope float32) {
+	n := len(even) &^ 7
+	odd, dst = odd[:len(even)], dst[:2*len(even)]
+	if n > 0 {
+		zipLineAVX2(&dst[0], &even[0], &odd[0], n, a, d, slope)
+	}
+	zipLineGo(dst[2*n:], even[n:], odd[n:], a, d, slope)
+}
+
 func winogradInputAVX(dst []float32, point int, src []float32, row, mid, n int) {
 	if n >= 4 {
 		winogradInputAVX2(&dst[0], uintptr(4*point), &src[0], uintptr(4*row), uintptr(4*mid), n&^3)
@@ -349,5 +358,14 @@ func winogradOutputAVX(dst []float32, row int, src []float32, point, n int, scal
 	}
 	if done := n &^ 3; done < n {
 		winogradOutputGo(dst[2*done:], row, src[done:], point, n-done, scale)
+	}
+}
+
+func winogradRowsAVX(dst []float32, row int, src []float32, point, n int, top, a, d, slope float32) {
+	if n >= 4 {
+		winogradRowsAVX2(&dst[0], uintptr(4*row), &src[0], uintptr(4*point), n&^3, top, a, d, slope)
+	}
+	if done := n &^ 3; done < n {
+		winogradRowsGo(dst[4*done:], row, src[done:], point, n-done, top, a, d, slope)
 	}
 }

@@ -204,6 +204,11 @@ func pairsAVX2(even *float32, odd *float32, src *float32, n int)
 //go:noescape
 func zipAVX2(dst *float32, even *float32, odd *float32, n int, scale float32)
 
+// zipLineAVX2 is zipLine.
+//
+//go:noescape
+func zipLineAVX2(dst *float32, even *float32, odd *float32, n int, a float32, d float32, slope float32)
+
 // winogradInputAVX2 is winogradInput; distances are in bytes.
 //
 //go:noescape
@@ -228,6 +233,11 @@ func winogradWeights16AVX2(dst *float32, point uintptr, step uintptr, taps *floa
 //
 //go:noescape
 func winogradOutputAVX2(dst *float32, row uintptr, src *float32, point uintptr, n int, scale float32)
+
+// winogradRowsAVX2 is winogradRows; distances are in bytes.
+//
+//go:noescape
+func winogradRowsAVX2(dst *float32, row uintptr, src *float32, point uintptr, n int, top float32, a float32, d float32, slope float32)
 
 // winogradPixelsAVX2 is winogradPixels; distances are in bytes.
 //

@@ -27,13 +27,21 @@ func FoldBatchNorm(scale, shift, gamma, beta, mean, variance []float32, eps floa
 	}
 }
 
+// linear is the slope that makes no activation.
+const linear = 1
+
+// line is a channel's scale and shift.
+func (f *Finish) line(ch int) (a, d float32) {
+	if f.Scale == nil {
+		return 1, 0
+	}
+	return f.Scale[ch], f.Shift[ch]
+}
+
 // apply finishes some values of one channel. dst may be src, but a result that
 // is not in the cache had better not be read again at once.
 func (f *Finish) apply(p *path, dst, src []float32, ch int) {
-	a, d := float32(1), float32(0)
-	if f.Scale != nil {
-		a, d = f.Scale[ch], f.Shift[ch]
-	}
+	a, d := f.line(ch)
 	if !f.Tanh {
 		p.lineLeaky(dst, src, a, d, f.Slope)
 		return

@@ -16,8 +16,8 @@ package kernel
 const points = 9
 
 // Winograd's way is worth its transforms with at least these channels on the
-// thinner side, twice and four times as many for the adjoints, which transform
-// more, and with these tiles. Tests lower both.
+// thinner side, four times as many for the weights' gradients, which transform
+// more, and with these tiles, see NOTES.md. Tests lower both.
 var winogradChannels, winogradTiles = 32, 128
 
 // thin is the number of channels on the thinner side, tiles that of all images'
@@ -32,11 +32,8 @@ func (c Conv) fits(channels int) bool {
 		c.thin() >= channels && c.tiles() >= winogradTiles
 }
 
-// winograd reports whether Forward takes Winograd's way.
+// winograd reports whether Forward and BackwardInput take Winograd's way.
 func (c Conv) winograd() bool { return c.fits(winogradChannels) }
-
-// winogradAdjoint reports whether BackwardInput takes Winograd's way.
-func (c Conv) winogradAdjoint() bool { return c.fits(2 * winogradChannels) }
 
 // winogradWeights reports whether BackwardWeights takes Winograd's way.
 func (c Conv) winogradWeights() bool { return c.fits(4 * winogradChannels) }

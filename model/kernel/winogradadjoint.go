@@ -92,43 +92,57 @@ type adjointSink struct {
 }
 
 func (w *adjointSink) store(e *engine, block []float32, ldc, m0, m, n0, n, part int) {
-	turn(e, block, ldc, m, part)
-	s := scratchPool.get()
-	s.rows = grow(s.rows, 12*w.tiles)
 	c, p := w.c, e.path
+	top := float32(2*part - 1)
+	a, d, slope := w.scale, float32(0), float32(linear)
 	for j := 0; j < n; {
 		column := n0 + j
 		row, tile := column/w.tiles, column%w.tiles
 		run := min(w.tiles-tile, n-j)
 		image, h := row/w.height, 4*(row%w.height)+1-part
-		odd, even, both := s.rows[:4*run], s.rows[4*run:8*run], s.rows[8*run:12*run]
 		for i := range m {
-			p.winogradOutput(odd, 2*run, block[i*ldc+j:], m*ldc, run, w.scale)
-			p.winogradOutput(even, 2*run, block[(points*m+i)*ldc+j:], m*ldc, run, w.scale)
-			at := ((image*c.C+m0+i)*c.H+h)*c.W + 4*tile
-			for r := range 2 {
-				row := w.dst[at+2*r*c.W:][:4*run]
-				e, o := even[2*r*run:][:2*run], odd[2*r*run:][:2*run]
-				if w.finish == nil {
-					p.zip(row, e, o, 1)
-					continue
+			to := w.dst[((image*c.C+m0+i)*c.H+h)*c.W+4*tile:]
+			if w.finish != nil && !w.finish.Tanh {
+				a, d = w.finish.line(m0 + i)
+				a, slope = a*w.scale, w.finish.Slope
+			}
+			p.winogradRows(to, 2*c.W, block[i*ldc+j:], m*ldc, run, top, a, d, slope)
+			if w.finish != nil && w.finish.Tanh {
+				for r := range 2 {
+					w.finish.apply(p, to[2*r*c.W:][:4*run], to[2*r*c.W:][:4*run], m0+i)
 				}
-				p.zip(both, e, o, 1)
-				w.finish.apply(p, row, both, m0+i)
 			}
 		}
 		j += run
 	}
-	scratchPool.put(s)
 }
 
-// turn changes the sign of the points that phase 0 has the other way round.
-func turn(e *engine, block []float32, ldc, m, phase int) {
-	for g := range 2 * points {
-		row, column := phase == 0 && g%points/3 == 0, g < points && g%3 == 0
-		if row != column {
-			part := block[g*m*ldc : (g+1)*m*ldc]
-			e.path.scale(part, part, -1)
+// winogradRowsGo transforms n tiles of a row phase: the points of the odd column
+// phase are src[p*point+j], those of the even one follow at 9*point. With top -1 in
+// phase 0 and 1 in phase 1, and v a pixel,
+//
+//	dst[r*row+4*j+i] = z where z > 0, else slope*z, with z = a*v + d
+//
+// for two rows r of four pixels i.
+func winogradRowsGo(dst []float32, row int, src []float32, point, n int, top, a, d, slope float32) {
+	for j := range n {
+		for even := range 2 {
+			m := func(p int) float32 { return src[(points*even+p)*point+j] }
+			left := float32(2*even - 1) // the odd phase's first points are turned
+			for r := range 2 {
+				var x [3]float32
+				for v := range x {
+					if r == 0 {
+						x[v] = top*m(v) + m(3+v)
+					} else {
+						x[v] = m(3+v) + m(6+v)
+					}
+				}
+				for i, v := range [2]float32{left*x[0] + x[1], x[1] + x[2]} {
+					z := a*v + d
+					dst[r*row+4*j+2*i+1-even] = z * gate(z, slope)
+				}
+			}
 		}
 	}
 }

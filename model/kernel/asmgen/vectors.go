@@ -110,8 +110,8 @@ func zeroed() reg.VecVirtual {
 }
 
 // gated gives v where z > 0, else slope*v.
-func gated(v, z, slope, zero reg.VecVirtual) reg.VecVirtual {
-	mask, low := YMM(), YMM()
+func gated(vec vecFunc, v, z, slope, zero reg.VecVirtual) reg.VecVirtual {
+	mask, low := vec(), vec()
 	VCMPPS(Imm(0x1e), zero, z, mask) // greater than, quiet
 	VMULPS(slope, v, low)
 	VBLENDVPS(mask, v, low, low)
@@ -159,6 +159,7 @@ func vectors() {
 	adam()
 	tanh()
 	strided()
+	zipLine()
 }
 
 func arithmetic() {
@@ -247,7 +248,7 @@ func normalisation() {
 	l.run(func(g int) {
 		z := l.load("x", g)
 		VFMADD213PS(d, a, z)
-		VMOVUPS(gated(z, z, slope, zero), l.at("y", g))
+		VMOVUPS(gated(YMM, z, z, slope, zero), l.at("y", g))
 	})
 	end()
 
@@ -259,7 +260,7 @@ func normalisation() {
 		x, z := l.load("x", g), YMM()
 		VMOVAPS(x, z)
 		VFMADD213PS(d, a, z)
-		dz := doubles(gated(l.load("dy", g), z, slope, zero))
+		dz := doubles(gated(YMM, l.load("dy", g), z, slope, zero))
 		for h, v := range doubles(x) {
 			VADDPD(dz[h], p[h], p[h])
 			VFMADD231PD(dz[h], v, w[h])
@@ -278,7 +279,7 @@ func normalisation() {
 		VMOVAPS(x, z)
 		VFMADD213PS(d, a, z)
 		VFMADD213PS(r, q, x)
-		VFMADD231PS(gated(l.load("dy", g), z, slope, zero), k, x)
+		VFMADD231PS(gated(YMM, l.load("dy", g), z, slope, zero), k, x)
 		VMOVUPS(x, l.at("dx", g))
 	})
 	end()
@@ -403,6 +404,29 @@ func strided() {
 		VPERM2F128(Imm(0x31), hi, lo, o)
 		VMOVUPS(e, l.at("dst", 0))
 		VMOVUPS(o, l.at("dst", 1))
+		ADDQ(Imm(32), l.ptr["dst"])
+	})
+	end()
+}
+
+// zipLine is zip with lineLeaky in place of the factor.
+func zipLine() {
+	l := begin("zipLineAVX2", "is zipLine.", "func(dst, even, odd *float32, n int, a, d, slope float32)", "dst", "even", "odd")
+	a, d, slope, zero := scalar("a"), scalar("d"), scalar("slope"), zeroed()
+	l.run(func(int) {
+		var z [2]reg.VecVirtual
+		for i, from := range []string{"even", "odd"} {
+			v := l.load(from, 0)
+			VFMADD213PS(d, a, v)
+			z[i] = gated(YMM, v, v, slope, zero)
+		}
+		lo, hi, first, second := YMM(), YMM(), YMM(), YMM()
+		VUNPCKLPS(z[1], z[0], lo)
+		VUNPCKHPS(z[1], z[0], hi)
+		VPERM2F128(Imm(0x20), hi, lo, first)
+		VPERM2F128(Imm(0x31), hi, lo, second)
+		VMOVUPS(first, l.at("dst", 0))
+		VMOVUPS(second, l.at("dst", 1))
 		ADDQ(Imm(32), l.ptr["dst"])
 	})
 	end()

@@ -41,6 +41,7 @@ func winograd() {
 	winogradWeights(1)
 	winogradWeights(2)
 	winogradOutput()
+	winogradRows()
 	winogradPixels()
 }
 
@@ -229,6 +230,96 @@ func winogradOutput() {
 		ADDQ(Imm(uint64(bytes)), l.ptr["dst"])
 	})
 	end()
+}
+
+// winogradRows is the output transform of two column phases and what follows it.
+func winogradRows() {
+	l := begin("winogradRowsAVX2", "is winogradRows; distances are in bytes.",
+		"func(dst *float32, row uintptr, src *float32, point uintptr, n int, top, a, d, slope float32)", "dst", "src")
+	row := Load(Param("row"), GP64())
+	point := Load(Param("point"), GP64())
+	factors := []reg.VecVirtual{scalar("top"), scalar("a"), scalar("d"), scalar("slope"), zeroed()}
+	second := GP64()
+	l.runHalves(func(vec vecFunc, bytes int) {
+		f := make([]reg.VecVirtual, len(factors))
+		for i, v := range factors {
+			f[i] = v
+			if bytes == 16 {
+				f[i] = v.AsX().(reg.VecVirtual)
+			}
+		}
+		LEAQ(Mem{Base: l.ptr["src"], Index: point, Scale: 8}, second)
+		ADDQ(point, second)
+		from := [2][3]reg.Register{three(l.ptr["src"], point), three(second, point)}
+		at := func(phase, u, v int) Mem {
+			m := Mem{Base: from[phase][u]}
+			if v > 0 {
+				m.Index, m.Scale = point, uint8(v)
+			}
+			return m
+		}
+		for r := range 2 {
+			var pixels [4]reg.VecVirtual // of a row: the even phase's first, the odd's, the even's second
+			for phase := range 2 {
+				var sums [3]reg.VecVirtual
+				for v := range sums {
+					sums[v] = vec()
+					VMOVUPS(at(phase, 1, v), sums[v])
+					if r == 0 {
+						VFMADD231PS(at(phase, 0, v), f[0], sums[v])
+					} else {
+						VADDPS(at(phase, 2, v), sums[v], sums[v])
+					}
+				}
+				first, next := vec(), vec()
+				if phase == 0 {
+					VSUBPS(sums[0], sums[1], first)
+				} else {
+					VADDPS(sums[0], sums[1], first)
+				}
+				VADDPS(sums[2], sums[1], next)
+				pixels[1-phase], pixels[3-phase] = first, next
+			}
+			for i, v := range pixels {
+				VFMADD213PS(f[2], f[1], v)
+				pixels[i] = gated(vec, v, v, f[3], f[4])
+			}
+			to := Mem{Base: l.ptr["dst"]}
+			if r > 0 {
+				to.Index, to.Scale = row, 1
+			}
+			for _, v := range zippedFour(vec, pixels, bytes) {
+				VMOVUPS(v, to)
+				to.Disp += bytes
+			}
+		}
+		ADDQ(Imm(uint64(3*bytes)), l.ptr["dst"])
+	})
+	end()
+}
+
+// zippedFour gives the values 0 of four vectors, their values 1, and so on.
+func zippedFour(vec vecFunc, x [4]reg.VecVirtual, bytes int) [4]reg.VecVirtual {
+	var t, y [4]reg.VecVirtual
+	for i := range 4 {
+		t[i], y[i] = vec(), vec()
+	}
+	VUNPCKLPS(x[1], x[0], t[0])
+	VUNPCKHPS(x[1], x[0], t[1])
+	VUNPCKLPS(x[3], x[2], t[2])
+	VUNPCKHPS(x[3], x[2], t[3])
+	for i := range 2 {
+		VUNPCKLPD(t[2+i], t[i], y[2*i])
+		VUNPCKHPD(t[2+i], t[i], y[2*i+1])
+	}
+	if bytes == 16 {
+		return y
+	}
+	for i := range 2 {
+		VPERM2F128(Imm(0x20), y[2*i+1], y[2*i], t[i])
+		VPERM2F128(Imm(0x31), y[2*i+1], y[2*i], t[2+i])
+	}
+	return t
 }
 
 // winogradPixels is the transform of a tile of the output's gradient, which takes
