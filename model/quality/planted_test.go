@@ -246,8 +246,9 @@ func (s study) check(t *testing.T) {
 		if c.copies > 0 {
 			require.GreaterOrEqual(t, float64(c.struck), 0.95*float64(c.copies), name)
 		}
-		if _, bad := setCases[name]; bad {
-			require.Equal(t, c.sets, c.caught, name)
+		if _, bad := setCases[name]; bad { // no fewer than nine in ten, by more than chance
+			_, most := shareInterval(float64(c.caught)/float64(c.sets), c.sets)
+			require.GreaterOrEqual(t, most, 0.9, name)
 		}
 		if name == cleared { // more than one in ten, by more than chance
 			least, _ := shareInterval(float64(c.caught)/float64(c.sets), c.sets)
