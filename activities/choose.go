@@ -52,7 +52,7 @@ func (c Chooser) keep(ctx context.Context, in step.ChooseInput) (step.Choice, er
 		return choice, fmt.Errorf("sync chosen checkpoint: %w", err)
 	}
 	state := in.Train
-	state.Checkpoint, state.Curves, state.ImagesPerSecond = choice.Checkpoint, choice.Curves, 0
+	state.Checkpoint, state.Curves, state.ImagesPerSecond, state.Cached = choice.Checkpoint, choice.Curves, 0, false
 	err = c.Store.Remember(ctx, "choice", choiceKey(in.Tensors, in.Recipe), chosenTraining{Choice: choice, Train: state})
 	return choice, wrap("remember choice", err)
 }

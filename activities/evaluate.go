@@ -41,7 +41,10 @@ func (e Evaluator) Evaluate(ctx context.Context, in step.EvaluateInput) (step.Ev
 	}
 	key := spec.Digest([]any{in.Checkpoint.SHA256, in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Monitor.Images, in.Recipe.Sample.StatisticsBatches})
 	var m measured
-	known, err := e.Store.Recall(ctx, "evaluate", key, &m)
+	known, err := false, error(nil)
+	if !in.Refresh {
+		known, err = e.Store.Recall(ctx, "evaluate", key, &m)
+	}
 	if err != nil {
 		return step.EvaluateResult{}, wrap("look up earlier evaluation", err)
 	}
@@ -59,7 +62,7 @@ func (e Evaluator) Evaluate(ctx context.Context, in step.EvaluateInput) (step.Ev
 		first = out
 	}
 	out.KID = (relative(out.KIDPixels, first.KIDPixels) + relative(out.KIDTexture, first.KIDTexture)) / 2
-	return step.EvaluateResult{Evaluation: out, Alarm: collapsed(in, out)}, nil
+	return step.EvaluateResult{Found: step.Found{Cached: known}, Evaluation: out, Alarm: collapsed(in, out)}, nil
 }
 
 // measured is what does not depend on the evaluations before.

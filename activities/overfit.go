@@ -34,11 +34,8 @@ const overfitStage = "overfit-2"
 // same candidates and images are found, not compared again.
 func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.OverfitResult, error) {
 	key := spec.Digest([]any{in.Candidates.SHA256, in.Dataset.SHA256, in.Tensors.SHA256, in.Overfit})
-	var found step.OverfitResult
-	if ok, err := c.Store.Recall(ctx, overfitStage, key, &found); err != nil {
-		return step.OverfitResult{}, wrap("look up earlier check", err)
-	} else if ok {
-		if ok, err := present(ctx, c.Store, found.Neighbours, found.Sheet); err != nil || ok {
+	if !in.Refresh {
+		if found, ok, err := c.recall(ctx, key); err != nil || ok {
 			return found, err
 		}
 	}
@@ -60,6 +57,17 @@ func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.O
 		return step.OverfitResult{}, err
 	}
 	return out, wrap("remember check", c.Store.Remember(ctx, overfitStage, key, out))
+}
+
+// recall finds an earlier check whose documents are stored still.
+func (c Checker) recall(ctx context.Context, key string) (step.OverfitResult, bool, error) {
+	var found step.OverfitResult
+	if ok, err := c.Store.Recall(ctx, overfitStage, key, &found); err != nil || !ok {
+		return step.OverfitResult{}, false, wrap("look up earlier check", err)
+	}
+	ok, err := present(ctx, c.Store, found.Neighbours, found.Sheet)
+	found.Cached = ok
+	return found, ok, err
 }
 
 // comparison is one check under way.

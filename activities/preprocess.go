@@ -45,8 +45,10 @@ func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (
 		Version int    `json:"version"`
 		Dataset string `json:"dataset"`
 	}{preprocessVersion, in.Dataset.SHA256})
-	if known, ok, err := p.recall(ctx, fingerprint, in.Dataset.SHA256); err != nil || ok {
-		return known, err
+	if !in.Refresh {
+		if known, ok, err := p.recall(ctx, fingerprint, in.Dataset.SHA256); err != nil || ok {
+			return known, err
+		}
 	}
 	dataset, err := readDocument(ctx, p.Store, in.Dataset, DecodeDataset)
 	if err != nil {

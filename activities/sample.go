@@ -37,8 +37,11 @@ func (s Sampler) Sample(ctx context.Context, in step.SampleInput) (step.SampleRe
 		return step.SampleResult{}, permanent(step.ErrBadInput, "recipe: %w", err)
 	}
 	key := spec.Digest([]any{in.Checkpoint.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Sample})
-	if found, ok, err := s.recall(ctx, key); err != nil || ok {
-		return found, err
+	if !in.Refresh {
+		if found, ok, err := s.recall(ctx, key); err != nil || ok {
+			found.Cached = ok
+			return found, err
+		}
 	}
 	sampler, err := s.load(ctx, in)
 	if err != nil {

@@ -33,8 +33,11 @@ func (t Trainer) Train(ctx context.Context, in step.TrainInput) (step.TrainResul
 	if err := checkLeg(in); err != nil {
 		return step.TrainResult{}, err
 	}
-	if found, ok, err := t.recall(ctx, in); err != nil || ok {
-		return found, err
+	if !in.Refresh {
+		if found, ok, err := t.recall(ctx, in); err != nil || ok {
+			found.Cached = ok
+			return found, err
+		}
 	}
 	dir, release, err := scratch(t.Scratch)
 	if err != nil {

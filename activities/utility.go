@@ -113,6 +113,7 @@ func (s *comparingClasses) run(ctx context.Context) (step.UtilityResult, error) 
 		return step.UtilityResult{}, wrap("look up earlier comparison", err)
 	} else if ok {
 		if ok, err := present(ctx, s.Store, found.Details); err != nil || ok {
+			found.Cached = ok
 			return found, err
 		}
 	}

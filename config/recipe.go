@@ -22,6 +22,12 @@ func Recipe(nameOrFile string, settings []string) (spec.Recipe, error) {
 	if err != nil {
 		return spec.Recipe{}, err
 	}
+	return Change(r, settings)
+}
+
+// Change applies settings of the form key=value to a recipe, and validates the
+// outcome.
+func Change(r spec.Recipe, settings []string) (spec.Recipe, error) {
 	keys := leaves(reflect.TypeFor[spec.Recipe]())
 	var problems Problems
 	for _, s := range settings {

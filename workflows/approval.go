@@ -103,7 +103,7 @@ func (a *augmentation) approve(ctx workflow.Context) error {
 		o.Approval = step.Approval{By: step.ByDeadline, At: workflow.Now(ctx).UTC()}
 	}
 	a.status.Deadline, a.status.Approval = nil, &o.Approval
-	a.took(StageAwaitApproval, workflow.Now(ctx).Sub(start))
+	a.took(StageAwaitApproval, workflow.Now(ctx).Sub(start), false)
 	return nil
 }
 

@@ -36,6 +36,9 @@ type AugmentInput struct {
 	TrainingQueue string `json:"training_queue,omitempty"`
 	// Unpublished: a set that passes is not published; the run is to be compared.
 	Unpublished bool `json:"unpublished,omitempty"`
+	// Rerun says which run this one repeats, and from which stage on nothing that
+	// was found may be used.
+	Rerun *step.Rerun `json:"rerun,omitempty"`
 	// Progress is what an earlier execution of the same run has done. Only a
 	// run that continues as new sets it.
 	Progress *Progress `json:"progress,omitempty"`
@@ -78,6 +81,8 @@ type AugmentResult struct {
 	Change *step.ChangeResult `json:"change,omitempty"`
 	// Unpublished: what passed was not to be published.
 	Unpublished bool `json:"unpublished,omitempty"`
+	// Times tell where the time went.
+	Times []step.StageTime `json:"times,omitempty"`
 }
 
 // Registry is the part of a worker that workflows register with.
@@ -182,7 +187,7 @@ func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 		a.outcome, a.checkpoints = in.Progress.Outcome, in.Progress.Checkpoints
 		a.evaluations, a.best, a.change = in.Progress.Evaluations, in.Progress.Best, in.Progress.Change
 	}
-	a.outcome.Policy, a.outcome.Unpublished = in.Policy, in.Unpublished
+	a.outcome.Policy, a.outcome.Unpublished, a.outcome.Rerun = in.Policy, in.Unpublished, in.Rerun
 	if in.Policy.Name == "" {
 		a.outcome.Policy = spec.CopyingPolicy()
 	}
@@ -209,7 +214,7 @@ func (a *augmentation) prepare(ctx workflow.Context) error {
 		return err
 	}
 	o.Preprocess, err = run(ctx, a, step.Preprocess, short(fmt.Sprintf("%d images to 128x128", o.Ingest.Usable)),
-		step.PreprocessInput{Dataset: o.Ingest.Dataset, Source: a.in.Source})
+		step.PreprocessInput{Dataset: o.Ingest.Dataset, Source: a.in.Source, Refresh: a.refresh(step.Preprocess)})
 	return err
 }
 
@@ -217,12 +222,12 @@ func (a *augmentation) prepare(ctx workflow.Context) error {
 func (a *augmentation) judge(ctx workflow.Context) error {
 	o, r, err := &a.outcome, a.in.Recipe, error(nil)
 	o.Sample, err = run(ctx, a, step.Sample, a.computing(fmt.Sprintf("%d candidates", r.Sample.Count)),
-		step.SampleInput{Checkpoint: o.Train.Checkpoint, Recipe: r})
+		step.SampleInput{Checkpoint: o.Train.Checkpoint, Recipe: r, Refresh: a.refresh(step.Sample)})
 	if err != nil {
 		return err
 	}
 	o.Check, err = run(ctx, a, step.CheckOverfit, short(fmt.Sprintf("%d candidates against %d real images", o.Sample.Count, o.Ingest.Training+o.Ingest.Holdout)),
-		step.OverfitInput{Candidates: o.Sample.Candidates, Dataset: o.Ingest.Dataset, Tensors: o.Preprocess.Tensors, Overfit: r.Overfit})
+		step.OverfitInput{Candidates: o.Sample.Candidates, Dataset: o.Ingest.Dataset, Tensors: o.Preprocess.Tensors, Overfit: r.Overfit, Refresh: a.refresh(step.CheckOverfit)})
 	if err != nil {
 		return err
 	}
@@ -332,7 +337,7 @@ func (a *augmentation) result() AugmentResult {
 		Release: a.publish.Release, Prefix: a.publish.Prefix, ManifestSHA256: a.publish.ManifestSHA256,
 		Report: a.record.Report, Record: a.record.Record,
 		ImagesIn: o.Ingest.Found, ImagesQuarantined: o.Ingest.Quarantined, ImagesPublished: a.publish.Images,
-		Approval: o.Approval, Unpublished: o.Unpublished,
+		Approval: o.Approval, Unpublished: o.Unpublished, Times: o.Times,
 	}
 	if a.tellChange(&r); a.idle() {
 		return r
@@ -363,7 +368,8 @@ func run[In, Out any](ctx workflow.Context, a *augmentation, s step.Step[In, Out
 	a.describe(ctx, o.Summary)
 	start := workflow.Now(ctx)
 	out, err := s.Run(workflow.WithActivityOptions(ctx, o), in)
-	a.took(string(s), workflow.Now(ctx).Sub(start))
+	found, ok := any(out).(interface{ WasFound() bool })
+	a.took(string(s), workflow.Now(ctx).Sub(start), ok && found.WasFound())
 	if err != nil {
 		return out, failed(string(s), err)
 	}
@@ -371,13 +377,14 @@ func run[In, Out any](ctx workflow.Context, a *augmentation, s step.Step[In, Out
 }
 
 // took adds d to the stage's time; the legs of training add up, and so do their
-// evaluations.
-func (a *augmentation) took(stage string, d time.Duration) {
+// evaluations. A stage was found where each of its calls was.
+func (a *augmentation) took(stage string, d time.Duration, found bool) {
 	times := append([]step.StageTime(nil), a.outcome.Times...)
 	if i := slices.IndexFunc(times, func(t step.StageTime) bool { return t.Stage == stage }); i >= 0 {
 		times[i].Seconds += d.Seconds()
+		times[i].Cached = times[i].Cached && found
 	} else {
-		times = append(times, step.StageTime{Stage: stage, Seconds: d.Seconds()})
+		times = append(times, step.StageTime{Stage: stage, Seconds: d.Seconds(), Cached: found})
 	}
 	a.outcome.Times, a.status.StagesDone = times, times
 }

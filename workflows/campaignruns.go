@@ -29,13 +29,18 @@ const (
 // AugmentID is the identifier of the workflow that does in: the same images,
 // recipe and policy make the same run, whoever starts it.
 func AugmentID(in AugmentInput) string {
+	from := ""
+	if in.Rerun != nil {
+		from = in.Rerun.From
+	}
 	return "augment-" + in.Class + "-" + spec.Digest(struct {
 		Source      step.Source
 		Recipe      spec.Recipe
 		Policy      spec.Policy
 		Utility     *step.UtilityPlan
-		Unpublished bool `json:",omitempty"`
-	}{in.Source, in.Recipe, in.Policy, in.Utility, in.Unpublished})[:12]
+		Unpublished bool   `json:",omitempty"`
+		From        string `json:",omitempty"`
+	}{in.Source, in.Recipe, in.Policy, in.Utility, in.Unpublished, from})[:12]
 }
 
 // start makes a run of an item and waits for it beside the others.

@@ -56,7 +56,7 @@ func (a *augmentation) leg(ctx workflow.Context) error {
 		Run: a.outcome.Run, Tensors: a.outcome.Preprocess.Tensors, Recipe: recipe,
 		FromEpoch: done.Epoch, ToEpoch: to,
 		Checkpoint: done.Checkpoint, Curves: done.Curves, Superseded: superseded,
-		Rollbacks: a.outcome.Rollbacks, Evaluated: a.evaluated(),
+		Rollbacks: a.outcome.Rollbacks, Evaluated: a.evaluated(), Refresh: a.refresh(step.Train),
 	})
 	switch {
 	case err != nil:
@@ -112,6 +112,7 @@ func split(stored []step.Ref, keep int) (stay, superseded []step.Ref) {
 func (a *augmentation) evaluate(ctx workflow.Context, state step.TrainResult) (*step.Alarm, error) {
 	in := step.EvaluateInput{
 		Checkpoint: state.Checkpoint, Tensors: a.outcome.Preprocess.Tensors, Recipe: a.in.Recipe, Epoch: state.Epoch, Step: state.Step,
+		Refresh: a.refresh(step.Train),
 	}
 	if len(a.evaluations) > 0 {
 		in.First = a.evaluations[0]

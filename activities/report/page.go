@@ -91,7 +91,8 @@ type tryRow struct {
 type timeRow struct {
 	Stage   string
 	Seconds float64
-	Percent int // of the longest stage
+	Percent int  // of the longest stage
+	Cached  bool // an earlier result was found
 }
 
 // HTML renders the standalone page. Equal input gives equal bytes.
@@ -218,7 +219,7 @@ func (v *view) time() {
 		if longest > 0 {
 			percent = int(100 * t.Seconds / longest)
 		}
-		v.Times = append(v.Times, timeRow{t.Stage, t.Seconds, percent})
+		v.Times = append(v.Times, timeRow{t.Stage, t.Seconds, percent, t.Cached})
 	}
 }
 

@@ -88,6 +88,8 @@ type IngestResult struct {
 type PreprocessInput struct {
 	Dataset Ref    `json:"dataset"`
 	Source  Source `json:"source"`
+	// Refresh: the stage is done even where an earlier result would be found.
+	Refresh bool `json:"refresh,omitempty"`
 }
 
 type PreprocessResult struct {
@@ -120,6 +122,8 @@ type TrainInput struct {
 	// Evaluated: the state after every leg is evaluated, and Choose ends the
 	// training. Else its end is the state after the last epoch.
 	Evaluated bool `json:"evaluated,omitempty"`
+	// Refresh: the stage is done even where an earlier result would be found.
+	Refresh bool `json:"refresh,omitempty"`
 }
 
 // Alarms of a training, the values of Alarm.Kind.
@@ -151,6 +155,7 @@ type Rollback struct {
 // TrainResult is the state after Epoch epochs. Epoch may lie beyond the input's
 // ToEpoch where an earlier run of the same training left a later state.
 type TrainResult struct {
+	Found
 	Checkpoint Ref     `json:"checkpoint"`
 	Curves     Ref     `json:"curves"` // losses of every step so far, as JSON
 	Epoch      int     `json:"epoch"`
@@ -208,10 +213,13 @@ type EvaluateInput struct {
 	First Evaluation `json:"first"`
 	// Widest is the largest Spread of the evaluations so far.
 	Widest float64 `json:"widest,omitempty"`
+	// Refresh: the stage is done even where an earlier result would be found.
+	Refresh bool `json:"refresh,omitempty"`
 }
 
 // EvaluateResult is the evaluation, and an alarm where a monitor of it fires.
 type EvaluateResult struct {
+	Found
 	Evaluation Evaluation `json:"evaluation"`
 	Alarm      *Alarm     `json:"alarm,omitempty"`
 }
@@ -262,9 +270,12 @@ type TrainProgress struct {
 type SampleInput struct {
 	Checkpoint Ref         `json:"checkpoint"`
 	Recipe     spec.Recipe `json:"recipe"`
+	// Refresh: the stage is done even where an earlier result would be found.
+	Refresh bool `json:"refresh,omitempty"`
 }
 
 type SampleResult struct {
+	Found
 	// Candidates lists the images, in order: a CandidateList as JSON.
 	Candidates Ref `json:"candidates"`
 	Count      int `json:"count"`
@@ -275,9 +286,12 @@ type OverfitInput struct {
 	Dataset    Ref          `json:"dataset"`
 	Tensors    Ref          `json:"tensors"`
 	Overfit    spec.Overfit `json:"overfit"`
+	// Refresh: the stage is done even where an earlier result would be found.
+	Refresh bool `json:"refresh,omitempty"`
 }
 
 type OverfitResult struct {
+	Found
 	// Neighbours holds every candidate's nearest real images and outcome.
 	Neighbours Ref `json:"neighbours"`
 	// Sheet is a PNG of candidates beside their nearest real images.
@@ -348,6 +362,8 @@ type AssessResult struct {
 type StageTime struct {
 	Stage   string  `json:"stage"`
 	Seconds float64 `json:"seconds"`
+	// Cached: every call of the stage found an earlier result.
+	Cached bool `json:"cached,omitempty"`
 }
 
 // Outcome gathers what the stages of one run made. Later stages' fields are
@@ -375,6 +391,8 @@ type Outcome struct {
 	Times    []StageTime `json:"times"`
 	// Unpublished: what passes is compared, not published.
 	Unpublished bool `json:"unpublished,omitempty"`
+	// Rerun is set where the run repeats another one.
+	Rerun *Rerun `json:"rerun,omitempty"`
 }
 
 type ReportInput struct {

@@ -13,6 +13,9 @@ import (
 // Step is the registered name of an activity that takes In and gives Out.
 type Step[In, Out any] string
 
+// String is the step's name.
+func (s Step[In, Out]) String() string { return string(s) }
+
 // Run executes the step from workflow code and waits for its result.
 func (s Step[In, Out]) Run(ctx workflow.Context, in In) (Out, error) {
 	var out Out

@@ -41,6 +41,7 @@ const (
 
 // UtilityResult is zero where the run knew no other classes.
 type UtilityResult struct {
+	Found
 	Done    bool         `json:"done"`
 	Details Ref          `json:"details"` // every training's scores, as JSON
 	Arms    []ArmResult  `json:"arms"`

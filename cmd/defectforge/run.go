@@ -59,8 +59,12 @@ type runReport struct {
 	Utility *step.UtilityResult `json:"utility"`
 	// Change is what a run with --if-changed found out.
 	Change *step.ChangeResult `json:"change,omitempty"`
-	UI     string             `json:"ui,omitempty"`
-	Error  string             `json:"error,omitempty"`
+	// Times tell where the time went; Stages why each stage of a rerun was reused
+	// or done again.
+	Times  []step.StageTime `json:"times"`
+	Stages []stageStory     `json:"stages,omitempty"`
+	UI     string           `json:"ui,omitempty"`
+	Error  string           `json:"error,omitempty"`
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -128,6 +132,9 @@ type job struct {
 	uploads []folderSource
 	// ifChanged is no part of the run's name: the same work is done or not.
 	ifChanged *step.IfChanged
+	// rerun says which run this one repeats; unpublished is as it was there.
+	rerun       *step.Rerun
+	unpublished bool
 }
 
 // files is the number of files to be uploaded.
@@ -139,7 +146,9 @@ func (j job) files() (n int) {
 }
 
 func (j job) workflowID() string {
-	return workflows.AugmentID(workflows.AugmentInput{Class: j.class, Source: j.source, Recipe: j.recipe, Policy: j.policy, Utility: j.utility})
+	return workflows.AugmentID(workflows.AugmentInput{
+		Class: j.class, Source: j.source, Recipe: j.recipe, Policy: j.policy, Utility: j.utility, Rerun: j.rerun, Unpublished: j.unpublished,
+	})
 }
 
 // plan checks everything that can be checked without Temporal and a store.
@@ -341,7 +350,7 @@ func (p *program) conclude(ctx context.Context, s *session, run step.Run, result
 		ImagesIn: result.ImagesIn, ImagesQuarantined: result.ImagesQuarantined, ImagesPublished: result.ImagesPublished,
 		Reasons: append([]string{}, result.Reasons...), Change: result.Change, UI: s.runURL(run),
 	}
-	out.Utility = result.Utility
+	out.Utility, out.Times = result.Utility, append([]step.StageTime{}, result.Times...)
 	if result.Approval.By != "" {
 		out.Approval = &result.Approval
 	}
@@ -360,10 +369,16 @@ func (p *program) conclude(ctx context.Context, s *session, run step.Run, result
 		}
 		return err
 	}
+	p.tellTimes(out.Times)
+	out.Stages = p.storyOf(ctx, s.store, result.Record)
+	p.tellStory(out.Stages)
 	if p.json {
 		err = p.emit(out)
 	} else {
 		p.printResult(result.Prefix, out)
+	}
+	if result.Unpublished && result.Verdict == step.Pass {
+		return err
 	}
 	if err == nil && result.Release == "" && result.Verdict != step.Waiting {
 		err = &statusError{exitNotApproved, nil}

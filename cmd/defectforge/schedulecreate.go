@@ -177,7 +177,7 @@ func (p *program) createSchedule(ctx context.Context, t timing, options client.S
 // input is what a job's workflow is started with.
 func (p *program) input(j job) workflows.AugmentInput {
 	return workflows.AugmentInput{
-		Class: j.class, Source: j.source, Recipe: j.recipe, Policy: j.policy, Utility: j.utility, IfChanged: j.ifChanged,
+		Class: j.class, Source: j.source, Recipe: j.recipe, Policy: j.policy, Utility: j.utility, IfChanged: j.ifChanged, Rerun: j.rerun, Unpublished: j.unpublished,
 		TrainingQueue: p.cfg.Temporal.TrainingTaskQueue,
 	}
 }
