@@ -191,7 +191,13 @@ func TestCheckOverfitIsFoundAgain(t *testing.T) {
 	}
 	again, err := Checker{Store: s}.CheckOverfit(context.Background(), in)
 	require.NoError(t, err)
+	require.True(t, again.Cached)
+	again.Cached = false
 	require.Equal(t, out, again)
+	refreshed := in
+	refreshed.Refresh = true
+	_, err = Checker{Store: s}.CheckOverfit(context.Background(), refreshed)
+	require.ErrorContains(t, err, "not again", "what is refreshed is not found")
 	in.Overfit.RejectQuantile = 0.02
 	_, err = Checker{Store: s}.CheckOverfit(context.Background(), in)
 	require.ErrorContains(t, err, "not again")

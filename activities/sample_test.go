@@ -61,6 +61,8 @@ func TestSample(t *testing.T) {
 		defer func() { h.before = func(string, string) error { return nil } }()
 		again, err := Sampler{Store: s}.Sample(ctx, in)
 		require.NoError(t, err)
+		require.True(t, again.Cached)
+		again.Cached = false
 		require.Equal(t, out, again)
 	})
 	t.Run("drawn again where an image is gone", func(t *testing.T) {

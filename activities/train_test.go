@@ -435,7 +435,7 @@ func TestTrainFindsAFinishedTraining(t *testing.T) {
 	in.ToEpoch = 1
 	got, _, err := attempt(t, Trainer{Store: s}, in, nil, nil)
 	require.NoError(t, err)
-	want.ImagesPerSecond = 0
+	want.ImagesPerSecond, want.Cached = 0, true
 	require.Equal(t, want, got)
 
 	h.before = func(string, string) error { return nil }
