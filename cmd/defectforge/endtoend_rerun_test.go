@@ -1,0 +1,45 @@
+//go:build !nodevstack && !windows
+
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestEndToEndRerun changes what is drawn: the training is found, and every stage
+// says why it was reused or done again.
+func TestEndToEndRerun(t *testing.T) {
+	b := newBench(t)
+	data := filepath.Join(t.TempDir(), "data")
+	first := b.published(b.do(b.runArgs(data, "--set", "train.epochs=4")...))
+	require.NotEmpty(t, first.Times)
+	assert.Contains(t, first.stderr, "where the time went:")
+	assert.Empty(t, first.Stages)
+
+	o := b.do("runs", "rerun", first.WorkflowID, "--from", "sample", "--set", "sample.count=20", "--data-dir", data, "--json")
+	require.Equal(t, exitOK, o.status, o.stderr)
+	again := b.published(o)
+	assert.NotEqual(t, first.WorkflowID, again.WorkflowID)
+	assert.Equal(t, 20, again.ImagesPublished)
+	reused := map[string]bool{}
+	for _, s := range again.Stages {
+		reused[s.Stage] = s.Reused
+		assert.NotEmpty(t, s.Why, s.Stage)
+	}
+	assert.Equal(t, map[string]bool{
+		"Ingest": false, "Preprocess": true, "Train": true, "Sample": false, "CheckOverfit": false, "Assess": false, "Report": false,
+	}, reused)
+	assert.Regexp(t, `(?m)^train +reused +the same tensors and training settings$`, again.stderr)
+	assert.Regexp(t, `(?m)^sample +redone +sample\.count 12 -> 20$`, again.stderr)
+
+	refused := b.do("runs", "rerun", first.WorkflowID, "--from", "sample", "--set", "train.epochs=5", "--data-dir", data)
+	assert.Equal(t, exitUsage, refused.status)
+	assert.Contains(t, refused.stderr, "comes before --from sample; give --from train")
+	none := b.do("runs", "rerun", "augment-none", "--data-dir", data)
+	assert.Equal(t, exitFailed, none.status)
+	assert.Contains(t, none.stderr, "left no record")
+}
