@@ -120,11 +120,6 @@ func TestLinesOfAComparison(t *testing.T) {
 	helped := workflows.Status{Utility: &step.UtilityResult{Done: true, Summary: "the set helps: by much"}}
 	assert.Equal(t, "compare classifiers the set helps: by much\n", show(30, helped))
 	assert.Empty(t, show(30, helped), "told once")
-
-	var bar bytes.Buffer
-	b := &barView{screen: &screen{w: &bar}, lines: &lineView{out: &bar, now: time.Now, attempts: map[string]int32{}}}
-	b.update(snapshot{stage: "Utility", attempt: 1, counted: &step.Progress{Done: 7, Total: 30}, status: workflows.Status{Stage: "Utility"}})
-	assert.Contains(t, bar.String(), "compare classifiers... 7 of 30")
 }
 
 // A log line wipes the bar below it and stays whole.
