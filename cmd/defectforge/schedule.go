@@ -29,7 +29,7 @@ func (p *program) scheduleCommand() *cobra.Command {
 		p.oneScheduleCommand("describe", "Show when a schedule runs, what it does, and what came of it", p.scheduleDescribe),
 		p.schedulePauseCommand("pause", "Stop a schedule from starting runs", "paused", client.ScheduleHandle.Pause),
 		p.schedulePauseCommand("resume", "Let a paused schedule start runs again", "resumed", func(h client.ScheduleHandle, ctx context.Context, o client.SchedulePauseOptions) error {
-			return h.Unpause(ctx, client.ScheduleUnpauseOptions{Note: o.Note})
+			return h.Unpause(ctx, client.ScheduleUnpauseOptions(o))
 		}),
 		p.scheduleTriggerCommand(),
 		p.scheduleBackfillCommand(),

@@ -278,6 +278,11 @@ func TestTracesGoWhereTheEnvironmentSays(t *testing.T) {
 		assert.Nil(t, send().tracing, name)
 		t.Setenv(name, "")
 	}
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	p, _ := configured(t)
+	told, err := p.tell(t.Context())
+	require.NoError(t, err)
+	assert.NotNil(t, told.tracing)
 	for name, value := range map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_TRACES_EXPORTER": "zipkin"} {
 		t.Setenv(name, value)
 		p, _ := configured(t)
