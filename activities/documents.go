@@ -139,9 +139,9 @@ type NeighbourList struct {
 	Candidates          []CandidateCheck `json:"candidates"`
 	// RealNearest is each training image's distance to the nearest one of another
 	// group, in the order of the index's shards and rows, RealTransformed the same
-	// where images may be mirrored, turned and shifted; of a sample where Notes
-	// say so. HoldoutNearest is each held-out image's distance to the nearest
-	// training image.
+	// where images may be mirrored, turned and shifted. HoldoutNearest is each
+	// held-out image's distance to the nearest training image. Each is of a sample
+	// where Notes say so, so that the document does not grow with the data set.
 	RealNearest     []float64 `json:"real_nearest"`
 	RealTransformed []float64 `json:"real_transformed"`
 	HoldoutNearest  []float64 `json:"holdout_nearest"`

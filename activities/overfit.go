@@ -25,7 +25,7 @@ type Checker struct {
 
 // overfitStage is what earlier checks are remembered under; the number counts
 // changes of what is compared.
-const overfitStage = "overfit-2"
+const overfitStage = "overfit-3"
 
 // CheckOverfit finds every candidate's nearest real images, held out ones
 // included, and its nearest ones when it may be mirrored, turned and
@@ -134,21 +134,23 @@ func (o *comparison) open(ctx context.Context, dir string) error {
 
 // rowNames gives the data set's entry of each row of a split's shards.
 func rowNames(dataset Dataset, index TensorIndex, split string) ([]DatasetImage, error) {
-	bySHA := make(map[string]DatasetImage, len(dataset.Images))
-	for _, im := range dataset.Images {
-		bySHA[im.SHA256] = im
+	bySHA := make(map[string]int, len(dataset.Images))
+	for i, im := range dataset.Images {
+		if im.Split == split {
+			bySHA[im.SHA256] = i
+		}
 	}
-	var names []DatasetImage
+	names := make([]DatasetImage, 0, len(bySHA))
 	for _, shard := range index.Shards {
 		if shard.Split != split {
 			continue
 		}
 		for _, sha := range shard.Images {
-			im, ok := bySHA[sha]
-			if !ok || im.Split != shard.Split {
+			i, ok := bySHA[sha]
+			if !ok {
 				return nil, permanent(step.ErrBadInput, "shard %s: image %s is not in the data set's %s split", shard.Ref.Key, sha, shard.Split)
 			}
-			names = append(names, im)
+			names = append(names, dataset.Images[i])
 		}
 	}
 	return names, nil

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -108,6 +109,7 @@ func stagesAt(t *testing.T, images int) {
 	ctx := t.Context()
 	// stage measures the peak of one stage alone.
 	stage := func(name string, do func() error) {
+		debug.FreeOSMemory() // what the stage before had
 		require.NoError(t, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0), "reset the peak")
 		start := time.Now()
 		require.NoError(t, do(), name)
