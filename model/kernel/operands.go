@@ -88,11 +88,13 @@ func (r *rowsRight) panel(e *engine, s *scratch, _, n0, n, u0, units int) ([]flo
 
 // packed gives the offsets of a packed panel.
 func (s *scratch) packed(k, lanes int) []int32 {
-	s.off = growInts(s.off, k)
-	for u := range s.off {
-		s.off[u] = int32(u * 2 * lanes)
+	if len(s.steps) < k || s.stepsOf != lanes {
+		s.steps, s.stepsOf = growInts(s.steps, k), lanes
+		for u := range s.steps {
+			s.steps[u] = int32(u * 2 * lanes)
+		}
 	}
-	return s.off
+	return s.steps[:k]
 }
 
 // every gives the offsets of columns that lie ld apart.

@@ -125,6 +125,8 @@ func (f *freelist[T]) put(x *T) {
 type scratch struct {
 	a, b, c []float32
 	off     []int32
+	steps   []int32   // the offsets of packed panels
+	stepsOf int       // the lanes that steps are for
 	columns [16]int32 // path.transpose's offsets
 	runs    []span
 	base    [8]int // path.gather's bases
