@@ -76,6 +76,7 @@ func Register(r step.Registry, a Activities, role Role) {
 		step.LookAtRuns.Register(r, guard(Looker{Runs: a.Runs}.LookAtRuns))
 		step.KeepOutcomes.Register(r, guard(Campaigner{Store: a.Store}.KeepOutcomes))
 		step.SummariseCampaign.Register(r, guard(Campaigner{Store: a.Store}.SummariseCampaign))
+		registerCleanUp(r, a)
 	}
 	if role&Training != 0 {
 		// Train beats by itself: its heartbeats say how far it is.

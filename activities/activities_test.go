@@ -28,9 +28,9 @@ func (n *names) RegisterActivityWithOptions(_ any, o activity.RegisterOptions) {
 
 func TestRegisterByRole(t *testing.T) {
 	for role, want := range map[Role][]string{
-		IO:       {"Ingest", "Preprocess", "CheckChange", "Choose", "CheckOverfit", "Assess", "Report", "Notify", "Publish", "RecordRun"},
-		Training: {"Train", "Evaluate", "Sample"},
-		All:      {"Ingest", "Preprocess", "CheckChange", "Choose", "CheckOverfit", "Assess", "Report", "Notify", "Publish", "RecordRun", "Train", "Evaluate", "Sample"},
+		IO:       {"Ingest", "Preprocess", "CheckChange", "Choose", "CheckOverfit", "Assess", "Report", "Notify", "Publish", "RecordRun", "PlanCampaign", "ReadPlan", "LookAtRuns", "KeepOutcomes", "SummariseCampaign", "MarkReferences", "Sweep", "RecordCleanUp"},
+		Training: {"Train", "Evaluate", "Sample", "Utility"},
+		All:      {"Ingest", "Preprocess", "CheckChange", "Choose", "CheckOverfit", "Assess", "Report", "Notify", "Publish", "RecordRun", "PlanCampaign", "ReadPlan", "LookAtRuns", "KeepOutcomes", "SummariseCampaign", "MarkReferences", "Sweep", "RecordCleanUp", "Train", "Evaluate", "Sample", "Utility"},
 	} {
 		var got names
 		Register(&got, Activities{Store: storage.New(memory.New())}, role)

@@ -92,24 +92,19 @@ func (p Preprocessor) recall(ctx context.Context, fingerprint, dataset string) (
 		return step.PreprocessResult{}, false, err
 	}
 	index, err := readDocument(ctx, p.Store, known.Tensors, DecodeTensorIndex)
-	if err == nil && index.Dataset != dataset {
-		err = ErrFormat
-	}
-	for _, shard := range index.Shards {
-		if err != nil {
-			break
-		}
-		var info storage.Info
-		info, err = p.Store.Bucket().Stat(ctx, shard.Ref.Key)
-		if err == nil && info.Size != shard.Ref.Size {
-			err = storage.ErrCorrupt
-		}
-	}
 	switch {
-	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrCorrupt), errors.Is(err, ErrFormat):
+	case err == nil && index.Dataset != dataset,
+		errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrCorrupt), errors.Is(err, ErrFormat):
 		return step.PreprocessResult{}, false, nil // it is made anew
 	case err != nil:
 		return step.PreprocessResult{}, false, fmt.Errorf("look for tensors: %w", err)
+	}
+	refs := []step.Ref{known.Tensors}
+	for _, shard := range index.Shards {
+		refs = append(refs, shard.Ref)
+	}
+	if ok, err := present(ctx, p.Store, refs...); err != nil || !ok {
+		return step.PreprocessResult{}, false, err
 	}
 	known.Cached = true
 	return known, true, nil

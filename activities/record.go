@@ -48,11 +48,11 @@ func (r Recorder) RecordRun(ctx context.Context, in step.RecordRunInput) (step.R
 	if _, err := r.copy(ctx, prefix+"report.json", in.Report.JSON); err != nil {
 		return step.RecordRunResult{}, err
 	}
-	raw, err := json.MarshalIndent(runRecord{Format: formatRun, RecordRunInput: in}, "", "  ")
+	raw, err := indented(runRecord{Format: formatRun, RecordRunInput: in})
 	if err != nil {
-		return step.RecordRunResult{}, fmt.Errorf("encode run: %w", err)
+		return step.RecordRunResult{}, err
 	}
-	record, err := r.Store.PutNamed(ctx, prefix+"run.json", append(raw, '\n'))
+	record, err := r.Store.PutNamed(ctx, prefix+recordName, raw)
 	if err != nil {
 		return step.RecordRunResult{}, fmt.Errorf("record run: %w", err)
 	}
@@ -66,6 +66,15 @@ func (r Recorder) RecordRun(ctx context.Context, in step.RecordRunInput) (step.R
 		return step.RecordRunResult{}, fmt.Errorf("sync run record: %w", err)
 	}
 	return step.RecordRunResult{Record: step.Ref(record), Report: report}, nil
+}
+
+// indented renders a document that people read too.
+func indented(v any) ([]byte, error) {
+	raw, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode document: %w", err)
+	}
+	return append(raw, '\n'), nil
 }
 
 // copy puts an artifact under key too.

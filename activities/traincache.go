@@ -3,9 +3,9 @@ package activities
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -100,24 +100,26 @@ func recallChoice(ctx context.Context, s *storage.Store, tensors step.Ref, r spe
 	return known.Train, true, nil
 }
 
-// present reports whether all of refs are stored, in their full size.
+// present reports whether all of refs are stored, in their full size, and keeps
+// them from a clean-up.
 func present(ctx context.Context, s *storage.Store, refs ...step.Ref) (bool, error) {
+	var gone atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(transfers)
 	for _, r := range refs {
 		group.Go(func() error {
-			info, err := s.Bucket().Stat(ctx, r.Key)
-			if err == nil && info.Size != r.Size {
-				err = storage.ErrNotFound
+			if gone.Load() {
+				return nil
 			}
-			return wrap("look for "+r.Key, err)
+			ok, err := s.Keep(ctx, storage.Object(r))
+			if !ok {
+				gone.Store(true)
+			}
+			return err
 		})
 	}
 	err := group.Wait()
-	if errors.Is(err, storage.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	return err == nil && !gone.Load(), err
 }
 
 // wrap is err with what was being done, nil for nil.

@@ -43,7 +43,7 @@ func Digest(data []byte) string {
 
 // PutArtifact stores data under a key that names its content,
 // artifacts/sha256/ab/<digest><ext>; ext is "" or like ".json". Bytes that are
-// there already are not sent again.
+// there already are not sent again, unless they have been there for long.
 func (s *Store) PutArtifact(ctx context.Context, data []byte, ext string) (Object, error) {
 	return s.putArtifact(ctx, bytes.NewReader(data), Digest(data), int64(len(data)), ext)
 }
@@ -76,17 +76,35 @@ func (s *Store) putArtifact(ctx context.Context, body io.ReadSeeker, digest stri
 	}
 	obj := Object{Key: key, SHA256: digest, Size: size}
 	info, err := s.bucket.Stat(ctx, obj.Key)
+	there := err == nil && info.Size == size && (info.SHA256 == digest || info.SHA256 == "")
 	switch {
-	case err == nil && info.Size == size && (info.SHA256 == digest || info.SHA256 == ""):
+	case there && !info.old():
 		return obj, nil
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return Object{}, fmt.Errorf("store artifact: %w", err)
 	}
-	// Whatever else lies there can't be the artifact: it is replaced.
-	if _, err := s.bucket.Put(ctx, obj.Key, body, size, digest, Condition{}); err != nil {
-		return Object{}, fmt.Errorf("store artifact: %w", err)
+	// Whatever else lies there can't be the artifact: it is replaced. An old one is
+	// written again, so that no clean-up takes it; see Keep.
+	if err := s.put(ctx, obj, body); err != nil || !there {
+		return obj, wrapPut(err)
 	}
-	return obj, nil
+	waited, err := s.Settle(ctx, info.Modified)
+	if err == nil && waited {
+		err = s.put(ctx, obj, body)
+	}
+	return obj, wrapPut(err)
+}
+
+func (s *Store) put(ctx context.Context, obj Object, body io.ReadSeeker) error {
+	_, err := s.bucket.Put(ctx, obj.Key, body, obj.Size, obj.SHA256, Condition{})
+	return err
+}
+
+func wrapPut(err error) error {
+	if err != nil {
+		return fmt.Errorf("store artifact: %w", err)
+	}
+	return nil
 }
 
 // PutNamed stores data under key, in place of what was there.

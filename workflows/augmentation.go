@@ -94,6 +94,7 @@ type Registry interface {
 func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(Augment, workflow.RegisterOptions{Name: AugmentName})
 	r.RegisterWorkflowWithOptions(Campaign, workflow.RegisterOptions{Name: CampaignName})
+	r.RegisterWorkflowWithOptions(CleanUp, workflow.RegisterOptions{Name: CleanUpName})
 }
 
 // Augment turns the images of one defect class into a published release, or
@@ -111,6 +112,9 @@ func Augment(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
 func (a *augmentation) execute(ctx workflow.Context) (AugmentResult, error) {
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (Status, error) { return a.status, nil }); err != nil {
 		return AugmentResult{}, fmt.Errorf("set query handler: %w", err)
+	}
+	if err := answerReferences(ctx, a.references); err != nil {
+		return AugmentResult{}, err
 	}
 	if err := a.listen(ctx); err != nil {
 		return AugmentResult{}, err

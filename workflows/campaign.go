@@ -118,6 +118,9 @@ func Campaign(ctx workflow.Context, in CampaignInput) (CampaignResult, error) {
 	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (CampaignStatus, error) { return c.told(), nil }); err != nil {
 		return CampaignResult{}, fmt.Errorf("set query handler: %w", err)
 	}
+	if err := answerReferences(ctx, c.references); err != nil {
+		return CampaignResult{}, err
+	}
 	if err := validateCampaign(in); err != nil {
 		return CampaignResult{}, err
 	}

@@ -25,7 +25,8 @@ func (a *augmentation) train(ctx workflow.Context) error {
 	for a.outcome.Choice == nil && a.outcome.Train.Epoch < a.in.Recipe.Train.Epochs && !a.impatient() {
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 			in := a.in
-			in.Progress = &Progress{Outcome: a.outcome, Checkpoints: a.checkpoints, Evaluations: a.evaluations, Best: a.best, Change: a.change}
+			progress := a.progress()
+			in.Progress = &progress
 			return workflow.NewContinueAsNewError(ctx, AugmentName, in)
 		}
 		if err := a.leg(ctx); err != nil {

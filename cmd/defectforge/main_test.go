@@ -153,6 +153,10 @@ func TestUsageErrors(t *testing.T) {
 		"offset too large":    {schedule("--every", "1h", "--offset", "1h"), "--offset: 1h0m0s: goes with --every"},
 		"scheduled folder":    {[]string{"schedule", "create", "n", "--images", "images", "--class", "c", "--every", "1h"}, "a schedule takes s3://bucket/prefix"},
 		"bad schedule name":   {[]string{"schedule", "create", "a b", "--every", "1h"}, `NAME: "a b"`},
+		"clean-up of images":  {append(schedule("--every", "1h"), "--cleanup"), "--images: has no meaning for --cleanup"},
+		"grace of a run":      {schedule("--every", "1h", "--grace", "2h"), "--grace: goes with --cleanup"},
+		"no grace":            {[]string{"cleanup", "--grace", "1m"}, "--grace: 1m0s: must be at least 1h0m0s"},
+		"checkpoints":         {[]string{"cleanup", "--checkpoint-count", "-1"}, "--checkpoint-count: -1: must not be negative"},
 		"which schedule":      {[]string{"schedule", "pause"}, "takes a schedule's name"},
 		"limit":               {[]string{"runs", "list", "--limit", "0"}, "--limit: 0"},
 	} {
@@ -176,7 +180,7 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	isolate(t)
 	got := cli(t, "--help")
 	require.Equal(t, exitOK, got.status)
-	for _, command := range []string{"run", "demo", "up", "worker", "runs", "schedule", "releases", "checkpoint", "config", "doctor", "version"} {
+	for _, command := range []string{"run", "demo", "up", "worker", "runs", "schedule", "cleanup", "releases", "checkpoint", "config", "doctor", "version"} {
 		assert.Regexp(t, `(?m)^  `+command+` +[A-Z]`, got.stdout)
 		assert.Equal(t, exitOK, cli(t, command, "--help").status)
 	}

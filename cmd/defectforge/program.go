@@ -77,7 +77,7 @@ Exit status: 0 published or done, 1 failed, 2 usage or configuration,
 		return usageError("%w; see `%s --help`", err, c.CommandPath())
 	})
 	root.AddCommand(
-		p.runCommand(), p.demoCommand(), p.upCommand(), p.workerCommand(), p.runsCommand(), p.scheduleCommand(), p.campaignCommand(),
+		p.runCommand(), p.demoCommand(), p.upCommand(), p.workerCommand(), p.runsCommand(), p.scheduleCommand(), p.campaignCommand(), p.cleanUpCommand(),
 		p.releasesCommand(), p.assessCommand(), p.checkpointCommand(), p.configCommand(), p.codecServerCommand(), p.doctorCommand(), p.versionCommand(),
 	)
 	p.equip(root)

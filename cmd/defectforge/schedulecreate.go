@@ -35,8 +35,10 @@ type timing struct {
 func (p *program) scheduleCreateCommand() *cobra.Command {
 	var o runOptions
 	var t timing
+	var k keeping
+	var cleanUp bool
 	c := &cobra.Command{
-		Use:   "create NAME --images s3://BUCKET/PREFIX --class CLASS (--cron EXPRESSION | --every DURATION)",
+		Use:   "create NAME (--images s3://BUCKET/PREFIX --class CLASS | --cleanup) (--cron EXPRESSION | --every DURATION)",
 		Short: "Create a schedule",
 		Long: `Create a schedule that runs the augmentation of CLASS on the images that lie
 below s3://BUCKET/PREFIX at the time.
@@ -47,13 +49,29 @@ change them.
 
 Each run looks at the images first and ends at once where there is nothing to
 do; with --min-new N also while fewer than N images are new since the latest
-release.`,
+release.
+
+With --cleanup the schedule does what ` + "`defectforge cleanup --apply`" + ` does.`,
 		Example: `  defectforge schedule create nightly --images s3://factory/dents/ --class dents --cron "0 2 * * *" --time-zone Europe/Berlin
-  defectforge schedule create hourly --images s3://factory/pits/ --class pits --every 1h --min-new 20 --overlap Skip`,
+  defectforge schedule create hourly --images s3://factory/pits/ --class pits --every 1h --min-new 20 --overlap Skip
+  defectforge schedule create weekly --cleanup --cron "0 5 * * 0"`,
 		Args: exactly(1, "the new schedule's name"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := p.load(c); err != nil {
 				return err
+			}
+			if cleanUp {
+				for _, flag := range []string{"images", "class", "recipe", "policy", "set", "seed", "min-new"} {
+					if c.Flags().Changed(flag) {
+						return usageError("--%s: has no meaning for --cleanup; leave one out", flag)
+					}
+				}
+				return p.scheduleCleanUp(c.Context(), args[0], t, k)
+			}
+			for _, flag := range []string{"grace", "checkpoint-age", "checkpoint-count", "record-age"} {
+				if c.Flags().Changed(flag) {
+					return usageError("--%s: goes with --cleanup", flag)
+				}
 			}
 			o.seeded = c.Flags().Changed("seed")
 			return p.scheduleCreate(c.Context(), args[0], t, o)
@@ -64,8 +82,21 @@ release.`,
 	f.StringVar(&o.class, "class", "", "name of the defect class")
 	o.addRecipeFlags(c, "classic")
 	f.IntVar(&o.minNew, "min-new", 0, "wait until this many images are new since the latest release")
+	f.BoolVar(&cleanUp, "cleanup", false, "clean the bucket up instead")
+	k.addFlags(c)
 	t.addFlags(c)
 	return c
+}
+
+func (p *program) scheduleCleanUp(ctx context.Context, name string, t timing, k keeping) error {
+	options, err := t.options(name)
+	if err != nil {
+		return err
+	}
+	if options.Action, err = p.cleanUpAction(name, k); err != nil {
+		return err
+	}
+	return p.createSchedule(ctx, t, options)
 }
 
 func (t *timing) addFlags(c *cobra.Command) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/defectforge/defectforge/storage"
 )
@@ -62,7 +63,7 @@ func publish(ctx context.Context, b storage.Bucket, d Draft, o options) (Publish
 		return Published{}, w
 	}
 	prefix := Prefix(m.Class, m.Release)
-	if err := placeAll(ctx, b, prefix, files); err != nil {
+	if err := placeSafely(ctx, b, prefix, files); err != nil {
 		return Published{}, err
 	}
 	if err := o.putSignature(ctx, b, m, raw); err != nil {
@@ -93,42 +94,78 @@ func publish(ctx context.Context, b storage.Bucket, d Draft, o options) (Publish
 		Files: len(m.Files), Bytes: m.Bytes(), Sequence: sequence, Latest: latest}, nil
 }
 
+// placeSafely is placeAll for a prefix that an earlier attempt may have left half
+// full, long ago, and that a clean-up may be about to empty; see storage.Keep.
+func placeSafely(ctx context.Context, b storage.Bucket, prefix string, files []piece) error {
+	// Nobody empties the prefix of a release that is committed.
+	_, err := b.Stat(ctx, prefix+ManifestName)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	oldest, err := placeAll(ctx, b, prefix, files, err != nil)
+	if err != nil || oldest.IsZero() {
+		return err
+	}
+	waited, err := storage.New(b).Settle(ctx, oldest)
+	if err == nil && waited {
+		_, err = placeAll(ctx, b, prefix, files, true)
+	}
+	return err
+}
+
 // placeAll brings the files below the prefix: shards, which may be large, one
-// by one.
-func placeAll(ctx context.Context, b storage.Bucket, prefix string, files []piece) error {
+// by one. With renew it writes old ones again, and returns when the oldest of
+// those had been written; zero where there was none.
+func placeAll(ctx context.Context, b storage.Bucket, prefix string, files []piece, renew bool) (oldest time.Time, err error) {
+	var mu sync.Mutex
+	one := func(ctx context.Context, f piece) error {
+		renewed, err := place(ctx, b, prefix, f, renew)
+		mu.Lock()
+		defer mu.Unlock()
+		if !renewed.IsZero() && (oldest.IsZero() || renewed.Before(oldest)) {
+			oldest = renewed
+		}
+		return err
+	}
 	var small []piece
 	for _, f := range files {
 		if f.samples == nil {
 			small = append(small, f)
 		}
 	}
-	if err := each(ctx, small, func(ctx context.Context, f piece) error { return place(ctx, b, prefix, f) }); err != nil {
-		return err
+	if err := each(ctx, small, one); err != nil {
+		return oldest, err
 	}
 	for _, f := range files {
 		if f.samples != nil {
-			if err := place(ctx, b, prefix, f); err != nil {
-				return err
+			if err := one(ctx, f); err != nil {
+				return oldest, err
 			}
 		}
 	}
-	return nil
+	return oldest, nil
 }
 
-// place brings one file below the prefix, if it is not there already.
-func place(ctx context.Context, b storage.Bucket, prefix string, f piece) error {
+// place brings one file below the prefix, if it is not there already. With renew,
+// an old one is written again, and it returns when that had been written before.
+func place(ctx context.Context, b storage.Bucket, prefix string, f piece, renew bool) (renewed time.Time, err error) {
 	info, err := b.Stat(ctx, prefix+f.Path)
-	if err == nil && info.Size == f.Size && info.SHA256 == f.SHA256 {
-		return nil
+	there := err == nil && info.Size == f.Size && info.SHA256 == f.SHA256
+	if there && (!renew || time.Since(info.Modified) <= storage.RenewAfter) {
+		return renewed, nil
 	}
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return err
+		return renewed, err
 	}
 	data, err := f.bytes(ctx, b)
 	if err != nil {
-		return err
+		return renewed, err
 	}
-	return write(ctx, b, prefix+f.Path, data)
+	if !there {
+		return renewed, write(ctx, b, prefix+f.Path, data)
+	}
+	_, err = b.Put(ctx, prefix+f.Path, bytes.NewReader(data), f.Size, f.SHA256, storage.Condition{})
+	return info.Modified, err
 }
 
 // write stores data where nothing or the same is.
