@@ -47,6 +47,7 @@ const updateVariable = "DEFECTFORGE_TEST_UPDATE_METRICS"
 type spans struct {
 	mu  sync.Mutex
 	all []*tracepb.Span
+	raw bytes.Buffer
 }
 
 func (s *spans) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -58,6 +59,7 @@ func (s *spans) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.raw.Write(raw)
 	for _, resource := range request.GetResourceSpans() {
 		for _, scope := range resource.GetScopeSpans() {
 			s.all = append(s.all, scope.GetSpans()...)
@@ -116,6 +118,14 @@ func TestEndToEndObserved(t *testing.T) {
 	exported(t, scraped, list, update)
 	oneTrace(t, &traces, made.WorkflowID)
 	logged(t, up.stderr.String(), made.WorkflowID)
+	keys, err := os.ReadFile(filepath.Join(data, "credentials.json"))
+	require.NoError(t, err)
+	var secrets map[string]string
+	require.NoError(t, json.Unmarshal(keys, &secrets))
+	require.NotEmpty(t, secrets["secret_key"])
+	for _, key := range []string{"access_key", "secret_key"} {
+		assert.NotContains(t, scraped+up.stderr.String()+traces.raw.String(), secrets[key])
+	}
 	assert.Contains(t, scraped, fmt.Sprintf("\ndefectforge_published_images_total %d\n", made.ImagesPublished))
 	assert.Contains(t, scraped, "\ndefectforge_training_epochs_total 4\n")
 	assert.Contains(t, scraped, `defectforge_images_total{outcome="quarantined"} 3`)
@@ -220,8 +230,8 @@ func logged(t *testing.T, stderr, workflow string) {
 	stages := map[string]int{}
 	for text := range strings.Lines(stderr) {
 		var line map[string]any
-		if json.Unmarshal([]byte(text), &line) != nil || line["stage"] == nil {
-			continue
+		if json.Unmarshal([]byte(text), &line) != nil || line["stage"] == nil || line["component"] != nil {
+			continue // not of a stage, or the SDK's
 		}
 		assert.Equal(t, workflow, line["workflow_id"], text)
 		assert.Equal(t, "metal", line["class"], text)
