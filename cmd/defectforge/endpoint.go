@@ -49,8 +49,16 @@ func (p *program) serveMetrics(ctx context.Context, s *session) (*endpoint, erro
 			p.log.Error("metrics and health are no longer served", "error", err)
 		}
 	}()
-	p.say("metrics    http://%s/metrics, also /healthz and /readyz", e.address)
+	p.say("metrics    %s, also /healthz and /readyz", e.url())
 	return e, nil
+}
+
+// url is where metrics are, "" where nothing is served.
+func (e *endpoint) url() string {
+	if e == nil {
+		return ""
+	}
+	return "http://" + e.address + "/metrics"
 }
 
 // drain makes the endpoint say that no more work is taken on.

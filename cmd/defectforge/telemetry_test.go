@@ -100,6 +100,7 @@ func TestReadiness(t *testing.T) {
 	assert.Contains(t, body, "draining")
 
 	var none *endpoint // nothing is served
+	assert.Empty(t, none.url())
 	none.drain()
 	none.close()
 }

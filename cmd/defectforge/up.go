@@ -18,6 +18,7 @@ type upReport struct {
 	Store     string `json:"store"`
 	Bucket    string `json:"bucket"`
 	DataDir   string `json:"data_dir"`
+	Metrics   string `json:"metrics,omitempty"` // where metrics.listen is set
 }
 
 func (p *program) upCommand() *cobra.Command {
@@ -82,6 +83,7 @@ func (p *program) up(ctx context.Context) error {
 	r := upReport{
 		UI: s.stack.UIURL, Temporal: s.stack.TemporalAddress, Namespace: s.stack.Namespace,
 		Store: s.stack.StoreEndpoint, Bucket: p.cfg.Store.Bucket, DataDir: p.cfg.DataDir,
+		Metrics: crew.endpoint.url(),
 	}
 	if p.json {
 		if err := p.emit(r); err != nil {
