@@ -16,6 +16,9 @@
 // the direct sum. The loops in assembly are written by the generator in asmgen;
 // their definitions are the plain Go loops of the same name.
 //
+// Products of bytes (ByteRows) are whole numbers and the same on every instruction
+// set.
+//
 // Once a shape has been seen, calls allocate nothing: scratch memory comes from
 // a pool that the package keeps.
 package kernel
