@@ -171,6 +171,8 @@ var spoken = map[string]bool{step.ErrTooFewImages: true, step.ErrBadInput: true}
 func explain(err error) error {
 	app, stopped, timeout := (*temporal.ApplicationError)(nil), (*temporal.TerminatedError)(nil), (*temporal.TimeoutError)(nil)
 	switch {
+	case errors.Is(err, converter.ErrEncodingIsNotSupported):
+		return errors.New("what Temporal keeps of the run is encrypted; set codec.keys, or codec.keys_file, to the keys of its workers")
 	case errors.Is(err, errServerGone):
 		return fmt.Errorf("%w; run the same command again to go on", err)
 	case temporal.IsCanceledError(err):

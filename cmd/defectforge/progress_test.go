@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/defectforge/defectforge/activities/step"
@@ -214,6 +215,8 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	assert.EqualError(t, few, "Ingest: 5 images; add more")
 	assert.Contains(t, explain(temporal.NewCanceledError()).Error(), "cancelled; run the same command again")
 	assert.Contains(t, explain(temporal.NewNonRetryableApplicationError("Sample: x", "Other", nil)).Error(), "run the same command again")
+	sealed := &commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte("binary/defectforge-aes256gcm")}}
+	assert.ErrorContains(t, explain(plainPayloads.data.FromPayload(sealed, new(string))), "set codec.keys")
 	plain := errors.New("plain")
 	assert.Equal(t, plain, explain(plain))
 }
