@@ -62,7 +62,10 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if refusedByCobra(err) {
+		err = usageError("%s; see `%s --help`", strings.Join(strings.Fields(err.Error()), " "), c.CommandPath())
+	}
 	if err != nil && context.Cause(ctx) == errInterrupted {
 		err = stoppedByUser
 	}
@@ -101,11 +104,19 @@ func statusOf(err error) int {
 	if p := (config.Problems)(nil); errors.As(err, &p) {
 		return exitUsage
 	}
-	// What cobra itself refuses has no type.
+	return exitFailed
+}
+
+// refusedByCobra reports whether the library itself refused the command line:
+// such errors have no type, and say no remedy.
+func refusedByCobra(err error) bool {
+	if s := (*statusError)(nil); err == nil || errors.As(err, &s) {
+		return false
+	}
 	for _, prefix := range []string{"unknown command", "unknown flag", "unknown shorthand", "required flag", "accepts ", "requires at least", "if any flags in the group"} {
 		if strings.HasPrefix(err.Error(), prefix) {
-			return exitUsage
+			return true
 		}
 	}
-	return exitFailed
+	return false
 }

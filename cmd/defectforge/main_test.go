@@ -96,7 +96,7 @@ func TestUsageErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"unknown command":     {[]string{"runn"}, `unknown command "runn"`},
+		"unknown command":     {[]string{"runn"}, "unknown command \"runn\" for \"defectforge\"; did you mean run or runs; see `defectforge --help`"},
 		"unknown sub-command": {[]string{"runs", "lst"}, "see `defectforge runs --help`"},
 		"unknown flag":        {run("--epochs", "3"), "unknown flag: --epochs; see `defectforge run --help`"},
 		"argument of run":     {run("more"), "unknown command"},
@@ -131,7 +131,7 @@ func TestUsageErrors(t *testing.T) {
 		"half a cluster":      {[]string{"runs", "list", "--store-endpoint", "s3.example.com"}, "TEMPORAL_ADDRESS: not set, but store.endpoint is"},
 		"which run":           {[]string{"runs", "show"}, "takes a workflow's identifier"},
 		"which release":       {[]string{"releases", "verify"}, "name one release"},
-		"release of no name":  {[]string{"releases", "verify", "a", "b", "c"}, "accepts at most 2"},
+		"release of no name":  {[]string{"releases", "verify", "a", "b", "c"}, "accepts at most 2 arg(s), received 3; see `defectforge releases verify --help`"},
 		"no reason":           {[]string{"releases", "withdraw", "c"}, "--reason: not given"},
 		"set without classes": {[]string{"releases", "pull", "--classification", "d"}, "name the classes behind it"},
 		"folder and class":    {[]string{"releases", "verify", "c", "--dir", "d"}, "--dir: verifies a folder"},

@@ -68,7 +68,7 @@ Exit status: 0 published or done, 1 failed, 2 usage or configuration,
 3 not approved, 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noSuchCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	config.AddFlags(root.PersistentFlags())
@@ -86,14 +86,22 @@ Exit status: 0 published or done, 1 failed, 2 usage or configuration,
 
 // group is a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{Use: use, Short: short, Args: func(c *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usageError("unknown command %q for %q; see `%s --help`", args[0], c.CommandPath(), c.CommandPath())
-		}
-		return nil
-	}, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	g := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	g.AddCommand(commands...)
 	return g
+}
+
+// noSuchCommand refuses what a command that only holds others does not hold.
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	c.SuggestionsMinimumDistance = 2 // letters
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "; did you mean " + strings.Join(near, " or ")
+	}
+	return usageError("unknown command %q for %q%s; see `%s --help`", args[0], c.CommandPath(), hint, c.CommandPath())
 }
 
 // exactly wants n arguments and says what they are.
