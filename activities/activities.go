@@ -44,6 +44,8 @@ type Activities struct {
 	Scratch string
 	// Webhook is told of runs that wait for somebody, and of how runs end.
 	Webhook Webhook
+	// Lineage is told what runs read and made.
+	Lineage Lineage
 	// Signer signs releases' manifests; nil leaves them unsigned.
 	Signer release.Signer
 	// License is that of published images, as release.Draft takes it.
@@ -56,19 +58,20 @@ type Activities struct {
 func Register(r step.Registry, a Activities, role Role) {
 	if role&IO != 0 {
 		step.Ingest.Register(r, guard(func(ctx context.Context, in step.IngestInput) (step.IngestResult, error) {
+			a.Lineage.started(ctx, in)
 			return Ingester{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.Ingest(ctx, in)
 		}))
 		step.Preprocess.Register(r, guard(func(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
 			return Preprocessor{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.Preprocess(ctx, in)
 		}))
-		step.CheckChange.Register(r, guard(ChangeChecker{Store: a.Store}.CheckChange))
+		step.CheckChange.Register(r, guard(ChangeChecker{Store: a.Store, Lineage: a.Lineage}.CheckChange))
 		step.Choose.Register(r, guard(Chooser{Store: a.Store, Scratch: a.Scratch}.Choose))
 		step.CheckOverfit.Register(r, guard(Checker{Store: a.Store, Scratch: a.Scratch}.CheckOverfit))
 		step.Assess.Register(r, guard(Assessor{Store: a.Store, Scratch: a.Scratch}.Assess))
 		step.Report.Register(r, guard(Reporter{Store: a.Store}.Report))
-		step.Notify.Register(r, guard(Notifier{Webhook: a.Webhook}.Notify))
+		step.Notify.Register(r, guard(Notifier{Webhook: a.Webhook, Lineage: a.Lineage}.Notify))
 		step.Publish.Register(r, guard(Publisher{Store: a.Store, Releases: a.Releases, Signer: a.Signer, License: a.License}.Publish))
-		step.RecordRun.Register(r, guard(Recorder{Store: a.Store}.RecordRun))
+		step.RecordRun.Register(r, guard(Recorder{Store: a.Store, Lineage: a.Lineage}.RecordRun))
 		step.PlanCampaign.Register(r, guard(func(ctx context.Context, in step.PlanInput) (step.PlanResult, error) {
 			return Planner{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.PlanCampaign(ctx, in)
 		}))

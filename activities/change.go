@@ -22,7 +22,8 @@ const (
 
 // ChangeChecker says whether a run would bring anything new.
 type ChangeChecker struct {
-	Store *storage.Store
+	Store   *storage.Store
+	Lineage Lineage
 }
 
 // CheckChange compares a run's inputs with those of runs that were decided
@@ -44,6 +45,7 @@ func (c ChangeChecker) CheckChange(ctx context.Context, in step.ChangeInput) (st
 	out := step.ChangeResult{MinNew: in.MinNew}
 	stand(&out, latest)
 	if decided, err := c.decided(ctx, in, known, latest, &out); err != nil || decided {
+		c.tell(ctx, in, out, err)
 		return out, err
 	}
 	if out.NewImages, err = c.fresh(ctx, in, known, latest); err != nil {
@@ -52,10 +54,18 @@ func (c ChangeChecker) CheckChange(ctx context.Context, in step.ChangeInput) (st
 	if out.NewImages < in.MinNew && !otherInputs(in, known, latest) {
 		out.Verdict = step.Waiting
 		out.Reason = fmt.Sprintf("waiting: %d of %d new images", out.NewImages, in.MinNew)
+		c.tell(ctx, in, out, nil)
 		return out, nil
 	}
 	out.Reason = changeWords(in, known, latest, out.NewImages)
 	return out, nil
+}
+
+// tell tells whoever gathers lineage that the run ends here.
+func (c ChangeChecker) tell(ctx context.Context, in step.ChangeInput, out step.ChangeResult, err error) {
+	if err == nil && c.Lineage.Endpoint != "" {
+		c.Lineage.idle(ctx, in, out)
+	}
 }
 
 // latest is the class's newest release that has not been withdrawn, nil where

@@ -53,6 +53,9 @@ func (h history) ended(in step.ChangeInput, verdict string, publish bool) (relea
 		record.Publish, err = Publisher{Store: h.s}.Publish(ctx, p)
 		require.NoError(h.t, err)
 	}
+	if verdict == step.Pass {
+		record.Outcome.Approval = step.Approval{Approved: publish, By: map[bool]string{true: step.ByPolicy, false: step.ByPerson}[publish]}
+	}
 	if verdict == "" {
 		record.Failure = "training came to nothing"
 	}
@@ -161,6 +164,18 @@ func TestCheckChangeRemembersWhatWasRefused(t *testing.T) {
 		require.Empty(t, got.Verdict)
 		require.Equal(t, 1, got.NewImages, "those that the refused set had are not new")
 	}
+}
+
+// A set that passed in a comparison of recipes, and was not to be published,
+// is no decision.
+func TestCheckChangeIgnoresWhatWasNotToBePublished(t *testing.T) {
+	h := newHistory(t)
+	in := h.input(h.dataset(0, 5))
+	_, err := Recorder{Store: h.s}.RecordRun(context.Background(), step.RecordRunInput{Verdict: step.Pass, Outcome: step.Outcome{
+		Run: step.Run{WorkflowID: "w", RunID: "r"}, Class: in.Class, Recipe: in.Recipe, Policy: in.Policy, Ingest: step.IngestResult{Dataset: in.Dataset},
+	}})
+	require.NoError(t, err)
+	require.Empty(t, h.check(in).Verdict)
 }
 
 func TestCheckChangeWaitsForEnoughImages(t *testing.T) {

@@ -48,7 +48,8 @@ func decisionKey(class string, r spec.Recipe, p spec.Policy, u *step.UtilityPlan
 // lost: a later run then does the same work again, to the same release.
 func (r Recorder) remember(ctx context.Context, in step.RecordRunInput) error {
 	o := in.Outcome
-	if o.Ingest.Dataset.IsZero() || in.Verdict == "" && in.Failure == "" {
+	// A set that passed and was not to be published waits for a run that may.
+	if o.Ingest.Dataset.IsZero() || in.Verdict == "" && in.Failure == "" || in.Verdict == step.Pass && o.Approval.By == "" {
 		return nil
 	}
 	key := decisionKey(o.Class, o.Recipe, o.Policy, in.UtilityPlan)

@@ -42,6 +42,7 @@ type Webhook struct {
 type Notifier struct {
 	Webhook Webhook
 	Client  *http.Client // nil for one of its own
+	Lineage Lineage      // is told of runs that failed
 }
 
 // Notify posts the notice as a CloudEvent, structured JSON of version 1.0. Its
@@ -49,6 +50,7 @@ type Notifier struct {
 // repetition. Without a webhook nothing is sent, and that is no failure.
 // Redirections are not followed: the body is for one address alone.
 func (n Notifier) Notify(ctx context.Context, in step.NotifyInput) (step.NotifyResult, error) {
+	n.Lineage.failed(ctx, in.Notice)
 	if n.Webhook.URL == "" {
 		return step.NotifyResult{}, nil
 	}
@@ -68,17 +70,26 @@ func (n Notifier) Notify(ctx context.Context, in step.NotifyInput) (step.NotifyR
 		mac.Write(body)
 		request.Header.Set(SignatureHeader, "sha256="+hex.EncodeToString(mac.Sum(nil)))
 	}
-	client := cmp.Or(n.Client, &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }})
+	if err := deliver(n.Client, request, "webhook"); err != nil {
+		return step.NotifyResult{}, err
+	}
+	return step.NotifyResult{Sent: true}, nil
+}
+
+// deliver sends a request to what, whose answer says only whether it took it.
+// Neither redirections are followed nor addresses told.
+func deliver(client *http.Client, request *http.Request, what string) error {
+	client = cmp.Or(client, &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }})
 	answer, err := client.Do(request)
 	if err != nil {
-		return step.NotifyResult{}, fmt.Errorf("call webhook at %s: %w", request.URL.Host, bare(err))
+		return fmt.Errorf("call %s at %s: %w", what, request.URL.Host, bare(err))
 	}
 	defer answer.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<16)) // so that the connection can be used again
 	if answer.StatusCode < 200 || answer.StatusCode > 299 {
-		return step.NotifyResult{}, fmt.Errorf("call webhook at %s: it answered %s", request.URL.Host, answer.Status)
+		return fmt.Errorf("call %s at %s: it answered %s", what, request.URL.Host, answer.Status)
 	}
-	return step.NotifyResult{Sent: true}, nil
+	return nil
 }
 
 // cloudEvent renders a notice.

@@ -17,7 +17,8 @@ const formatRun = "defectforge.run/1"
 
 // Recorder writes down what a run read, made and decided.
 type Recorder struct {
-	Store *storage.Store
+	Store   *storage.Store
+	Lineage Lineage
 }
 
 // runRecord is the content of run.json.
@@ -32,7 +33,8 @@ func runPrefix(run step.Run) string {
 }
 
 // RecordRun writes runs/<workflow>/<run>/run.json with the report beside it,
-// remembers the decision for runs with the same inputs, and removes the checkpoints that only a killed leg would have needed.
+// links what the run read and made back to it, remembers the decision for runs
+// with the same inputs, and removes the checkpoints that only a killed leg would have needed.
 func (r Recorder) RecordRun(ctx context.Context, in step.RecordRunInput) (step.RecordRunResult, error) {
 	if in.Outcome.Run.WorkflowID == "" || in.Outcome.Run.RunID == "" {
 		return step.RecordRunResult{}, permanent(step.ErrBadInput, "run %+v: needs a workflow and a run identifier", in.Outcome.Run)
@@ -56,6 +58,9 @@ func (r Recorder) RecordRun(ctx context.Context, in step.RecordRunInput) (step.R
 	if err != nil {
 		return step.RecordRunResult{}, fmt.Errorf("record run: %w", err)
 	}
+	if err := r.link(ctx, in, step.Ref(record)); err != nil {
+		return step.RecordRunResult{}, err
+	}
 	if err := r.remember(ctx, in); err != nil {
 		return step.RecordRunResult{}, err
 	}
@@ -65,6 +70,7 @@ func (r Recorder) RecordRun(ctx context.Context, in step.RecordRunInput) (step.R
 	if err := r.Store.Bucket().Sync(ctx); err != nil {
 		return step.RecordRunResult{}, fmt.Errorf("sync run record: %w", err)
 	}
+	r.Lineage.recorded(ctx, in, step.Ref(record))
 	return step.RecordRunResult{Record: step.Ref(record), Report: report}, nil
 }
 

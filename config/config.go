@@ -22,6 +22,7 @@ type Config struct {
 	Publisher Publisher `mapstructure:"publisher" yaml:"publisher" json:"publisher" doc:"credential of the store that releases are published with; without one it is the store's own"`
 	Codec     Codec     `mapstructure:"codec" yaml:"codec" json:"codec" doc:"encryption of what Temporal keeps: inputs, results, failures, summaries"`
 	Notify    Notify    `mapstructure:"notify" yaml:"notify" json:"notify" doc:"whom this process's workers tell of runs that wait for approval, and of how runs end"`
+	Lineage   Lineage   `mapstructure:"lineage" yaml:"lineage" json:"lineage" doc:"where this process's workers send OpenLineage events"`
 	Log       Log       `mapstructure:"log" yaml:"log" json:"log" doc:"logging, on standard error"`
 	Metrics   Metrics   `mapstructure:"metrics" yaml:"metrics" json:"metrics" doc:"what workers serve to Prometheus and to probes"`
 }
@@ -114,6 +115,14 @@ type Codec struct {
 	KeysFile  string `mapstructure:"keys_file" yaml:"keys_file" json:"keys_file" doc:"file with the keys, in place of keys"`
 	Token     Secret `mapstructure:"token" yaml:"token" json:"token" doc:"bearer token that codec-server demands; empty demands none"`
 	TokenFile string `mapstructure:"token_file" yaml:"token_file" json:"token_file" doc:"file with the token, in place of token"`
+}
+
+// Lineage says where OpenLineage events go.
+type Lineage struct {
+	Endpoint   string `mapstructure:"endpoint" yaml:"endpoint" json:"endpoint" doc:"whole http or https address that takes OpenLineage events, as http://marquez:5000/api/v1/lineage; empty sends none"`
+	APIKey     Secret `mapstructure:"api_key" yaml:"api_key" json:"api_key" doc:"sent as a bearer token"`
+	APIKeyFile string `mapstructure:"api_key_file" yaml:"api_key_file" json:"api_key_file" doc:"file with the key, in place of api_key"`
+	Namespace  string `mapstructure:"namespace" yaml:"namespace" json:"namespace" doc:"namespace of the jobs in these events"`
 }
 
 // Log says how much is logged and in which form.

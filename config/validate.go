@@ -37,6 +37,7 @@ func (c Config) Validate() error {
 	c.Worker.validate(&p)
 	c.Metrics.validate(&p)
 	c.Notify.validate(&p)
+	c.Lineage.validate(&p)
 	c.Release.validate(&p)
 	c.Publisher.validate(&p, c.Store.Endpoint)
 	oneOf(&p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -162,6 +163,22 @@ func (n Notify) validate(p *Problems) {
 	u, err := url.Parse(n.Webhook.Reveal())
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		p.add("notify.webhook", "", "is no address; write http://host/path or https://host/path")
+	}
+}
+
+func (l Lineage) validate(p *Problems) {
+	if l.Endpoint == "" {
+		if l.APIKey != "" {
+			p.add("lineage.api_key", "", "set without lineage.endpoint, so nothing would be sent; set that too")
+		}
+		return
+	}
+	u, err := url.Parse(l.Endpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		p.add("lineage.endpoint", "", "is no address; write http://host/api/v1/lineage or https://host/api/v1/lineage, and a key as lineage.api_key")
+	}
+	if strings.TrimSpace(l.Namespace) == "" {
+		p.add("lineage.namespace", `""`, "name the namespace of the jobs, for example defectforge")
 	}
 }
 

@@ -108,6 +108,20 @@ func TestEndToEndCleanUp(t *testing.T) {
 	require.Equal(t, exitOK, b.do("releases", "verify", "metal", "--data-dir", data).status)
 	assert.Equal(t, first.ManifestSHA256, b.published(b.do(run...)).ManifestSHA256)
 
+	lineage := b.do("runs", "lineage", "metal", "--data-dir", data, "--json").object(t)
+	assert.Equal(t, first.Release, lineage["release"])
+	assert.Len(t, lineage["images"], goodImages)
+	assert.Equal(t, float64(corruptImages), lineage["quarantined"])
+	assert.Len(t, lineage["runs"], 2)
+	assert.NotEmpty(t, lineage["files"])
+	digest := lineage["dataset"].(map[string]any)["sha256"].(string)
+	assert.Contains(t, b.do("runs", "lineage", digest, "--data-dir", data).stdout, "dataset    of "+first.WorkflowID+", pass: runs/")
+	words := b.do("runs", "lineage", "metal/"+first.Release, "--data-dir", data).stdout
+	for _, line := range []string{`source     s3://defectforge/sources/metal/`, `images     110: `, `data set   ` + digest, `release    releases/metal/` + first.Release} {
+		assert.Contains(t, words, line)
+	}
+	assert.Equal(t, exitFailed, b.do("runs", "lineage", strings.Repeat("0", 64), "--data-dir", data).status)
+
 	// By the clock, and not while runs are under way that a short grace endangers.
 	o := b.do("schedule", "create", "sweep", "--cleanup", "--grace", "2h", "--every", "1000h", "--data-dir", data)
 	require.Equal(t, exitOK, o.status, o.stderr)

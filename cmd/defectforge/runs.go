@@ -42,6 +42,7 @@ func (p *program) runsCommand() *cobra.Command {
 		p.decideCommand("reject", "Refuse the set of a run that waits for approval", false),
 		p.oneRunCommand("cancel", "Cancel a run", p.runsCancel),
 		p.rerunCommand(),
+		p.lineageCommand(),
 	)
 }
 

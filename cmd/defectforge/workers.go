@@ -86,7 +86,10 @@ func (p *program) hire(ctx context.Context, s *session, role string, c *crew) er
 	}
 	stages := activities.Activities{
 		Store: s.store, Releases: releases, Sources: s.source, Signer: signer, License: p.cfg.Release.License,
-		Runs:    runLooker{s.temp},
+		Runs: runLooker{s.temp},
+		Lineage: activities.Lineage{
+			Endpoint: p.cfg.Lineage.Endpoint, APIKey: p.cfg.Lineage.APIKey.Reveal(), Namespace: p.cfg.Lineage.Namespace, Bucket: p.cfg.Store.Bucket,
+		},
 		Webhook: activities.Webhook{URL: p.cfg.Notify.Webhook.Reveal(), Secret: p.cfg.Notify.Secret.Reveal()},
 	}
 	o := p.workerOptions(c)
