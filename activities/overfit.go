@@ -33,7 +33,7 @@ const overfitStage = "overfit-3"
 // groups are to each other, that repeat another candidate, or that are blank. The
 // same candidates and images are found, not compared again.
 func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.OverfitResult, error) {
-	key := spec.Digest([]any{in.Candidates.SHA256, in.Dataset.SHA256, in.Tensors.SHA256, in.Overfit})
+	key := overfitKey(in)
 	if !in.Refresh {
 		if found, ok, err := c.recall(ctx, key); err != nil || ok {
 			return found, err
@@ -57,6 +57,11 @@ func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.O
 		return step.OverfitResult{}, err
 	}
 	return out, wrap("remember check", c.Store.Remember(ctx, overfitStage, key, out))
+}
+
+// overfitKey names a check.
+func overfitKey(in step.OverfitInput) string {
+	return spec.Digest([]any{in.Candidates.SHA256, in.Dataset.SHA256, in.Tensors.SHA256, in.Overfit})
 }
 
 // recall finds an earlier check whose documents are stored still.

@@ -41,10 +41,7 @@ type Preprocessor struct {
 // done again. An image that is not the one of the manifest any more is a
 // permanent failure.
 func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
-	fingerprint := spec.Digest(struct {
-		Version int    `json:"version"`
-		Dataset string `json:"dataset"`
-	}{preprocessVersion, in.Dataset.SHA256})
+	fingerprint := preprocessKey(in.Dataset.SHA256)
 	if !in.Refresh {
 		if known, ok, err := p.recall(ctx, fingerprint, in.Dataset.SHA256); err != nil || ok {
 			return known, err
@@ -82,6 +79,14 @@ func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (
 		return step.PreprocessResult{}, err
 	}
 	return out, nil
+}
+
+// preprocessKey names the tensors of a data set.
+func preprocessKey(dataset string) string {
+	return spec.Digest(struct {
+		Version int    `json:"version"`
+		Dataset string `json:"dataset"`
+	}{preprocessVersion, dataset})
 }
 
 // recall finds what was made of the data set before, if all of it still exists.

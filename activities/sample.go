@@ -36,7 +36,7 @@ func (s Sampler) Sample(ctx context.Context, in step.SampleInput) (step.SampleRe
 	if err := in.Recipe.Validate(); err != nil {
 		return step.SampleResult{}, permanent(step.ErrBadInput, "recipe: %w", err)
 	}
-	key := spec.Digest([]any{in.Checkpoint.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Sample})
+	key := sampleKey(in.Checkpoint, in.Recipe)
 	if !in.Refresh {
 		if found, ok, err := s.recall(ctx, key); err != nil || ok {
 			found.Cached = ok
@@ -74,6 +74,11 @@ func (s Sampler) Sample(ctx context.Context, in step.SampleInput) (step.SampleRe
 	}
 	out := step.SampleResult{Candidates: step.Ref(obj), Count: len(list.Images)}
 	return out, wrap("remember candidates", s.Store.Remember(ctx, "sample", key, out))
+}
+
+// sampleKey names the samples of a checkpoint.
+func sampleKey(checkpoint step.Ref, r spec.Recipe) string {
+	return spec.Digest([]any{checkpoint.SHA256, r.TrainingFingerprint(), r.Sample})
 }
 
 // load makes a sampler of the checkpoint's generator.

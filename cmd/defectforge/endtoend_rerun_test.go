@@ -3,11 +3,16 @@
 package main
 
 import (
+	"encoding/json"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/activities/report"
 )
 
 // TestEndToEndRerun changes what is drawn: the training is found, and every stage
@@ -35,6 +40,29 @@ func TestEndToEndRerun(t *testing.T) {
 	}, reused)
 	assert.Regexp(t, `(?m)^train +reused +the same tensors and training settings$`, again.stderr)
 	assert.Regexp(t, `(?m)^sample +redone +sample\.count 12 -> 20$`, again.stderr)
+
+	planned := b.do(b.runArgs(data, "--set", "train.epochs=4", "--dry-run", "--no-estimate")...).object(t)
+	for _, stage := range planned["found"].([]any) {
+		assert.Equal(t, true, stage.(map[string]any)["found"], stage)
+	}
+	assert.Len(t, planned["found"], 4)
+	planned = b.do(b.runArgs(data, "--set", "train.epochs=6", "--dry-run")...).object(t)
+	assert.Equal(t, "the first 4 of 6 epochs are there", planned["found"].([]any)[1].(map[string]any)["why"])
+	assert.Equal(t, 2*8.0, planned["estimate"].(map[string]any)["steps"], "two epochs of eight batches are left")
+
+	page := filepath.Join(t.TempDir(), "compared.html")
+	o = b.do("runs", "compare", first.WorkflowID, again.WorkflowID, "--out", page, "--data-dir", data, "--json")
+	require.Equal(t, exitOK, o.status, o.stderr)
+	var compared comparisonReport
+	require.NoError(t, json.Unmarshal([]byte(o.stdout), &compared))
+	assert.Equal(t, report.Difference{Name: "sample.count", Values: []string{"12", "20"}}, compared.Settings[0])
+	assert.True(t, compared.Settings[1].Same)
+	assert.Len(t, compared.Stages, 7)
+	raw, err := os.ReadFile(page)
+	require.NoError(t, err)
+	assert.Equal(t, 12+20, strings.Count(string(raw), `src="data:image/jpeg`))
+	o = b.do("runs", "compare", "metal/"+first.Release, first.WorkflowID+"/"+first.RunID, "--data-dir", data, "--json")
+	require.Equal(t, exitOK, o.status, o.stderr)
 
 	refused := b.do("runs", "rerun", first.WorkflowID, "--from", "sample", "--set", "train.epochs=5", "--data-dir", data)
 	assert.Equal(t, exitUsage, refused.status)

@@ -62,7 +62,7 @@ func TestEndToEndAssessBucket(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	args := b.runArgs(data, "--set", "train.epochs=2")
 	made := b.published(b.do(args...))
-	planned := b.do(append(args, "--dry-run")...).object(t)["source"].(map[string]any)
+	planned := b.do(append(args, "--dry-run", "--no-estimate")...).object(t)["source"].(map[string]any)
 	bucket := "s3://" + planned["bucket"].(string) + "/"
 	up := b.start("up", "--data-dir", data, "--json")
 	require.Eventually(t, func() bool { return strings.Contains(up.stdout.String(), "}") }, patience, 20*time.Millisecond, "it says when it is ready")

@@ -191,7 +191,7 @@ func TestDryRun(t *testing.T) {
 	dir := isolate(t)
 	writeFile(t, filepath.Join(dir, "images", "a.png"), "x")
 	writeFile(t, filepath.Join(dir, "images", "b.png"), "y")
-	args := []string{"run", "--images", "images", "--class", "c", "--recipe", "quick", "--set", "train.epochs=11", "--seed", "7", "--dry-run"}
+	args := []string{"run", "--images", "images", "--class", "c", "--recipe", "quick", "--set", "train.epochs=11", "--seed", "7", "--dry-run", "--no-estimate"}
 	plain := cli(t, args...)
 	require.Equal(t, exitOK, plain.status, plain.stderr)
 	assert.Contains(t, plain.stdout, "seed: 7")
@@ -199,6 +199,8 @@ func TestDryRun(t *testing.T) {
 	got := cli(t, append(args, "--json")...).object(t)
 	assert.Equal(t, float64(2), got["files"])
 	assert.Equal(t, float64(3), got["legs"])
+	assert.Contains(t, got["unknown"], "no data folder yet")
+	assert.Nil(t, got["estimate"])
 	assert.Equal(t, true, got["embedded"])
 	assert.Regexp(t, `^augment-c-[0-9a-f]{12}$`, got["workflow_id"])
 	assert.Regexp(t, `^sources/c/[0-9a-f]{64}/$`, got["source"].(map[string]any)["prefix"])
@@ -221,7 +223,7 @@ func TestDryRunWithPolicyAndComparison(t *testing.T) {
 		writeFile(t, filepath.Join(dir, folder, "a.png"), folder)
 	}
 	writeFile(t, filepath.Join(dir, "asking.yaml"), "rules:\n- {measure: real_images, min: 100}\napproval: person\n")
-	args := []string{"run", "--images", "images", "--class", "c", "--recipe", "small-data", "--policy", "asking.yaml", "--utility-splits", "2", "--dry-run"}
+	args := []string{"run", "--images", "images", "--class", "c", "--recipe", "small-data", "--policy", "asking.yaml", "--utility-splits", "2", "--dry-run", "--no-estimate"}
 	compare := func(classes ...string) []string {
 		out := slices.Clone(args)
 		for _, c := range classes {

@@ -131,6 +131,8 @@ func (p *program) rerunJob(before step.RecordRunInput, from string, o rerunOptio
 	return j, nil
 }
 
+var errNoRecord = errors.New("left no record; only runs that reached a verdict, or gave up training, leave one")
+
 // recorded reads the record of a run: of the given one, of the latest that
 // Temporal knows, or of the latest in the bucket.
 func (p *program) recorded(ctx context.Context, s *session, id, runID string) (step.RecordRunInput, error) {
@@ -149,7 +151,7 @@ func (p *program) recorded(ctx context.Context, s *session, id, runID string) (s
 	if runID != "" {
 		record, err := recordAt(ctx, s.store, runKey(id, runID))
 		if errors.Is(err, storage.ErrNotFound) {
-			err = fmt.Errorf("run %s of %s: left no record; only runs that reached a verdict, or gave up training, leave one", runID, id)
+			err = fmt.Errorf("run %s of %s: %w", runID, id, errNoRecord)
 		}
 		return record, err
 	}
@@ -164,7 +166,7 @@ func (p *program) recorded(ctx context.Context, s *session, id, runID string) (s
 		}
 	}
 	if latest == "" {
-		return step.RecordRunInput{}, fmt.Errorf("run %s: left no record; only runs that reached a verdict, or gave up training, leave one (`defectforge runs list` shows runs)", id)
+		return step.RecordRunInput{}, fmt.Errorf("run %s: %w (`defectforge runs list` shows runs)", id, errNoRecord)
 	}
 	return recordAt(ctx, s.store, latest)
 }

@@ -34,6 +34,8 @@ type runOptions struct {
 	seeded bool // --seed was given
 	detach bool
 	dryRun bool
+	// noEstimate: a dry run tries no training steps.
+	noEstimate bool
 	// ifChanged ends the run unless there is something to do, minNew also while
 	// fewer images are new.
 	ifChanged bool
@@ -110,7 +112,8 @@ than the classifiers; ingest.max_images lets it see as many.`,
 	f.BoolVar(&o.detach, "detach", false, "start the run and return; a worker must be there to do it")
 	f.BoolVar(&o.ifChanged, "if-changed", false, "end at once as \"unchanged\" where data set, recipe and policy were decided before")
 	f.IntVar(&o.minNew, "min-new", 0, "end at once as \"waiting\" where fewer images are new since the latest release; implies --if-changed")
-	f.BoolVar(&o.dryRun, "dry-run", false, "print the effective recipe and what would be done")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the effective recipe, what would be found, and about how long it takes and what it stores; do nothing")
+	f.BoolVar(&o.noEstimate, "no-estimate", false, "with --dry-run: try no training steps, and tell no time and storage")
 	return c
 }
 
@@ -135,6 +138,7 @@ type job struct {
 	// rerun says which run this one repeats; unpublished is as it was there.
 	rerun       *step.Rerun
 	unpublished bool
+	noEstimate  bool // of a dry run
 }
 
 // files is the number of files to be uploaded.
@@ -186,7 +190,8 @@ func (p *program) run(ctx context.Context, o runOptions) error {
 		return err
 	}
 	if o.dryRun {
-		return p.dryRun(j)
+		j.noEstimate = o.noEstimate
+		return p.dryRun(ctx, j)
 	}
 	if j.policy.Asks(spec.MeasureUtilityGain) && j.utility == nil {
 		p.say("policy %s asks whether the set helps a classifier, which only --compare can tell: without it the verdict is no pass", j.policy.Name)
@@ -424,62 +429,6 @@ func (p *program) fetchReport(ctx context.Context, store *storage.Store, run ste
 		return report.Key, fmt.Errorf("fetch report: %w", err)
 	}
 	return file, nil
-}
-
-// dryRunReport is the JSON object of `run --dry-run`.
-type dryRunReport struct {
-	WorkflowID string      `json:"workflow_id"`
-	Class      string      `json:"class"`
-	Source     step.Source `json:"source"`
-	Files      int         `json:"files"` // to be uploaded where missing; 0 for a bucket
-	Legs       int         `json:"legs"`
-	Embedded   bool        `json:"embedded"`
-	Recipe     spec.Recipe `json:"recipe"`
-	Policy     spec.Policy `json:"policy"`
-	// Utility is null without --compare.
-	Utility *step.UtilityPlan `json:"utility"`
-}
-
-func (p *program) dryRun(j job) error {
-	place, err := p.cfg.Place()
-	if err != nil {
-		return err
-	}
-	t := j.recipe.Train
-	r := dryRunReport{
-		WorkflowID: j.workflowID(), Class: j.class, Source: j.source, Files: j.files(),
-		Legs: (t.Epochs + t.LegEpochs - 1) / t.LegEpochs, Embedded: place.Embedded, Recipe: j.recipe, Policy: j.policy, Utility: j.utility,
-	}
-	if p.json {
-		return p.emit(r)
-	}
-	recipe, err := yamlText(j.recipe)
-	if err != nil {
-		return err
-	}
-	where := "the embedded stack in " + p.cfg.DataDir
-	if !place.Embedded {
-		where = "Temporal at " + place.Client.HostPort + ", store at " + p.cfg.Store.Endpoint
-	}
-	p.print("# run %s on %s", r.WorkflowID, where)
-	policy, err := yamlText(j.policy)
-	if err != nil {
-		return err
-	}
-	p.print("# images in s3://%s/%s, %d files to upload", r.Source.Bucket, r.Source.Prefix, r.Files)
-	p.print("# ingest, preprocess, %d epochs in %d legs%s, %d samples, check for copies,%s assess, report%s, publish", t.Epochs, r.Legs,
-		either(j.recipe.Ingest.SelectionShare > 0, ", each evaluated on the selection split", ""), j.recipe.Sample.Count,
-		either(j.utility != nil, " compare classifiers,", ""), either(j.policy.Approval == spec.ApprovePerson, ", approval by a person", ""))
-	p.print("%s", recipe)
-	p.print("# policy %s\n%s", j.policy.Name, policy)
-	if j.utility != nil {
-		u := j.utility
-		p.print("# comparison of classifiers: %d splits of %d paired trainings, %d steps each, at most %d real images of each class", u.Splits, u.Seeds, u.Steps, u.PerClass)
-		for _, other := range u.Others {
-			p.print("#   %s in s3://%s/%s", other.Class, other.Source.Bucket, other.Source.Prefix)
-		}
-	}
-	return nil
 }
 
 func either(yes bool, a, b string) string {

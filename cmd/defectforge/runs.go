@@ -34,14 +34,14 @@ type runLine struct {
 }
 
 func (p *program) runsCommand() *cobra.Command {
-	return group("runs", "List, show, follow, approve, refuse, cancel and repeat runs",
+	return group("runs", "List, show, follow, approve, refuse, cancel, repeat and compare runs",
 		p.runsListCommand(),
 		p.oneRunCommand("show", "Show a run's stages, verdict and digests", p.runsShow),
 		p.oneRunCommand("watch", "Follow a run until it ends", p.runsWatch),
 		p.decideCommand("approve", "Approve the set of a run that waits for it, which publishes it", true),
 		p.decideCommand("reject", "Refuse the set of a run that waits for approval", false),
 		p.oneRunCommand("cancel", "Cancel a run", p.runsCancel),
-		p.rerunCommand(),
+		p.rerunCommand(), p.runsCompareCommand(),
 		p.lineageCommand(),
 	)
 }

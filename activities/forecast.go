@@ -1,0 +1,145 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/memory"
+)
+
+// Forecaster tells what a run would find, without doing it. It reads the images
+// and writes nothing to the store.
+type Forecaster struct {
+	Store   *storage.Store
+	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+}
+
+// Forecast is what a run would find.
+type Forecast struct {
+	Ingest step.IngestResult
+	// Found tells for each stage that looks for an earlier result whether there
+	// is one, and why, in words.
+	Found []FoundStage
+	// Epochs of training are found.
+	Epochs int
+}
+
+// FoundStage is the forecast of one stage.
+type FoundStage struct {
+	Stage string `json:"stage"`
+	Found bool   `json:"found"`
+	Why   string `json:"why"`
+}
+
+func (f *Forecast) add(stage string, found bool, why string) {
+	f.Found = append(f.Found, FoundStage{stage, found, why})
+}
+
+// Forecast ingests the images beside the store, and asks each stage in turn. Where
+// one has to be done, what comes after is not known.
+func (f Forecaster) Forecast(ctx context.Context, class string, source step.Source, r spec.Recipe) (Forecast, error) {
+	var out Forecast
+	store := storage.New(beside{f.Store.Bucket(), memory.New()})
+	var err error
+	out.Ingest, err = Ingester{Store: store, Sources: f.Sources}.Ingest(ctx, step.IngestInput{Class: class, Source: source, Ingest: r.Ingest})
+	if err != nil {
+		return out, err
+	}
+	dataset := out.Ingest.Dataset.SHA256
+	tensors, ok, err := Preprocessor{Store: store}.recall(ctx, preprocessKey(dataset), dataset)
+	if err != nil {
+		return out, err
+	}
+	if !ok {
+		out.add(string(step.Preprocess), false, "this data set was not preprocessed before")
+		for _, stage := range []string{string(step.Train), string(step.Sample), string(step.CheckOverfit)} {
+			out.add(stage, false, "nothing can be known of it before the images are preprocessed")
+		}
+		return out, nil
+	}
+	out.add(string(step.Preprocess), true, "the same data set")
+	err = f.forecastTraining(ctx, store, r, tensors, &out)
+	return out, err
+}
+
+// forecastTraining asks the stages from training on.
+func (f Forecaster) forecastTraining(ctx context.Context, store *storage.Store, r spec.Recipe, tensors step.PreprocessResult, out *Forecast) error {
+	trained, ok, err := Trainer{Store: store}.recall(ctx, step.TrainInput{
+		Tensors: tensors.Tensors, Recipe: r, ToEpoch: min(r.Train.LegEpochs, r.Train.Epochs), Evaluated: tensors.Selection >= minSelection,
+	})
+	if err != nil {
+		return err
+	}
+	whole := ok && (trained.Chosen != nil || trained.Epoch == r.Train.Epochs)
+	switch {
+	case whole:
+		out.Epochs = r.Train.Epochs
+		out.add(string(step.Train), true, "the same tensors and training settings")
+	case ok:
+		out.Epochs = trained.Epoch
+		out.add(string(step.Train), false, fmt.Sprintf("the first %d of %d epochs are there", trained.Epoch, r.Train.Epochs))
+	default:
+		out.add(string(step.Train), false, "no training of these tensors with these settings is there")
+	}
+	if !whole {
+		out.add(string(step.Sample), false, "follows the training")
+		out.add(string(step.CheckOverfit), false, "follows the samples")
+		return nil
+	}
+	drawn, ok, err := Sampler{Store: store}.recall(ctx, sampleKey(trained.Checkpoint, r))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		out.add(string(step.Sample), false, "no such samples of this checkpoint are there")
+		out.add(string(step.CheckOverfit), false, "follows the samples")
+		return nil
+	}
+	out.add(string(step.Sample), true, "the same checkpoint and sampling settings")
+	_, ok, err = Checker{Store: store}.recall(ctx, overfitKey(step.OverfitInput{
+		Candidates: drawn.Candidates, Dataset: out.Ingest.Dataset, Tensors: tensors.Tensors, Overfit: r.Overfit,
+	}))
+	if err != nil {
+		return err
+	}
+	why := "these candidates were not compared with these settings before"
+	if ok {
+		why = "the same candidates, images and settings"
+	}
+	out.add(string(step.CheckOverfit), ok, why)
+	return nil
+}
+
+// beside reads from a bucket and keeps what is written in memory.
+type beside struct {
+	storage.Bucket
+	written *memory.Bucket
+}
+
+func (b beside) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition) (storage.Info, error) {
+	return b.written.Put(ctx, key, body, size, sha256, cond)
+}
+
+func (b beside) Get(ctx context.Context, key string) (io.ReadCloser, storage.Info, error) {
+	r, info, err := b.written.Get(ctx, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return b.Bucket.Get(ctx, key)
+	}
+	return r, info, err
+}
+
+func (b beside) Stat(ctx context.Context, key string) (storage.Info, error) {
+	info, err := b.written.Stat(ctx, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return b.Bucket.Stat(ctx, key)
+	}
+	return info, err
+}
+
+func (beside) Delete(context.Context, string) error { return errors.New("a forecast removes nothing") }
+func (beside) Sync(context.Context) error           { return nil }
