@@ -46,7 +46,7 @@ func TestEndToEndRerun(t *testing.T) {
 		assert.Equal(t, true, stage.(map[string]any)["found"], stage)
 	}
 	assert.Len(t, planned["found"], 4)
-	planned = b.do(b.runArgs(data, "--set", "train.epochs=6", "--dry-run")...).object(t)
+	planned = b.do(b.runArgs(data, "--set", "train.epochs=6", "--set", "train.leg_epochs=2", "--dry-run")...).object(t)
 	assert.Equal(t, "the first 4 of 6 epochs are there", planned["found"].([]any)[1].(map[string]any)["why"])
 	assert.Equal(t, 2*8.0, planned["estimate"].(map[string]any)["steps"], "two epochs of eight batches are left")
 
