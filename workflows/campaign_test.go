@@ -404,6 +404,12 @@ func TestCampaignStatus(t *testing.T) {
 			require.Equal(t, "class-00002", s.Running[0].Name)
 			require.Equal(t, 1, s.Recent[0].Number)
 			require.Equal(t, stageRuns, s.Stage)
+
+			v, err = env.QueryWorkflow(ReferencesQuery)
+			require.NoError(t, err)
+			var refs []step.Ref
+			require.NoError(t, v.Get(&refs))
+			require.Contains(t, refs, ref("plan"), "a clean-up must keep it")
 		}, 90*time.Second)
 	})
 }
