@@ -407,9 +407,9 @@ func TestCampaignStatus(t *testing.T) {
 
 			v, err = env.QueryWorkflow(ReferencesQuery)
 			require.NoError(t, err)
-			var refs []step.Ref
+			var refs campaignReferences
 			require.NoError(t, v.Get(&refs))
-			require.Contains(t, refs, ref("plan"), "a clean-up must keep it")
+			require.Equal(t, ref("plan"), refs.Progress.Plan, "a clean-up must keep it")
 		}, 90*time.Second)
 	})
 }
