@@ -106,6 +106,18 @@ func TestRecordChange(t *testing.T) {
 	record(ctx, t, c, "augment-v3-waiting", in)
 }
 
+// TestRecordCleanUp writes the histories of a dry run and of a clean-up.
+func TestRecordCleanUp(t *testing.T) {
+	ctx, c, _ := recorder(t)
+	for name, apply := range map[string]bool{"cleanup-v1-dry-run": false, "cleanup-v1-applied": true} {
+		run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: name, TaskQueue: step.Queue}, CleanUpName,
+			CleanUpInput{Apply: apply, Retention: step.Retention{GraceHours: 168, CheckpointHours: 168}})
+		require.NoError(t, err)
+		require.NoError(t, run.Get(ctx, nil))
+		save(ctx, t, c, name, run)
+	}
+}
+
 // approveWhenAsked sends a person's decision as soon as the run waits for one.
 func approveWhenAsked(ctx context.Context, t *testing.T, c client.Client, id string) {
 	t.Helper()
@@ -135,6 +147,11 @@ func record(ctx context.Context, t *testing.T, c client.Client, name string, in 
 
 // keepHistory writes a run's history to testdata.
 func keepHistory(ctx context.Context, t *testing.T, c client.Client, run client.WorkflowRun, name string) {
+	t.Helper()
+	save(ctx, t, c, name, run)
+}
+
+func save(ctx context.Context, t *testing.T, c client.Client, name string, run client.WorkflowRun) {
 	t.Helper()
 	var history historypb.History
 	for events := c.GetWorkflowHistory(ctx, run.GetID(), run.GetRunID(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); events.HasNext(); {

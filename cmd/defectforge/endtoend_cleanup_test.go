@@ -72,7 +72,7 @@ func TestEndToEndCleanUp(t *testing.T) {
 	}
 	b := newBench(t)
 	data := filepath.Join(t.TempDir(), "data")
-	up, store := b.up(data, "defectforge")
+	up, _, store := b.up(data, "defectforge")
 	run := append(b.runArgs(data), "--set", "train.epochs=2")
 	first := b.published(b.do(run...))
 	litter(t, store, n)

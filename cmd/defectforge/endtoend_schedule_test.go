@@ -8,14 +8,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"image/png"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
 
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/storage"
@@ -23,7 +28,7 @@ import (
 )
 
 // up starts a stack and returns it with its store, opened for a bucket.
-func (b *bench) up(data, bucket string) (*process, *storage.Store) {
+func (b *bench) up(data, bucket string) (*process, upReport, *storage.Store) {
 	t := b.t
 	up := b.start("up", "--data-dir", data, "--json")
 	require.Eventually(t, func() bool { return strings.Contains(up.stdout.String(), "}") }, patience, 20*time.Millisecond)
@@ -38,7 +43,7 @@ func (b *bench) up(data, bucket string) (*process, *storage.Store) {
 	})
 	require.NoError(t, err)
 	t.Cleanup(opened.Client().Close)
-	return up, storage.New(opened)
+	return up, stack, storage.New(opened)
 }
 
 // photograph puts dark pictures number from to to into the bucket.
@@ -58,9 +63,11 @@ func (b *bench) photograph(s *storage.Store, prefix string, from, to int) {
 // A schedule that is triggered four times: it publishes, finds nothing changed,
 // waits for more images, and publishes again when they have come.
 func TestEndToEndSchedule(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md")) // before the folder is another one
+	require.NoError(t, err)
 	b := newBench(t)
 	data := filepath.Join(t.TempDir(), "data")
-	_, photos := b.up(data, "factory")
+	_, stack, photos := b.up(data, "factory")
 	b.photograph(photos, "metal/", 0, goodImages)
 	do := func(status int, args ...string) outcome {
 		t.Helper()
@@ -108,6 +115,8 @@ func TestEndToEndSchedule(t *testing.T) {
 	noCheckpoint := b.do("checkpoint", "inspect", second["workflow_id"].(string), "--data-dir", data)
 	assert.Contains(t, noCheckpoint.stderr, "has no checkpoint, it ended as unchanged")
 
+	b.queries(stack, string(readme))
+
 	// The same by hand, on the same images, recipe and policy.
 	again := do(exitOK, "run", "--images", "s3://factory/metal", "--class", "metal", "--recipe", b.recipe, "--set", "train.epochs=2", "--if-changed", "--json")
 	assert.Equal(t, "unchanged", again.object(t)["verdict"])
@@ -140,4 +149,22 @@ func TestEndToEndSchedule(t *testing.T) {
 	do(exitOK, "schedule", "delete", "nightly")
 	gone := do(exitFailed, "schedule", "describe", "nightly")
 	assert.Contains(t, gone.stderr, "schedule nightly: not found; `defectforge schedule list`")
+}
+
+// queries runs every list query of the README.
+func (b *bench) queries(stack upReport, readme string) {
+	t := b.t
+	c, err := client.Dial(client.Options{HostPort: stack.Temporal, Namespace: stack.Namespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	require.NoError(t, err)
+	defer c.Close()
+	_, table, found := strings.Cut(readme, "| runs that | query |")
+	require.True(t, found)
+	table, _, _ = strings.Cut(table, "\n\n")
+	found = false
+	for _, m := range regexp.MustCompile("\\| `(.+)` \\|").FindAllStringSubmatch(table, -1) {
+		n, err := c.CountWorkflow(context.Background(), &workflowservice.CountWorkflowExecutionsRequest{Namespace: stack.Namespace, Query: m[1]})
+		require.NoError(t, err, m[1])
+		found = found || n.GetCount() > 0
+	}
+	assert.True(t, found)
 }
