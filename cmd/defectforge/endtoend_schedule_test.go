@@ -161,9 +161,12 @@ func (b *bench) queries(stack upReport, readme string) {
 	require.True(t, found)
 	table, _, _ = strings.Cut(table, "\n\n")
 	found = false
-	for _, m := range regexp.MustCompile("\\| `(.+)` \\|").FindAllStringSubmatch(table, -1) {
-		n, err := c.CountWorkflow(context.Background(), &workflowservice.CountWorkflowExecutionsRequest{Namespace: stack.Namespace, Query: m[1]})
-		require.NoError(t, err, m[1])
+	queries := regexp.MustCompile("\\| (?:`` (.+?) ``|`([^`]+)`)").FindAllStringSubmatch(table, -1)
+	require.GreaterOrEqual(t, len(queries), 6)
+	for _, m := range queries {
+		query := m[1] + m[2]
+		n, err := c.CountWorkflow(context.Background(), &workflowservice.CountWorkflowExecutionsRequest{Namespace: stack.Namespace, Query: query})
+		require.NoError(t, err, query)
 		found = found || n.GetCount() > 0
 	}
 	assert.True(t, found)
