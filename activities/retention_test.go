@@ -160,7 +160,7 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 	tensors := artifact(t, s, "tensors", ".safetensors")
 	index := artifact(t, s, `{"ref":{"key":"`+tensors.Key+`"}}`, ".json")
 	_, err = Recorder{Store: s}.RecordRun(ctx, step.RecordRunInput{Verdict: step.Pass, Publish: out, Report: in.Report, Outcome: step.Outcome{
-		Run: step.Run{WorkflowID: "made", RunID: "1"}, Preprocess: step.PreprocessResult{Tensors: step.Ref(index)},
+		Class: "scratches", Run: step.Run{WorkflowID: "made", RunID: "1"}, Preprocess: step.PreprocessResult{Tensors: step.Ref(index)},
 	}})
 	require.NoError(t, err)
 	require.NoError(t, s.Remember(ctx, "preprocess", "kept", step.Ref(index)))
