@@ -17,12 +17,14 @@ func Square(img *image.RGBA, side int) []uint8 {
 	s := min(w, h)
 	left, top := margin(w-s), margin(h-s)
 	crop := img.SubImage(image.Rect(left, top, left+s, top+s).Add(img.Rect.Min)).(*image.RGBA)
-	resized := Resize(crop, side, side)
-	out := make([]uint8, 3*side*side)
-	for i := range side * side {
-		out[i] = resized.Pix[4*i]
-		out[i+side*side] = resized.Pix[4*i+1]
-		out[i+2*side*side] = resized.Pix[4*i+2]
+	var out []uint8
+	planes := split(crop)
+	taps := weights(s, side)
+	for _, p := range planes {
+		out = append(out, p.resize(side, side, taps, taps)...)
+	}
+	for range 3 - len(planes) {
+		out = append(out, out[:side*side]...)
 	}
 	return out
 }
@@ -34,16 +36,48 @@ func margin(d int) int { return int(math.RoundToEven(float64(d) / 2)) }
 // filter: a triangle as wide as the scale, applied to rows and then to columns
 // in 8-bit fixed point. It is Pillow's arithmetic, bit for bit.
 func Resize(img *image.RGBA, w, h int) *image.RGBA {
-	if img.Rect.Dx() != w {
-		img = resample(img, w, img.Rect.Dy(), weights(img.Rect.Dx(), w), true)
+	dst := image.NewRGBA(image.Rect(0, 0, w, h))
+	planes := split(img)
+	across, down := weights(img.Rect.Dx(), w), weights(img.Rect.Dy(), h)
+	for i := range dst.Pix {
+		dst.Pix[i] = 255
 	}
-	if img.Rect.Dy() != h {
-		img = resample(img, w, h, weights(img.Rect.Dy(), h), false)
+	for c, p := range planes {
+		for i, v := range p.resize(w, h, across, down) {
+			dst.Pix[4*i+c] = v
+			if len(planes) == 1 {
+				dst.Pix[4*i+1], dst.Pix[4*i+2] = v, v
+			}
+		}
 	}
-	if img.Rect.Min != (image.Point{}) || img.Stride != 4*w {
-		img = resample(img, w, h, weights(w, w), true) // weights of 1: a copy
+	return dst
+}
+
+// plane is one channel of an image, in rows.
+type plane struct {
+	w, h int
+	pix  []uint8
+}
+
+// split gives an image's channels R, G and B, or one for all of them where they
+// are equal, as in grey images.
+func split(img *image.RGBA) []plane {
+	w, h := img.Rect.Dx(), img.Rect.Dy()
+	pix := make([]uint8, 3*w*h)
+	r, g, b := pix[:w*h:w*h], pix[w*h:2*w*h:2*w*h], pix[2*w*h:]
+	grey := true
+	for y := range h {
+		row, at := img.Pix[y*img.Stride:][:4*w], y*w
+		for x := range w {
+			p := row[4*x : 4*x+3 : 4*x+3]
+			r[at+x], g[at+x], b[at+x] = p[0], p[1], p[2]
+			grey = grey && p[0] == p[1] && p[1] == p[2]
+		}
 	}
-	return img
+	if grey {
+		return []plane{{w, h, r}}
+	}
+	return []plane{{w, h, r}, {w, h, g}, {w, h, b}}
 }
 
 // precision is the number of fraction bits of a weight: 32 less the 8 of a
@@ -86,38 +120,54 @@ func weights(in, out int) []tap {
 	return taps
 }
 
-// resample applies taps along rows or columns, giving an image of w by h.
-func resample(img *image.RGBA, w, h int, taps []tap, alongRow bool) *image.RGBA {
-	dst := image.NewRGBA(image.Rect(0, 0, w, h))
-	step := img.Stride
-	if alongRow {
-		step = 4
+// resize applies the taps of rows, then those of columns, giving w by h samples.
+// An axis that keeps its length is left as it is.
+func (p plane) resize(w, h int, across, down []tap) []uint8 {
+	if p.w != w {
+		p = p.alongRows(across)
 	}
-	for y := range h {
-		for x := range w {
-			var t tap
-			var at int
-			if alongRow {
-				t = taps[x]
-				at = y*img.Stride + 4*t.first
-			} else {
-				t = taps[y]
-				at = t.first*img.Stride + 4*x
+	if p.h != h {
+		p = p.alongColumns(down)
+	}
+	return p.pix
+}
+
+// half rounds a sum of weighted samples to the nearest.
+const half = 1 << (precision - 1)
+
+func (p plane) alongRows(taps []tap) plane {
+	out := plane{len(taps), p.h, make([]uint8, len(taps)*p.h)}
+	for y := range p.h {
+		row, to := p.pix[y*p.w:][:p.w], out.pix[y*out.w:][:len(taps)]
+		for x, t := range taps {
+			sum := int32(half)
+			in := row[t.first:][:len(t.weights)]
+			for i, k := range t.weights {
+				sum += int32(in[i]) * k
 			}
-			const half = 1 << (precision - 1)
-			r, g, b := int32(half), int32(half), int32(half)
-			for _, k := range t.weights {
-				p := img.Pix[at : at+3 : at+3]
-				r += int32(p[0]) * k
-				g += int32(p[1]) * k
-				b += int32(p[2]) * k
-				at += step
-			}
-			d := dst.Pix[dst.PixOffset(x, y):][:4:4]
-			d[0], d[1], d[2], d[3] = clip(r), clip(g), clip(b), 255
+			to[x] = clip(sum)
 		}
 	}
-	return dst
+	return out
+}
+
+func (p plane) alongColumns(taps []tap) plane {
+	out := plane{p.w, len(taps), make([]uint8, p.w*len(taps))}
+	sums := make([]int32, p.w)
+	for y, t := range taps {
+		for x := range sums {
+			sums[x] = half
+		}
+		for i, k := range t.weights {
+			for x, v := range p.pix[(t.first+i)*p.w:][:p.w] {
+				sums[x] += int32(v) * k
+			}
+		}
+		for x, sum := range sums {
+			out.pix[y*p.w+x] = clip(sum)
+		}
+	}
+	return out
 }
 
 func clip(v int32) uint8 { return uint8(min(max(v>>precision, 0), 255)) }
