@@ -148,7 +148,8 @@ func Default() Config {
 		Worker: Worker{
 			Role: RoleAll, MaxConcurrentIO: 8, MaxConcurrentTraining: 1, StopSeconds: 30, Versioning: VersioningAutoUpgrade,
 		},
-		Log: Log{Level: "warn", Format: "text"},
+		Lineage: Lineage{Namespace: "defectforge"},
+		Log:     Log{Level: "warn", Format: "text"},
 	}
 }
 
