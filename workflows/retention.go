@@ -71,15 +71,15 @@ func CleanUp(ctx workflow.Context, in CleanUpInput) (CleanUpResult, error) {
 func enterSweep(r *step.CleanUpReport, out step.SweepResult) {
 	removed := map[string]step.Count{} // a query may be reading the other one
 	for _, part := range []map[string]step.Count{r.Removed, out.Removed} {
-		for kind, c := range part {
+		for _, kind := range workflow.DeterministicKeys(part) {
 			sum := removed[kind]
-			sum.Add(c)
+			sum.Add(part[kind])
 			removed[kind] = sum
 		}
 	}
 	r.Removed = removed
-	for _, c := range out.Removed {
-		r.Total.Add(c)
+	for _, kind := range workflow.DeterministicKeys(out.Removed) {
+		r.Total.Add(out.Removed[kind])
 	}
 	r.Kept.Add(out.Kept)
 	r.Spared.Add(out.Spared)
