@@ -8,6 +8,7 @@ import (
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
@@ -71,8 +72,8 @@ func (p *program) scheduleDescribe(ctx context.Context, s *session, h client.Sch
 		run := scheduledRun{Due: a.ScheduleTime}
 		if w := a.StartWorkflowResult; w != nil {
 			run.WorkflowID, run.RunID = w.WorkflowID, w.FirstExecutionRunID
-			if desc, err := s.temp.DescribeWorkflowExecution(ctx, w.WorkflowID, ""); err == nil {
-				line := readLine(desc.GetWorkflowExecutionInfo())
+			if info, err := scheduledInfo(ctx, s.temp, w); err == nil {
+				line := readLine(info)
 				run.Status, run.Verdict, run.Release = line.Status, line.Verdict, line.Release
 			}
 		}
@@ -83,6 +84,17 @@ func (p *program) scheduleDescribe(ctx context.Context, s *session, h client.Sch
 	}
 	p.printSchedule(r)
 	return nil
+}
+
+// scheduledInfo is the state of a run that a schedule started: of its last
+// execution, where it continued as new. Two runs started within one second have
+// the same workflow identifier.
+func scheduledInfo(ctx context.Context, c client.Client, w *client.ScheduleWorkflowExecution) (*workflowpb.WorkflowExecutionInfo, error) {
+	d, err := c.DescribeWorkflowExecution(ctx, w.WorkflowID, "")
+	if err == nil && d.GetWorkflowExecutionInfo().GetFirstRunId() != w.FirstExecutionRunID {
+		d, err = c.DescribeWorkflowExecution(ctx, w.WorkflowID, w.FirstExecutionRunID)
+	}
+	return d.GetWorkflowExecutionInfo(), err
 }
 
 func readSchedule(name string, d *client.ScheduleDescription, decode converter.DataConverter) scheduleDetails {
