@@ -84,6 +84,7 @@ func TestEndToEndSchedule(t *testing.T) {
 
 	trigger := func() map[string]any {
 		t.Helper()
+		time.Sleep(time.Second) // Temporal names a schedule's runs by the second
 		started := do(exitOK, "schedule", "trigger", "nightly", "--json").object(t)
 		require.Regexp(t, `^augment-nightly-2`, started["workflow_id"])
 		return do(exitOK, "runs", "watch", started["workflow_id"].(string), "--json").object(t)
