@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type fleet struct {
 	sum      *step.SummariseInput
 	looked   int
 	largest  int // payload of a call, in bytes
+
+	mu sync.Mutex // of what activities write side by side: kept and largest
 }
 
 func newFleet(t *testing.T, classes int) *fleet {
@@ -68,6 +71,8 @@ func (f *fleet) augment(ctx workflow.Context, in AugmentInput) (AugmentResult, e
 func (f *fleet) size(v any) {
 	raw, err := json.Marshal(v)
 	require.NoError(f.t, err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.largest = max(f.largest, len(raw))
 }
 
@@ -103,6 +108,8 @@ func (f *fleet) register(env *testsuite.TestWorkflowEnvironment) {
 	})
 	step.KeepOutcomes.Register(env, func(_ context.Context, in step.KeepInput) (step.KeepResult, error) {
 		f.size(in)
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		f.kept = append(f.kept, in)
 		return step.KeepResult{Head: ref(fmt.Sprintf("outcomes-%d", in.Number))}, nil
 	})
@@ -156,7 +163,7 @@ func TestCampaignKeepsItsLimit(t *testing.T) {
 	f.run = func(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
 		require.Equal(t, "campaign-queue", in.TrainingQueue)
 		require.Equal(t, AugmentID(in), workflow.GetInfo(ctx).WorkflowExecution.ID, "as `run` would call it")
-		seconds := 10 + 7*f.began[in.Class] + len(f.kept)
+		seconds := 10 + 7*int(in.Class[len(in.Class)-1]-'0')
 		return published(in), workflow.Sleep(ctx, time.Duration(seconds)*time.Second)
 	}
 	in := campaignInput(4)
