@@ -93,6 +93,11 @@ func (p *PublicKey) Verify(message, signature []byte) error {
 	if err := s.UnmarshalText(signature); err != nil {
 		return fmt.Errorf("is no signature of minisign: %w", err)
 	}
+	// Base64 leaves bits of the last character unused: a second spelling of the
+	// same signature is not what the signer wrote.
+	if !bytes.Equal(covered([]byte(s.String())), covered(signature)) {
+		return errors.New("is no signature of minisign: its text is not what the program writes")
+	}
 	if s.KeyID != p.key.ID() {
 		return fmt.Errorf("is of key %016X, not %016X", s.KeyID, p.key.ID())
 	}
@@ -108,6 +113,13 @@ func (p *PublicKey) Verify(message, signature []byte) error {
 		return fmt.Errorf("does not fit: the manifest is not what key %016X signed", p.key.ID())
 	}
 	return nil
+}
+
+// covered is a signature file without its first line, which is for people, and
+// without what systems differ in about line ends.
+func covered(signature []byte) []byte {
+	_, rest, _ := bytes.Cut(bytes.ReplaceAll(signature, []byte("\r"), nil), []byte("\n"))
+	return bytes.TrimSpace(rest)
 }
 
 // String is the key as `minisign -P` takes it.

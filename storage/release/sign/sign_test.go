@@ -1,6 +1,7 @@
 package sign_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -56,12 +57,16 @@ func TestSignAndVerify(t *testing.T) {
 			bad[i] ^= 1
 			require.Error(t, public.Verify(bad, signature))
 		}
+		require.NoError(t, public.Verify(message, bytes.ReplaceAll(signature, []byte("\n"), []byte("\r\n"))))
 		for i := range signature {
-			bad := append([]byte(nil), signature...)
-			bad[i] ^= 1
 			// The first line is for people and not covered, nor are line ends.
-			if i > len("untrusted comment: signature from minisign secret key 0123456789ABCDEF") && signature[i] != '\n' {
-				require.Error(t, public.Verify(message, bad), "byte %d", i)
+			if i <= len("untrusted comment: signature from minisign secret key 0123456789ABCDEF") || signature[i] == '\n' {
+				continue
+			}
+			for bit := range 7 {
+				bad := append([]byte(nil), signature...)
+				bad[i] ^= 1 << bit
+				require.Error(t, public.Verify(message, bad), "byte %d, bit %d", i, bit)
 			}
 		}
 	}
