@@ -148,6 +148,15 @@ func TestEndToEndSchedule(t *testing.T) {
 		return len(list) == 4 // this day's and yesterday's besides those above
 	}, patience, time.Second)
 	do(exitOK, "schedule", "delete", "nightly")
+
+	useful := []string{"schedule", "create", "useful", "--images", "s3://factory/metal", "--class", "metal", "--policy", "useful", "--cron", "@weekly",
+		"--compare", "pits=pits", "--utility-seeds", "4", "--json"}
+	assert.Contains(t, do(exitUsage, useful...).object(t)["error"], "--compare: pits=pits: a schedule takes s3://bucket/prefix")
+	useful[12] = "pits=s3://factory/pits"
+	assert.Equal(t, "created", do(exitOK, useful...).object(t)["done"])
+	compared := do(exitOK, "schedule", "describe", "useful", "--json").object(t)["compare"].(map[string]any)
+	assert.Equal(t, float64(4), compared["seeds"])
+	assert.Contains(t, do(exitOK, "schedule", "describe", "useful").stdout, "compare    pits, s3://factory/pits/")
 	gone := do(exitFailed, "schedule", "describe", "nightly")
 	assert.Contains(t, gone.stderr, "schedule nightly: not found; `defectforge schedule list`")
 }

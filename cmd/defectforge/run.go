@@ -193,15 +193,20 @@ func (p *program) run(ctx context.Context, o runOptions) error {
 		j.noEstimate = o.noEstimate
 		return p.dryRun(ctx, j)
 	}
-	if j.policy.Asks(spec.MeasureUtilityGain) && j.utility == nil {
-		p.say("policy %s asks whether the set helps a classifier, which only --compare can tell: without it the verdict is no pass", j.policy.Name)
-	}
+	p.warnOfNoComparison(j)
 	for {
 		err := p.runOnce(ctx, j, o.detach)
 		if !errors.Is(err, errTakeOver) {
 			return err
 		}
 		p.log.Info("the process that ran the embedded stack has ended; taking over")
+	}
+}
+
+// warnOfNoComparison tells of a policy that a run without --compare can't meet.
+func (p *program) warnOfNoComparison(j job) {
+	if j.policy.Asks(spec.MeasureUtilityGain) && j.utility == nil {
+		p.say("policy %s asks whether the set helps a classifier, which only --compare can tell: without it the verdict is no pass", j.policy.Name)
 	}
 }
 

@@ -45,7 +45,8 @@ below s3://BUCKET/PREFIX at the time.
 
 A folder is not taken: it would be uploaded once, and never change. Recipe and
 policy are resolved now and kept; delete the schedule and create it anew to
-change them.
+change them. --compare is that of ` + "`defectforge run`" + `; new images of the other classes
+alone start nothing.
 
 Each run looks at the images first and ends at once where there is nothing to
 do; with --min-new N also while fewer than N images are new since the latest
@@ -54,6 +55,7 @@ release.
 With --cleanup the schedule does what ` + "`defectforge cleanup --apply`" + ` does.`,
 		Example: `  defectforge schedule create nightly --images s3://factory/dents/ --class dents --cron "0 2 * * *" --time-zone Europe/Berlin
   defectforge schedule create hourly --images s3://factory/pits/ --class pits --every 1h --min-new 20 --overlap Skip
+  defectforge schedule create useful --images s3://factory/dents/ --class dents --compare pits=s3://factory/pits/ --policy useful --cron @weekly
   defectforge schedule create weekly --cleanup --cron "0 5 * * 0"`,
 		Args: exactly(1, "the new schedule's name"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -61,7 +63,7 @@ With --cleanup the schedule does what ` + "`defectforge cleanup --apply`" + ` do
 				return err
 			}
 			if cleanUp {
-				for _, flag := range []string{"images", "class", "recipe", "policy", "set", "seed", "min-new"} {
+				for _, flag := range []string{"images", "class", "recipe", "policy", "set", "seed", "min-new", "compare"} {
 					if c.Flags().Changed(flag) {
 						return usageError("--%s: has no meaning for --cleanup; leave one out", flag)
 					}
@@ -81,6 +83,7 @@ With --cleanup the schedule does what ` + "`defectforge cleanup --apply`" + ` do
 	f.StringVar(&o.images, "images", "", "s3://bucket/prefix")
 	f.StringVar(&o.class, "class", "", "name of the defect class")
 	o.addRecipeFlags(c, "classic")
+	o.compareOptions.addFlags(f)
 	f.IntVar(&o.minNew, "min-new", 0, "wait until this many images are new since the latest release")
 	f.BoolVar(&cleanUp, "cleanup", false, "clean the bucket up instead")
 	k.addFlags(c)
@@ -164,14 +167,21 @@ func (p *program) scheduleCreate(ctx context.Context, name string, t timing, o r
 	if err != nil {
 		return err
 	}
+	const onlyBuckets = "a schedule takes s3://bucket/prefix, which it looks at every time; a folder would be uploaded once. `defectforge run` takes folders"
 	if o.images != "" && !strings.HasPrefix(o.images, "s3://") {
-		return usageError("--images: %s: a schedule takes s3://bucket/prefix, which it looks at every time; a folder would be uploaded once. `defectforge run` takes folders", o.images)
+		return usageError("--images: %s: %s", o.images, onlyBuckets)
+	}
+	for _, other := range o.others {
+		if _, src, ok := strings.Cut(other, "="); ok && !strings.HasPrefix(src, "s3://") {
+			return usageError("--compare: %s: %s", other, onlyBuckets)
+		}
 	}
 	o.ifChanged = true
 	j, err := p.plan(ctx, o)
 	if err != nil {
 		return err
 	}
+	p.warnOfNoComparison(j)
 	options.TypedSearchAttributes = temporal.NewSearchAttributes(workflows.DefectClass.ValueSet(j.class))
 	options.Action = &client.ScheduleWorkflowAction{
 		ID: "augment-" + name, Workflow: workflows.AugmentName, Args: []any{p.input(j)}, TaskQueue: p.cfg.Temporal.TaskQueue,

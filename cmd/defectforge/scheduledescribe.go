@@ -30,23 +30,25 @@ type scheduleDetails struct {
 	Name     string `json:"name"`
 	Workflow string `json:"workflow"`
 	// Class, Images, Recipe and Policy are empty for a clean-up.
-	Class          string      `json:"class"`
-	Images         step.Source `json:"images"`
-	Recipe         string      `json:"recipe"`
-	Policy         string      `json:"policy"`
-	MinNew         int         `json:"min_new"`
-	When           string      `json:"when"`
-	TimeZone       string      `json:"time_zone"`
-	Overlap        string      `json:"overlap"`
-	CatchupSeconds float64     `json:"catchup_window_seconds"`
-	JitterSeconds  float64     `json:"jitter_seconds"`
-	PauseOnFailure bool        `json:"pause_on_failure"`
-	Paused         bool        `json:"paused"`
-	Note           string      `json:"note"`
-	Created        time.Time   `json:"created"`
-	Actions        int         `json:"actions"` // runs started so far
-	MissedCatchup  int         `json:"missed_catchup_window"`
-	SkippedOverlap int         `json:"skipped_overlap"`
+	Class  string      `json:"class"`
+	Images step.Source `json:"images"`
+	Recipe string      `json:"recipe"`
+	Policy string      `json:"policy"`
+	MinNew int         `json:"min_new"`
+	// Compare is nil without --compare.
+	Compare        *step.UtilityPlan `json:"compare"`
+	When           string            `json:"when"`
+	TimeZone       string            `json:"time_zone"`
+	Overlap        string            `json:"overlap"`
+	CatchupSeconds float64           `json:"catchup_window_seconds"`
+	JitterSeconds  float64           `json:"jitter_seconds"`
+	PauseOnFailure bool              `json:"pause_on_failure"`
+	Paused         bool              `json:"paused"`
+	Note           string            `json:"note"`
+	Created        time.Time         `json:"created"`
+	Actions        int               `json:"actions"` // runs started so far
+	MissedCatchup  int               `json:"missed_catchup_window"`
+	SkippedOverlap int               `json:"skipped_overlap"`
 	// Recent are the last runs, the oldest first, and Next the times of the coming.
 	Recent []scheduledRun `json:"recent"`
 	Next   []time.Time    `json:"next"`
@@ -116,7 +118,7 @@ func readSchedule(name string, d *client.ScheduleDescription, decode converter.D
 	r.Workflow, _ = action.Workflow.(string)
 	var in workflows.AugmentInput
 	if r.Workflow == workflows.AugmentName && readArgument(decode, action.Args, &in) {
-		r.Class, r.Images, r.Recipe, r.Policy = in.Class, in.Source, in.Recipe.Name, in.Policy.Name
+		r.Class, r.Images, r.Recipe, r.Policy, r.Compare = in.Class, in.Source, in.Recipe.Name, in.Policy.Name, in.Utility
 		if in.IfChanged != nil {
 			r.MinNew = in.IfChanged.MinNew
 		}
@@ -140,6 +142,11 @@ func (p *program) printSchedule(r scheduleDetails) {
 		p.print("class      %s", r.Class)
 		p.print("images     s3://%s/%s", r.Images.Bucket, r.Images.Prefix)
 		p.print("recipe     %s, policy %s", r.Recipe, r.Policy)
+		if r.Compare != nil {
+			for _, other := range r.Compare.Others {
+				p.print("compare    %s, s3://%s/%s", other.Class, other.Source.Bucket, other.Source.Prefix)
+			}
+		}
 		if r.MinNew > 0 {
 			p.print("min new    %d images", r.MinNew)
 		}

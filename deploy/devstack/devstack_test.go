@@ -73,7 +73,7 @@ func testSearch(t *testing.T, s *Stack, attribute string) {
 		res, err := c.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: attribute + " = '" + value + "'"})
 		require.NoError(t, err)
 		return len(res.GetExecutions()) == 1 && res.GetExecutions()[0].GetExecution().GetRunId() == run.GetRunID()
-	}, 5*time.Second, 20*time.Millisecond)
+	}, 30*time.Second, 20*time.Millisecond)
 }
 
 // testLoopback looks for the stack on the machine's other addresses.

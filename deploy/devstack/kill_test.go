@@ -31,7 +31,7 @@ func TestKilledProcessGoesOn(t *testing.T) {
 	reached := waitHeartbeat(t, first.Stack, 10)
 
 	kill(t, cmd)
-	require.Eventually(t, func() bool { return syscall.Kill(int(first.StorePID), 0) != nil }, 2*time.Second, 5*time.Millisecond,
+	require.Eventually(t, func() bool { return syscall.Kill(int(first.StorePID), 0) != nil }, 30*time.Second, 5*time.Millisecond,
 		"the child ends with its parent")
 	cmd, second := startVictim(t, dir)
 	require.Equal(t, first.Stack.UIURL, second.Stack.UIURL)
@@ -89,7 +89,7 @@ func waitHeartbeat(t *testing.T, s *Stack, count int) int {
 			require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(p[0].GetHeartbeatDetails(), &at))
 		}
 		return at >= count
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	return at
 }
 
