@@ -139,8 +139,18 @@ func guard[In, Out any](fn func(context.Context, In) (Out, error)) func(context.
 		if err != nil && errors.Is(context.Cause(ctx), errHandOver) {
 			return out, handedOver()
 		}
-		return out, err
+		return out, outOfTouch(ctx, err)
 	})
+}
+
+// outOfTouch says why a stage's context ended where Temporal lost touch with it: it
+// did not take a heartbeat in time, or has given the attempt up.
+func outOfTouch(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if !errors.Is(err, context.Canceled) || cause == nil || errors.Is(cause, context.Canceled) || temporal.IsCanceledError(cause) {
+		return err
+	}
+	return fmt.Errorf("%w, as Temporal did not take a heartbeat: %w", err, cause)
 }
 
 // counterKey is the context key of a guarded stage's progress.

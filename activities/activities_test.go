@@ -115,3 +115,18 @@ func TestGuardPassesOnOtherFailures(t *testing.T) {
 	require.ErrorAs(t, err, &app)
 	require.Equal(t, step.ErrCorrupt, app.Type())
 }
+
+func TestLostStagesSayWhy(t *testing.T) {
+	ended := func(cause error) context.Context {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(cause)
+		return ctx
+	}
+	err := fmt.Errorf("group images: %w", context.Canceled)
+	late := outOfTouch(ended(context.DeadlineExceeded), err)
+	require.EqualError(t, late, "group images: context canceled, as Temporal did not take a heartbeat: context deadline exceeded")
+	require.ErrorIs(t, late, context.Canceled)
+	require.Equal(t, err, outOfTouch(ended(nil), err), "a worker that ends")
+	require.Equal(t, err, outOfTouch(ended(temporal.NewCanceledError()), err), "a run that is cancelled")
+	require.Equal(t, storage.ErrCorrupt, outOfTouch(ended(context.DeadlineExceeded), storage.ErrCorrupt), "a failure of its own")
+}

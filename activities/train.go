@@ -57,7 +57,7 @@ func (t Trainer) Train(ctx context.Context, in step.TrainInput) (step.TrainResul
 	if err != nil && stopping(ctx) {
 		return out, handedOver()
 	}
-	return out, err
+	return out, outOfTouch(ctx, err)
 }
 
 func checkLeg(in step.TrainInput) error {

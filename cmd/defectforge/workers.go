@@ -134,10 +134,12 @@ func (p *program) workerOptions(c *crew) worker.Options {
 	host, _ := os.Hostname()
 	return worker.Options{
 		Identity: fmt.Sprintf("defectforge@%s:%d", host, os.Getpid()),
-		// Heartbeats are what a killed leg resumes by, so they must not be held
-		// back; and a leg gets time to store its checkpoint when asked to stop.
-		MaxHeartbeatThrottleInterval: time.Second,
-		WorkerStopTimeout:            time.Duration(p.cfg.Worker.StopSeconds) * time.Second,
+		// Heartbeats are what a killed leg resumes by, so they must not be held back
+		// for long. The SDK waits for their answer as long, and ends the stage where
+		// none comes: a server that is late for a second must not cost an attempt.
+		MaxHeartbeatThrottleInterval: 3 * time.Second,
+		// A leg gets time to store its checkpoint when asked to stop.
+		WorkerStopTimeout: time.Duration(p.cfg.Worker.StopSeconds) * time.Second,
 		OnFatalError: func(err error) {
 			select {
 			case c.failed <- fmt.Errorf("worker: %w", err):
