@@ -1,11 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -19,9 +21,9 @@ const (
 )
 
 // Policy reads a policy by name, or from a YAML file, and validates it. A file
-// that gives no name is called after itself; without a scope it says what its
-// rules measure, without approval what passes is published, and a person has 72
-// hours unless it says otherwise. Unknown keys, keys given twice and values of
+// may extend a built-in policy; it is called after itself unless it gives a name.
+// Without a scope it says what its rules measure, without approval what passes is
+// published, and a person has 72 hours unless it says otherwise. Unknown keys, keys given twice and values of
 // another type are problems that name file and line.
 func Policy(nameOrFile string) (spec.Policy, error) {
 	if !isFile(nameOrFile) {
@@ -50,6 +52,17 @@ func isFile(name string) bool {
 	return ext == ".yaml" || ext == ".yml" || strings.ContainsAny(name, `/\`)
 }
 
+// policyFile is what a file may say: a policy of its own, or what is different
+// from a built-in one.
+type policyFile struct {
+	Extends       *string     `yaml:"extends"`
+	Name          *string     `yaml:"name"`
+	Scope         *string     `yaml:"scope"`
+	Rules         []spec.Rule `yaml:"rules"`
+	Approval      *string     `yaml:"approval"`
+	DeadlineHours *float64    `yaml:"deadline_hours"`
+}
+
 func parsePolicy(file string, raw []byte) (spec.Policy, error) {
 	if len(raw) > maxPolicyBytes {
 		return spec.Policy{}, Problems{{Field: file, Reason: fmt.Sprintf("more than %d bytes; this is no policy", maxPolicyBytes)}}
@@ -58,22 +71,57 @@ func parsePolicy(file string, raw []byte) (spec.Policy, error) {
 	if err := yaml.Unmarshal(raw, &root); err != nil {
 		return spec.Policy{}, Problems{{Field: file, Reason: fmt.Sprintf("not valid YAML (%v)", err)}}
 	}
-	base := filepath.Base(file)
-	p := spec.Policy{Name: strings.TrimSuffix(base, filepath.Ext(base)), Approval: spec.ApproveAuto, DeadlineHours: 72}
+	var f policyFile
 	d := policyReader{file: file}
 	if len(root.Content) == 0 {
-		d.problems.add(file, "", "is empty; give rules, each with a measure and min, max or both")
+		d.problems.add(file, "", "is empty; name a policy that it extends, or give rules, each with a measure and min, max or both")
 	} else {
-		d.section(root.Content[0], "", reflect.ValueOf(&p).Elem())
+		d.section(root.Content[0], "", reflect.ValueOf(&f).Elem())
 	}
 	if err := d.problems.orNil(); err != nil {
 		return spec.Policy{}, err
 	}
-	if p.Scope == "" {
-		p.Scope = "This decision judges these measures and nothing else: " + measuresOf(p) + "."
+	p, err := f.policy(file)
+	if err != nil {
+		return spec.Policy{}, err
 	}
 	if err := p.Validate(); err != nil {
 		return spec.Policy{}, Problems{{Field: file, Reason: err.Error()}}
+	}
+	return p, nil
+}
+
+// policy puts what the file says over what it extends. A rule takes the place of
+// the extended policy's rule about the same measure.
+func (f policyFile) policy(file string) (spec.Policy, error) {
+	p := spec.Policy{Approval: spec.ApproveAuto}
+	if f.Extends != nil {
+		var err error
+		if p, err = spec.NamedPolicy(*f.Extends); err != nil {
+			return p, Problems{{Field: file, Value: extends + " " + *f.Extends, Reason: "unknown policy" + suggestion(*f.Extends, spec.PolicyNames())}}
+		}
+	}
+	base := filepath.Base(file)
+	p.Name = *cmp.Or(f.Name, new(strings.TrimSuffix(base, filepath.Ext(base))))
+	p.Approval = *cmp.Or(f.Approval, &p.Approval)
+	p.DeadlineHours = cmp.Or(p.DeadlineHours, 72)
+	p.DeadlineHours = *cmp.Or(f.DeadlineHours, &p.DeadlineHours)
+	replaced := len(p.Rules)
+	for _, rule := range f.Rules {
+		if i := slices.IndexFunc(p.Rules[:replaced], func(r spec.Rule) bool { return r.Measure == rule.Measure }); i >= 0 {
+			p.Rules[i] = rule
+			continue
+		}
+		p.Rules = append(p.Rules, rule)
+	}
+	switch {
+	case f.Scope != nil:
+		p.Scope = *f.Scope
+	case len(f.Rules) > 0:
+		p.Scope = ""
+	}
+	if p.Scope == "" {
+		p.Scope = "This decision judges these measures and nothing else: " + measuresOf(p) + "."
 	}
 	return p, nil
 }

@@ -55,6 +55,32 @@ rules:
 	require.Equal(t, spec.ProductionPolicy(), back)
 }
 
+func TestPolicyFileExtends(t *testing.T) {
+	p, err := parsePolicy("asking.yaml", []byte("extends: production\napproval: person\n"))
+	require.NoError(t, err)
+	want := spec.ProductionPolicy()
+	require.Equal(t, want.Rules, p.Rules)
+	require.Equal(t, want.Scope, p.Scope)
+	require.Equal(t, "asking", p.Name)
+	require.Equal(t, spec.ApprovePerson, p.Approval)
+	require.InDelta(t, 72, p.DeadlineHours, 0)
+
+	p, err = parsePolicy("strict.yaml", []byte("extends: copying\nname: strictest\nrules:\n- {measure: tail_share, max: 0.06}\n- {measure: coverage, min: 0.5}\n"))
+	require.NoError(t, err)
+	require.Equal(t, "strictest", p.Name)
+	require.Len(t, p.Rules, len(spec.CopyingPolicy().Rules)+1)
+	require.Contains(t, p.Scope, "coverage")
+	found := 0
+	for _, r := range p.Rules {
+		if r.Measure == spec.MeasureTailShare {
+			found++
+			require.InDelta(t, 0.06, *r.Max, 0)
+		}
+	}
+	require.Equal(t, 1, found, "rules about the measure")
+	require.NotEqual(t, p.Rules, spec.CopyingPolicy().Rules, "the built-in policy itself stays")
+}
+
 func TestPolicyFileRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                      "is empty",
@@ -72,8 +98,9 @@ func TestPolicyFileRefuses(t *testing.T) {
 		"approval: maybe\nrules: []":            "approval",
 		"rules:\n- {measure: coverage, min: .nan}":    "finite",
 		"rules: [" + strings.Repeat("{}, ", 65) + "]": "at most 64",
-		": :":                                 "YAML",
-		strings.Repeat("#", maxPolicyBytes+1): "no policy",
+		"extends: prodution":                          `did you mean "production"?`,
+		": :":                                         "YAML",
+		strings.Repeat("#", maxPolicyBytes+1):         "no policy",
 	} {
 		_, err := parsePolicy("bad.yaml", []byte(text))
 		require.ErrorContains(t, err, want, "%.60s", text)

@@ -82,7 +82,7 @@ killed; after the end it finds every stage's result and ends with the same
 release. Ctrl-C stores a checkpoint and stops; a second one stops at once.
 
 The policy decides what is published: --policy names one of ` + strings.Join(spec.PolicyNames(), ", ") + ` or a
-YAML file. One with "approval: person" makes the run wait for ` + "`runs approve`" + `.
+YAML file, which may extend one of them. One with "approval: person" makes the run wait for ` + "`runs approve`" + `.
 
 --compare CLASS=SRC, once for each of the other classes, asks whether the set helps:
 small classifiers are trained to tell the classes apart, in pairs that differ in
