@@ -217,17 +217,14 @@ func Quick() Recipe {
 	return r
 }
 
-// SmallData is for a few hundred images: classic's depths with what helps a GAN
-// that sees few of them, a checkpoint chosen on a selection split, and every
-// monitor on.
+// SmallData is for a few hundred images: classic's depths with what was measured
+// to help a GAN that sees few of them (model/ABLATION.md), a checkpoint chosen on a
+// selection split, and every monitor on.
 func SmallData() Recipe {
 	r := Classic()
 	r.Name = "small-data"
 	r.Ingest.SelectionShare = 0.1
-	r.Train.Augment = AugmentTranslation + "," + AugmentCutout
 	r.Train.AverageImages = 10_000
-	r.Train.LabelSmoothing = 0.1
-	r.Train.LeCam = 0.3
 	// The sign of D's logits is no alarm here: on 240 real images it passes 0.8
 	// within ten epochs while D(x) stays near 0.6.
 	r.Monitor.CollapseShare, r.Monitor.Patience = 0.5, 8
