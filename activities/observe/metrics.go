@@ -72,6 +72,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		for _, o := range outcomes {
 			m.attempts.WithLabelValues(s, o)
 		}
+		m.duration.WithLabelValues(s, Done) // so that a mean counts a worker's first attempt
 	}
 	m.values["defectforge_stage_attempts_total"] = map[string][]string{"stage": stages, "outcome": outcomes}
 	m.running = prometheus.NewGaugeVec(prometheus.GaugeOpts{

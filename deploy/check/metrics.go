@@ -166,7 +166,8 @@ func (c *checker) scaled(file string, raw []byte) {
 	}
 }
 
-// A range or a step of a dashboard is any duration to the parser.
-var grafanaRange = regexp.MustCompile(`\$__(rate_interval|range|interval)\b`)
+// A range or a step of a dashboard is any duration to the parser, and a step in
+// milliseconds is as good as one.
+var grafanaRange = regexp.MustCompile(`\$__(rate_interval|range|interval(_ms)?)\b`)
 
 const someRange = 5 * time.Minute

@@ -60,15 +60,20 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	for _, op := range []string{opPut, opGet} {
 		m.bytes.WithLabelValues(op)
 	}
+	for _, op := range ops { // zero from the start, so that the first failure is seen as an increase
+		m.calls.WithLabelValues(op, Failed)
+	}
 	r.MustRegister(m.calls, m.bytes)
 	return m
 }
+
+var ops = []string{opPut, opGet, opStat, opList, opDelete, opSync}
 
 // Values are the values that labels can have, by metric and label.
 func Values() map[string]map[string][]string {
 	return map[string]map[string][]string{
 		"defectforge_store_call_duration_seconds": {
-			"op":      {opPut, opGet, opStat, opList, opDelete, opSync},
+			"op":      ops,
 			"outcome": {OK, NotFound, Precondition, Cancelled, Failed},
 		},
 		"defectforge_store_bytes_total": {"op": {opPut, opGet}},
