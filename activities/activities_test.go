@@ -116,7 +116,7 @@ func TestGuardPassesOnOtherFailures(t *testing.T) {
 	require.Equal(t, step.ErrCorrupt, app.Type())
 }
 
-func TestLostStagesSayWhy(t *testing.T) {
+func TestStagesOutOfTouchSayWhy(t *testing.T) {
 	ended := func(cause error) context.Context {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		cancel(cause)

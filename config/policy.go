@@ -18,13 +18,15 @@ import (
 const (
 	maxPolicyBytes = 1 << 20
 	maxPolicyRules = 64
+	// deadlineHours is how long a person has where nothing else is said.
+	deadlineHours = 72
 )
 
 // Policy reads a policy by name, or from a YAML file, and validates it. A file
 // may extend a built-in policy; it is called after itself unless it gives a name.
 // Without a scope it says what its rules measure, without approval what passes is
-// published, and a person has 72 hours unless it says otherwise. Unknown keys, keys given twice and values of
-// another type are problems that name file and line.
+// published, and a person has 72 hours unless it says otherwise. Unknown keys, keys
+// given twice and values of another type are problems that name file and line.
 func Policy(nameOrFile string) (spec.Policy, error) {
 	if !isFile(nameOrFile) {
 		p, err := spec.NamedPolicy(nameOrFile)
@@ -104,7 +106,7 @@ func (f policyFile) policy(file string) (spec.Policy, error) {
 	base := filepath.Base(file)
 	p.Name = *cmp.Or(f.Name, new(strings.TrimSuffix(base, filepath.Ext(base))))
 	p.Approval = *cmp.Or(f.Approval, &p.Approval)
-	p.DeadlineHours = cmp.Or(p.DeadlineHours, 72)
+	p.DeadlineHours = cmp.Or(p.DeadlineHours, deadlineHours)
 	p.DeadlineHours = *cmp.Or(f.DeadlineHours, &p.DeadlineHours)
 	replaced := len(p.Rules)
 	for _, rule := range f.Rules {

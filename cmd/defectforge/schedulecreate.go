@@ -63,7 +63,10 @@ With --cleanup the schedule does what ` + "`defectforge cleanup --apply`" + ` do
 				return err
 			}
 			if cleanUp {
-				for _, flag := range []string{"images", "class", "recipe", "policy", "set", "seed", "min-new", "compare"} {
+				for _, flag := range []string{
+					"images", "class", "recipe", "policy", "set", "seed", "min-new",
+					"compare", "utility-splits", "utility-seeds", "utility-steps", "utility-per-class",
+				} {
 					if c.Flags().Changed(flag) {
 						return usageError("--%s: has no meaning for --cleanup; leave one out", flag)
 					}
