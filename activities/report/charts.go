@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -75,6 +76,7 @@ func newPlot(xLabel, yLabel string) *plot.Plot {
 		a.Label.TextStyle.Color, a.Tick.Label.Color = inkText, inkText
 		a.Label.TextStyle.Font, a.Tick.Label.Font = sans, sans
 		a.Tick.Length = 3
+		a.Tick.Marker = shortTicks{}
 		a.Label.Padding = 3
 	}
 	grid := plotter.NewGrid()
@@ -83,6 +85,28 @@ func newPlot(xLabel, yLabel string) *plot.Plot {
 	grid.Horizontal.Width = 0.5
 	p.Add(grid)
 	return p
+}
+
+// shortTicks are the library's, without the zeros behind the point that all
+// labels end in: epochs are whole numbers.
+type shortTicks struct{}
+
+func (shortTicks) Ticks(least, most float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(least, most)
+	some := func(is func(label string) bool) bool {
+		return slices.ContainsFunc(ticks, func(t plot.Tick) bool { return t.Label != "" && is(t.Label) })
+	}
+	for _, end := range []string{"0", "."} {
+		for !some(func(l string) bool {
+			return !strings.Contains(l, ".") || strings.Contains(l, "e") || !strings.HasSuffix(l, end)
+		}) &&
+			some(func(string) bool { return true }) {
+			for i := range ticks {
+				ticks[i].Label = strings.TrimSuffix(ticks[i].Label, end)
+			}
+		}
+	}
+	return ticks
 }
 
 // svgHead matches what the writer puts before the drawing: an XML prologue and

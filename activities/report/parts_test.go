@@ -7,6 +7,7 @@ import (
 	"image/jpeg"
 	"math"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -206,4 +207,23 @@ func TestCandidatesAreRankedByTheirOwnThreshold(t *testing.T) {
 		order = append(order, c.Index)
 	}
 	require.Equal(t, []int{2, 3, 1, 0}, order)
+}
+
+func TestTicksAreShort(t *testing.T) {
+	labels := func(least, most float64) (out []string) {
+		for _, tick := range (shortTicks{}).Ticks(least, most) {
+			if tick.Label != "" {
+				out = append(out, tick.Label)
+			}
+		}
+		return out
+	}
+	require.Equal(t, []string{"0", "250", "500", "750"}, labels(0, 750))
+	require.Equal(t, []string{"0.0", "2.5", "5.0", "7.5"}, labels(0, 7.9))
+	require.Equal(t, []string{"0.0", "0.5", "1.0"}, labels(0, 1))
+	for _, l := range labels(0, 3e10) {
+		v, err := strconv.ParseFloat(l, 64)
+		require.NoError(t, err)
+		require.True(t, v == 0 || v >= 1e9, l)
+	}
 }
