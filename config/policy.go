@@ -108,14 +108,10 @@ func (f policyFile) policy(file string) (spec.Policy, error) {
 	p.Approval = *cmp.Or(f.Approval, &p.Approval)
 	p.DeadlineHours = cmp.Or(p.DeadlineHours, deadlineHours)
 	p.DeadlineHours = *cmp.Or(f.DeadlineHours, &p.DeadlineHours)
-	replaced := len(p.Rules)
-	for _, rule := range f.Rules {
-		if i := slices.IndexFunc(p.Rules[:replaced], func(r spec.Rule) bool { return r.Measure == rule.Measure }); i >= 0 {
-			p.Rules[i] = rule
-			continue
-		}
-		p.Rules = append(p.Rules, rule)
-	}
+	p.Rules = slices.DeleteFunc(p.Rules, func(r spec.Rule) bool {
+		return slices.ContainsFunc(f.Rules, func(own spec.Rule) bool { return own.Measure == r.Measure })
+	})
+	p.Rules = append(p.Rules, f.Rules...)
 	switch {
 	case f.Scope != nil:
 		p.Scope = *f.Scope

@@ -96,11 +96,12 @@ func TestPolicyFileRefuses(t *testing.T) {
 		"rules:\n- {measure: coverage}":         "has no bound",
 		"name: a\nname: b":                      "given twice, first on line 1",
 		"approval: maybe\nrules: []":            "approval",
-		"rules:\n- {measure: coverage, min: .nan}":    "finite",
-		"rules: [" + strings.Repeat("{}, ", 65) + "]": "at most 64",
-		"extends: prodution":                          `did you mean "production"?`,
-		": :":                                         "YAML",
-		strings.Repeat("#", maxPolicyBytes+1):         "no policy",
+		"rules:\n- {measure: coverage, min: .nan}":                                                        "finite",
+		"rules: [" + strings.Repeat("{}, ", 65) + "]":                                                     "at most 64",
+		"extends: copying\nrules:\n- {measure: tail_share, max: 0.05}\n- {measure: tail_share, max: 0.9}": `"tail_share": stands twice`,
+		"extends: prodution":                  `did you mean "production"?`,
+		": :":                                 "YAML",
+		strings.Repeat("#", maxPolicyBytes+1): "no policy",
 	} {
 		_, err := parsePolicy("bad.yaml", []byte(text))
 		require.ErrorContains(t, err, want, "%.60s", text)

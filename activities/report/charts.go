@@ -7,7 +7,6 @@ import (
 	"image/color"
 	"math"
 	"regexp"
-	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -93,17 +92,18 @@ type shortTicks struct{}
 
 func (shortTicks) Ticks(least, most float64) []plot.Tick {
 	ticks := plot.DefaultTicks{}.Ticks(least, most)
-	some := func(is func(label string) bool) bool {
-		return slices.ContainsFunc(ticks, func(t plot.Tick) bool { return t.Label != "" && is(t.Label) })
+	digits := 0 // behind the point
+	for _, t := range ticks {
+		_, fraction, ok := strings.Cut(t.Label, ".")
+		if t.Label != "" && (!ok || strings.Contains(fraction, "e")) {
+			return ticks
+		}
+		digits = max(digits, len(strings.TrimRight(fraction, "0")))
 	}
-	for _, end := range []string{"0", "."} {
-		for !some(func(l string) bool {
-			return !strings.Contains(l, ".") || strings.Contains(l, "e") || !strings.HasSuffix(l, end)
-		}) &&
-			some(func(string) bool { return true }) {
-			for i := range ticks {
-				ticks[i].Label = strings.TrimSuffix(ticks[i].Label, end)
-			}
+	for i := range ticks {
+		whole, fraction, _ := strings.Cut(ticks[i].Label, ".")
+		if ticks[i].Label = whole; digits > 0 && whole != "" {
+			ticks[i].Label += "." + fraction[:min(digits, len(fraction))]
 		}
 	}
 	return ticks

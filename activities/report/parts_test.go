@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/jpeg"
 	"math"
+	"math/rand/v2"
 	"regexp"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
+	"gonum.org/v1/plot"
 
 	"github.com/defectforge/defectforge/activities/step"
 )
@@ -210,6 +212,7 @@ func TestCandidatesAreRankedByTheirOwnThreshold(t *testing.T) {
 }
 
 func TestTicksAreShort(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
 	labels := func(least, most float64) (out []string) {
 		for _, tick := range (shortTicks{}).Ticks(least, most) {
 			if tick.Label != "" {
@@ -221,9 +224,21 @@ func TestTicksAreShort(t *testing.T) {
 	require.Equal(t, []string{"0", "250", "500", "750"}, labels(0, 750))
 	require.Equal(t, []string{"0.0", "2.5", "5.0", "7.5"}, labels(0, 7.9))
 	require.Equal(t, []string{"0.0", "0.5", "1.0"}, labels(0, 1))
-	for _, l := range labels(0, 3e10) {
-		v, err := strconv.ParseFloat(l, 64)
-		require.NoError(t, err)
-		require.True(t, v == 0 || v >= 1e9, l)
+	for range 20_000 { // whatever the axis, a label says what it said
+		least := random.NormFloat64() * math.Pow(10, float64(random.IntN(14)-6))
+		most := least + math.Pow(10, float64(random.IntN(14)-6))
+		short := shortTicks{}.Ticks(least, most)
+		for i, tick := range (plot.DefaultTicks{}).Ticks(least, most) {
+			if tick.Label != "" {
+				require.Equal(t, parsed(t, tick.Label), parsed(t, short[i].Label), tick.Label)
+			}
+		}
 	}
+}
+
+func parsed(t *testing.T, text string) float64 {
+	t.Helper()
+	v, err := strconv.ParseFloat(text, 64)
+	require.NoError(t, err)
+	return v
 }
