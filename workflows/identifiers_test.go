@@ -1,0 +1,23 @@
+package workflows
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// A job keeps its identifier from one version to the next: the program that is
+// killed, upgraded and started again goes on with its run and begins no second one.
+func TestIdentifiersOfRuns(t *testing.T) {
+	source := step.Source{Bucket: "images", Prefix: "neu/scratches/"}
+	in := AugmentInput{Class: "scratches", Source: source, Recipe: spec.Classic(), Policy: spec.ProductionPolicy()}
+	assert.Equal(t, "augment-scratches-7f52c784f3e1", AugmentID(in))
+
+	in.Recipe, in.Unpublished = spec.SmallData(), true
+	in.Utility = &step.UtilityPlan{Others: []step.ClassSource{{Class: "pits", Source: source}}, Splits: 3, Seeds: 2, PerClass: 20, Steps: 100}
+	in.Rerun = &step.Rerun{From: "sample"}
+	assert.Equal(t, "augment-scratches-0595dad355aa", AugmentID(in))
+}
