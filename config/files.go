@@ -3,8 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -54,14 +52,9 @@ func (l *Loaded) readSecretFiles(keys []key) Problems {
 // readSecret reads a file but for line ends at its end. Its errors do not quote
 // the content.
 func readSecret(file string) (string, error) {
-	f, err := os.Open(file)
+	raw, err := readBounded(file, maxSecretFile)
 	if err != nil {
 		return "", fmt.Errorf("cannot be read (%w); mount the secret there, or name another file", err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
-	if err != nil {
-		return "", fmt.Errorf("cannot be read (%w); name another file", err)
 	}
 	text := strings.TrimRight(string(raw), "\r\n")
 	switch {

@@ -98,9 +98,9 @@ func (l *Loaded) mergeFile(v *viper.Viper, file string, keys []key) Problems {
 	if file == "" {
 		return nil
 	}
-	raw, err := os.ReadFile(file)
+	raw, err := readFile("--config", file, "configuration")
 	if err != nil {
-		return Problems{{Field: "config", Value: file, Reason: fmt.Sprintf("cannot be read (%v); name another with --config", err)}}
+		return err.(Problems)
 	}
 	doc, err := readDocument(file, raw, keys)
 	nested := map[string]any{}

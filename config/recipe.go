@@ -2,15 +2,13 @@ package config
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// extends is the key of a recipe file that names what it changes.
+// extends is the key of a recipe or policy file that names what it changes.
 const extends = "extends"
 
 // Recipe reads a recipe by name, or from a YAML file that changes some values
@@ -45,8 +43,7 @@ func Change(r spec.Recipe, settings []string) (spec.Recipe, error) {
 }
 
 func baseRecipe(nameOrFile string) (spec.Recipe, error) {
-	ext := filepath.Ext(nameOrFile)
-	if ext != ".yaml" && ext != ".yml" && !strings.ContainsAny(nameOrFile, `/\`) {
+	if !isFile(nameOrFile) {
 		r, err := spec.Named(nameOrFile)
 		if err != nil {
 			return r, Problems{{Field: "--recipe", Value: nameOrFile, Reason: "unknown recipe" +
@@ -54,9 +51,9 @@ func baseRecipe(nameOrFile string) (spec.Recipe, error) {
 		}
 		return r, nil
 	}
-	raw, err := os.ReadFile(nameOrFile)
+	raw, err := readFile("--recipe", nameOrFile, "recipe")
 	if err != nil {
-		return spec.Recipe{}, Problems{{Field: "--recipe", Value: nameOrFile, Reason: fmt.Sprintf("cannot be read (%v)", err)}}
+		return spec.Recipe{}, err
 	}
 	return parseRecipe(nameOrFile, raw)
 }
@@ -73,15 +70,10 @@ func parseRecipe(file string, raw []byte) (spec.Recipe, error) {
 	}
 	r, err := spec.Named(parent)
 	if err != nil {
-		return r, Problems{{Field: file, Value: "extends " + parent, Reason: "unknown recipe" + suggestion(parent, spec.Names())}}
+		return r, Problems{{Field: file, Value: extends + " " + parent, Reason: "unknown recipe" + suggestion(parent, spec.Names())}}
 	}
-	base := filepath.Base(file)
-	r.Name = strings.TrimSuffix(base, filepath.Ext(base))
-	for _, k := range keys {
-		if v, ok := doc.values[k.path]; ok {
-			reflect.ValueOf(&r).Elem().FieldByIndex(k.index).Set(reflect.ValueOf(v))
-		}
-	}
+	r.Name = stem(file)
+	doc.into(reflect.ValueOf(&r).Elem(), keys)
 	return r, nil
 }
 

@@ -2,16 +2,63 @@ package config
 
 import (
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
+
+const (
+	// maxFileBytes bounds a YAML file that is read.
+	maxFileBytes = 1 << 20
+	// maxEntries bounds a list in one.
+	maxEntries = 64
+)
+
+// isFile reports whether the name of a recipe or a policy stands for a file.
+func isFile(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml" || strings.ContainsAny(name, `/\`)
+}
+
+// stem is a file's name without its folder and its ending: what a recipe or a
+// policy is called that gives no name.
+func stem(file string) string {
+	base := filepath.Base(file)
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}
+
+// readFile reads a YAML file that a flag names. what is what it should be.
+func readFile(flag, file, what string) ([]byte, error) {
+	raw, err := readBounded(file, maxFileBytes)
+	switch {
+	case err != nil:
+		return nil, Problems{{Field: flag, Value: file, Reason: fmt.Sprintf("cannot be read (%v); name another with %s", err, flag)}}
+	case len(raw) > maxFileBytes:
+		return nil, Problems{{Field: file, Reason: fmt.Sprintf("more than %d bytes; this is no %s", maxFileBytes, what)}}
+	}
+	return raw, nil
+}
+
+// readBounded reads a file, of a longer one a byte more than limit.
+func readBounded(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit+1))
+}
 
 // document is a YAML file checked against a set of keys.
 type document struct {
 	values map[string]any // by dotted key, of the key's type
 	lines  map[string]int
+	empty  bool // nothing is written in it
 }
 
 // readDocument parses raw strictly: unknown keys, keys given twice and values
@@ -24,41 +71,57 @@ func readDocument(file string, raw []byte, keys []key, extra ...string) (documen
 		return doc, Problems{{Field: file, Reason: fmt.Sprintf("not valid YAML (%v)", err)}}
 	}
 	if len(root.Content) == 0 || root.Content[0].Tag == "!!null" {
+		doc.empty = true
 		return doc, nil
 	}
-	w := walker{file: file, doc: doc, keys: map[string]reflect.Type{}}
+	for _, e := range extra {
+		keys = append(keys[:len(keys):len(keys)], key{path: e, typ: reflect.TypeFor[string]()})
+	}
+	var problems Problems
+	newWalker(file, "", doc, keys, &problems).walk(root.Content[0], "")
+	return doc, problems.orNil()
+}
+
+// into sets the fields of a struct, the one that keys were listed of, that the
+// document gives.
+func (d document) into(target reflect.Value, keys []key) {
+	for _, k := range keys {
+		if v, ok := d.values[k.path]; ok {
+			target.FieldByIndex(k.index).Set(reflect.ValueOf(v))
+		}
+	}
+}
+
+// walker reads one struct's worth of keys.
+type walker struct {
+	file     string
+	base     string // the path of the struct itself, for messages: "" or "rules[2]."
+	doc      document
+	keys     map[string]reflect.Type
+	known    []string
+	problems *Problems
+}
+
+func newWalker(file, base string, doc document, keys []key, problems *Problems) *walker {
+	w := &walker{file: file, base: base, doc: doc, keys: map[string]reflect.Type{}, problems: problems}
 	for _, k := range keys {
 		w.keys[k.path] = k.typ
 		w.known = append(w.known, k.path)
 	}
-	for _, e := range extra {
-		w.keys[e] = reflect.TypeFor[string]()
-		w.known = append(w.known, e)
-	}
-	w.walk(root.Content[0], "")
-	return doc, w.problems.orNil()
+	return w
 }
 
-type walker struct {
-	file     string
-	doc      document
-	keys     map[string]reflect.Type
-	known    []string
-	problems Problems
+func (w *walker) add(n *yaml.Node, path, reason string) {
+	w.problems.add(fmt.Sprintf("%s:%d", w.file, n.Line), w.base+path, reason)
 }
-
-func (w *walker) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", w.file, n.Line) }
 
 func (w *walker) walk(n *yaml.Node, prefix string) {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n.Kind != yaml.MappingNode {
-		name := prefix
+	if n = target(n); n.Kind != yaml.MappingNode {
+		name := strings.TrimSuffix(w.base+prefix, ".")
 		if name == "" {
 			name = "the file"
 		}
-		w.problems.add(w.at(n), name, "is a section: write `key: value` lines below it")
+		w.problems.add(fmt.Sprintf("%s:%d", w.file, n.Line), name, "is a section: write `key: value` lines below it")
 		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -71,26 +134,73 @@ func (w *walker) entry(name, value *yaml.Node, prefix string) {
 	typ, leaf := w.keys[path]
 	switch {
 	case leaf && w.doc.lines[path] > 0:
-		w.problems.add(w.at(name), path, fmt.Sprintf("given twice, first on line %d; keep one", w.doc.lines[path]))
+		w.add(name, path, fmt.Sprintf("given twice, first on line %d; keep one", w.doc.lines[path]))
 	case leaf:
 		w.doc.lines[path] = name.Line
-		out := reflect.New(typ)
-		if value.Tag == "!!null" || !sameKind(value, typ) || value.Decode(out.Interface()) != nil {
-			shown := value.Value
-			if typ == reflect.TypeFor[Secret]() {
-				shown = hidden
-			}
-			w.problems.add(w.at(value), path, fmt.Sprintf("%q is not %s", shown, typeName(typ)))
-			return
+		if v, ok := w.value(value, path, typ); ok {
+			w.doc.values[path] = v
 		}
-		w.doc.values[path] = out.Elem().Interface()
 	case w.section(path):
 		if value.Tag != "!!null" { // an empty section, all of it commented out
 			w.walk(value, path+".")
 		}
 	default:
-		w.problems.add(w.at(name), path, "unknown key"+suggestion(path, w.known))
+		w.add(name, path, "unknown key"+suggestion(path, w.known))
 	}
+}
+
+// value reads a scalar, a pointer to one, or a list of structs.
+func (w *walker) value(n *yaml.Node, path string, typ reflect.Type) (any, bool) {
+	switch typ.Kind() {
+	case reflect.Slice:
+		return w.list(target(n), path, typ)
+	case reflect.Pointer:
+		out := reflect.New(typ.Elem())
+		v, ok := w.value(n, path, typ.Elem())
+		if ok {
+			out.Elem().Set(reflect.ValueOf(v))
+		}
+		return out.Interface(), ok
+	}
+	out := reflect.New(typ)
+	if n.Tag == "!!null" || !sameKind(n, typ) || n.Decode(out.Interface()) != nil {
+		shown := n.Value
+		if typ == reflect.TypeFor[Secret]() {
+			shown = hidden
+		}
+		w.add(n, path, fmt.Sprintf("%q is not %s", shown, typeName(typ)))
+		return nil, false
+	}
+	return out.Elem().Interface(), true
+}
+
+// list reads a list of structs. A struct's keys are known by their own names,
+// whatever its place in the list.
+func (w *walker) list(n *yaml.Node, path string, typ reflect.Type) (any, bool) {
+	if n.Kind != yaml.SequenceNode {
+		w.add(n, path, fmt.Sprintf("is a list: begin each %s with a hyphen", strings.TrimSuffix(path, "s")))
+		return nil, false
+	}
+	if len(n.Content) > maxEntries {
+		w.add(n, path, fmt.Sprintf("%d %s; at most %d are read", len(n.Content), path, maxEntries))
+		return nil, false
+	}
+	out := reflect.MakeSlice(typ, len(n.Content), len(n.Content))
+	keys := leaves(typ.Elem())
+	for i, entry := range n.Content {
+		doc := document{values: map[string]any{}, lines: map[string]int{}}
+		newWalker(w.file, fmt.Sprintf("%s%s[%d].", w.base, path, i), doc, keys, w.problems).walk(entry, "")
+		doc.into(out.Index(i), keys)
+	}
+	return out.Interface(), true
+}
+
+// target is what an alias stands for; any other node is itself.
+func target(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 func (w *walker) section(path string) bool {
@@ -105,10 +215,7 @@ func (w *walker) section(path string) bool {
 // sameKind refuses what yaml would convert without a word: a number or truth
 // value where text belongs, and text where a number belongs.
 func sameKind(n *yaml.Node, t reflect.Type) bool {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n.Kind != yaml.ScalarNode {
+	if n = target(n); n.Kind != yaml.ScalarNode {
 		return false
 	}
 	switch t.Kind() {
