@@ -99,7 +99,7 @@ func TestClasses(t *testing.T) {
 	require.Equal(t, "rolled-in_scale", classes[9])
 	seen := map[string]bool{}
 	for i, c := range classes {
-		require.Regexp(t, classPattern, c, names[i])
+		require.True(t, spec.ValidName(c), "%q of %q", c, names[i])
 		require.False(t, seen[c], "%s of %q is taken", c, names[i])
 		seen[c] = true
 	}

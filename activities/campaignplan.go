@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
 
@@ -89,10 +90,7 @@ func (p Planner) PlanCampaign(ctx context.Context, in step.PlanInput) (step.Plan
 	return out, err
 }
 
-var (
-	classPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-	noClassBytes = regexp.MustCompile(`[^a-z0-9_-]+`)
-)
+var noClassBytes = regexp.MustCompile(`[^a-z0-9_-]+`)
 
 // Classes gives each folder's name the class that it stands for: itself, where
 // that is a class name, else one made of it. Different names get different
@@ -101,7 +99,7 @@ func Classes(names []string) []string {
 	out := make([]string, len(names))
 	taken := map[string]bool{}
 	for i, name := range names {
-		if classPattern.MatchString(name) {
+		if spec.ValidName(name) {
 			out[i], taken[name] = name, true
 		}
 	}
@@ -110,7 +108,7 @@ func Classes(names []string) []string {
 			continue
 		}
 		class := strings.Trim(noClassBytes.ReplaceAllString(strings.ToLower(name), "-"), "-_")
-		if !classPattern.MatchString(class) || taken[class] {
+		if !spec.ValidName(class) || taken[class] {
 			// Whatever cannot be told apart by its letters is by its digest.
 			class = strings.Trim(class[:min(len(class), 50)]+"-"+storage.Digest([]byte(name))[:8], "-")
 		}

@@ -75,19 +75,14 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 }
 
 func checkIngest(in step.IngestInput) error {
-	switch c := in.Ingest; {
-	case in.Class == "":
+	if in.Class == "" {
 		return permanent(step.ErrBadInput, "class is empty; name the defect class")
-	case in.Source.Bucket == "":
+	}
+	if in.Source.Bucket == "" {
 		return permanent(step.ErrBadInput, "source.bucket is empty; name the bucket the images lie in")
-	case c.MaxBytes <= 0 || c.MaxPixels <= 0:
-		return permanent(step.ErrBadInput, "ingest.max_bytes is %d and ingest.max_pixels is %d; both must be above 0", c.MaxBytes, c.MaxPixels)
-	case !(c.HoldoutShare >= 0 && c.HoldoutShare <= 0.5):
-		return permanent(step.ErrBadInput, "ingest.holdout_share is %v; it must be from 0 to 0.5", c.HoldoutShare)
-	case !(c.SelectionShare >= 0 && c.SelectionShare+c.HoldoutShare <= 0.6):
-		return permanent(step.ErrBadInput, "ingest.selection_share is %v; it must be at least 0, and at most 0.6 with ingest.holdout_share (%v)", c.SelectionShare, c.HoldoutShare)
-	case c.MaxImages < 0:
-		return permanent(step.ErrBadInput, "ingest.max_images is %d; it must be at least 0, which takes all", c.MaxImages)
+	}
+	if err := in.Ingest.Validate(); err != nil {
+		return permanent(step.ErrBadInput, "recipe: %w", err)
 	}
 	return nil
 }

@@ -295,7 +295,7 @@ func TestIngestLetsTheGeneratorSeeFew(t *testing.T) {
 	require.Equal(t, [3]int{10, 6, 0}, [3]int{made.Training, made.Holdout, made.Selection})
 	in.Ingest.MaxImages = -1
 	_, err = Ingester{Store: s.store, Sources: s.open}.Ingest(t.Context(), in)
-	requirePermanent(t, err, step.ErrBadInput, "ingest.max_images is -1")
+	requirePermanent(t, err, step.ErrBadInput, "ingest.max_images: -1")
 }
 
 func TestIngestTooFewImages(t *testing.T) {
@@ -326,8 +326,8 @@ func TestIngestRefusesBadInput(t *testing.T) {
 	for text, change := range map[string]func(*step.IngestInput){
 		"class is empty":         func(in *step.IngestInput) { in.Class = "" },
 		"source.bucket is empty": func(in *step.IngestInput) { in.Source.Bucket = "" },
-		"max_bytes is 0":         func(in *step.IngestInput) { in.Ingest.MaxBytes = 0 },
-		"holdout_share is 0.6":   func(in *step.IngestInput) { in.Ingest.HoldoutShare = 0.6 },
+		"max_bytes: 0":           func(in *step.IngestInput) { in.Ingest.MaxBytes = 0 },
+		"holdout_share: 0.6":     func(in *step.IngestInput) { in.Ingest.HoldoutShare = 0.6 },
 	} {
 		in := s.input()
 		change(&in)

@@ -12,11 +12,9 @@
 package model
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/defectforge/defectforge/model/graph"
 	"github.com/defectforge/defectforge/model/kernel"
@@ -88,7 +86,7 @@ func New(r spec.Recipe) (*GAN, error) {
 
 // blank is a GAN whose arrays are still to be filled.
 func blank(r spec.Recipe) (*GAN, error) {
-	if err := check(r); err != nil {
+	if err := checkNetworks(r); err != nil {
 		return nil, err
 	}
 	bf16 := r.Train.Precision == spec.PrecisionBF16
@@ -107,46 +105,12 @@ func noBF16(features string) error {
 		spec.PrecisionBF16, features, spec.PrecisionFloat32)
 }
 
-// check refuses what would build other networks than the recipe says. The
-// ranges of rates and counts are spec.Validate's business.
-func check(r spec.Recipe) error {
-	m := r.Model
-	for _, f := range []struct {
-		name  string
-		value int
-		low   int
-	}{
-		{"latent", m.Latent, 1},
-		{"generator_depth", m.GeneratorDepth, 1},
-		{"discriminator_depth", m.DiscriminatorDepth, 1},
-	} {
-		if f.value < f.low || f.value > 1024 {
-			return fmt.Errorf("recipe: model.%s is %d; choose %d to 1024", f.name, f.value, f.low)
-		}
-	}
-	if err := oneOf("model.initial_weights", m.InitialWeights, spec.InitDCGAN, spec.InitPyTorch); err != nil {
-		return err
-	}
-	if err := oneOf("model.discriminator_norm", cmp.Or(m.DiscriminatorNorm, spec.NormBatch), spec.NormBatch, spec.NormNone); err != nil {
-		return err
-	}
-	precision := cmp.Or(r.Train.Precision, spec.PrecisionFloat32)
-	if err := oneOf("train.precision", precision, spec.PrecisionFloat32, spec.PrecisionBF16); err != nil {
-		return err
-	}
-	for _, part := range r.Train.Augments() {
-		if err := oneOf("train.augment", part, spec.AugmentColor, spec.AugmentTranslation, spec.AugmentCutout); err != nil {
-			return err
-		}
+// checkNetworks refuses a recipe whose networks can't be built or trained.
+func checkNetworks(r spec.Recipe) error {
+	if err := r.ValidateNetworks(); err != nil {
+		return fmt.Errorf("recipe: %w", err)
 	}
 	return nil
-}
-
-func oneOf(field, value string, allowed ...string) error {
-	if slices.Contains(allowed, value) {
-		return nil
-	}
-	return fmt.Errorf("recipe: %s is %q; choose one of %q", field, value, allowed)
 }
 
 func (g *GAN) learners() []*learner { return []*learner{g.generator, g.discriminator} }

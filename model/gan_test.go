@@ -218,6 +218,23 @@ func TestNewRefusesBadRecipes(t *testing.T) {
 	}
 }
 
+// What the command line accepts can be trained: one package says which recipes
+// are in range.
+func TestEveryValidNetworkIsBuilt(t *testing.T) {
+	r := tiny()
+	r.Model.Latent = 2000
+	require.NoError(t, r.Validate())
+	g := newGAN(t, r)
+	_, err := g.Step(make([]float32, spec.MinBatch*spec.ImageLen))
+	require.NoError(t, err)
+
+	r.Model.Latent = 1 << 20
+	want := r.ValidateNetworks()
+	require.Error(t, want)
+	_, err = New(r)
+	require.ErrorContains(t, err, want.Error())
+}
+
 func TestNotFiniteNamesStepAndLoss(t *testing.T) {
 	g := newGAN(t, tiny())
 	train(t, g, 0, 2)

@@ -27,7 +27,7 @@ type Sampler struct {
 // that many training batches of latents, of batch means and unbiased variances. An
 // average needs that: the running statistics are those of the weights in training.
 func NewSampler(g *GAN, recipe spec.Recipe) (*Sampler, error) {
-	if err := check(recipe); err != nil {
+	if err := checkNetworks(recipe); err != nil {
 		return nil, err
 	}
 	if a, b := g.recipe.TrainingFingerprint(), recipe.TrainingFingerprint(); a != b {
@@ -44,7 +44,7 @@ func NewSampler(g *GAN, recipe spec.Recipe) (*Sampler, error) {
 // LoadSampler makes a sampler of the generator in a checkpoint of size bytes, as
 // NewSampler does, without holding the rest of it.
 func LoadSampler(r io.Reader, size int64, recipe spec.Recipe) (*Sampler, error) {
-	if err := check(recipe); err != nil {
+	if err := checkNetworks(recipe); err != nil {
 		return nil, err
 	}
 	net := graph.NewGenerator(recipe.Model.Latent, recipe.Model.GeneratorDepth)

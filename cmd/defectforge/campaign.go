@@ -151,8 +151,8 @@ func (p *program) common(o campaignOptions, kind string) (campaignJob, error) {
 	if o.concurrency < 1 || o.concurrency > workflows.MaxConcurrency {
 		return j, usageError("--concurrency: %d: must be within 1 and %d", o.concurrency, workflows.MaxConcurrency)
 	}
-	if o.name != "" && !className.MatchString(o.name) {
-		return j, usageError("--name: %q: use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit", o.name)
+	if o.name != "" && !spec.ValidName(o.name) {
+		return j, usageError("--name: %q: %s", o.name, spec.NameRule)
 	}
 	recipe, err := config.Recipe(o.recipe, o.set)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // compareOptions ask whether the set helps a classifier.
@@ -61,8 +62,8 @@ func (p *program) utilityPlan(ctx context.Context, o compareOptions, class strin
 		if !ok || src == "" {
 			return nil, usageError("--compare: %q: write CLASS=SRC, for example dents=photos/dents", other)
 		}
-		if !className.MatchString(name) {
-			return nil, usageError("--compare: %q: use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit", name)
+		if !spec.ValidName(name) {
+			return nil, usageError("--compare: %q: %s", name, spec.NameRule)
 		}
 		if name == class || slices.ContainsFunc(plan.Others, func(c step.ClassSource) bool { return c.Class == name }) {
 			return nil, usageError("--compare: %q: is named twice; every class has one source", name)

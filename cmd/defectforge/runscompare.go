@@ -186,7 +186,7 @@ func (p *program) twinKeys(ctx context.Context, s *session, name string) ([]stri
 	if !errors.Is(err, errNoRecord) {
 		return nil, err
 	}
-	if className.MatchString(name) {
+	if spec.ValidName(name) {
 		latest, err := release.ReadLatest(ctx, s.store.Bucket(), name)
 		switch {
 		case err == nil:

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sort"
 	"strings"
 	"sync/atomic"
@@ -22,14 +21,12 @@ import (
 	"github.com/defectforge/defectforge/storage"
 )
 
-var className = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-
 func checkClass(class string) error {
 	if class == "" {
 		return usageError("--class: not given; name the defect class, for example --class scratches")
 	}
-	if !className.MatchString(class) {
-		return usageError("--class: %q: use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit", class)
+	if !spec.ValidName(class) {
+		return usageError("--class: %q: %s", class, spec.NameRule)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func judge(r spec.Rule, measures Measures) Judged {
 			j.Threshold, j.Side, bounded = *b.bound, b.side, true
 		}
 	}
-	what := meaning(r.Measure)
+	what := spec.MeasureNamed(r.Measure).Meaning
 	switch {
 	case !bounded:
 		j.Reason = "not judged: the rule has no bound"
@@ -117,7 +117,7 @@ func (j Judged) words(what string) string {
 	if j.Side == "max" {
 		bound = "at most"
 	}
-	show := func(v float64) string { return formatted(j.Measure, v) }
+	show := spec.MeasureNamed(j.Measure).Unit.Format
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s: %s", what, show(j.Value))
 	if j.Low != nil && j.High != nil {
@@ -128,41 +128,4 @@ func (j Judged) words(what string) string {
 		fmt.Fprintf(&text, "; real against real images: %s", show(*j.Reference))
 	}
 	return text.String()
-}
-
-func formatted(measure string, v float64) string {
-	switch {
-	case strings.Contains(measure, "share"):
-		return fmt.Sprintf("%.1f%%", 100*v)
-	case strings.HasSuffix(measure, "_images"):
-		return fmt.Sprintf("%.0f", v)
-	}
-	return fmt.Sprintf("%.3g", v)
-}
-
-var meanings = map[string]string{
-	spec.MeasureRealImages:     "real images; few of them don't tell copies from chance",
-	spec.MeasureHoldoutImages:  "real images held out of training",
-	spec.MeasureCompared:       "candidates that were compared with every real image",
-	spec.MeasureAccepted:       "candidates that are accepted",
-	spec.MeasureTailShare:      "candidates nearer to a training image than nearly all real images are to those of other groups",
-	spec.MeasureTransformed:    "the same with training images mirrored, turned and shifted",
-	spec.MeasureCopyZ:          "Z of candidates against held-out images, by distance to the training images (C_T); far below 0 means copying",
-	spec.MeasureRepeated:       "candidates that are blank or repeat another one exactly",
-	spec.MeasureWithin:         "accepted candidates that are nearer to one another than nearly all real images are",
-	spec.MeasureMSSSIMExcess:   "structural similarity (MS-SSIM) of pairs of candidates over that of pairs of real images, in standard errors; high means little variety",
-	spec.MeasureCoverage:       "real images with a candidate in their neighbourhood, in the worse of two feature spaces (coverage)",
-	spec.MeasureDensity:        "real neighbourhoods that a candidate lies in, over 5, in the worse of two feature spaces (density)",
-	spec.MeasureSWDRatio:       "distance of image patches (SWD) over that of real halves",
-	spec.MeasureKIDPixels:      "kernel distance to the hold-out (KID), principal components of pixels",
-	spec.MeasureKIDTexture:     "kernel distance to the hold-out (KID), texture",
-	spec.MeasureHistogramRatio: "distance of grey levels over that of real halves",
-	spec.MeasureUtilityGain:    "lower bound of the gain in a classifier's macro-F1 over classic augmentation",
-}
-
-func meaning(measure string) string {
-	if m, ok := meanings[measure]; ok {
-		return m
-	}
-	return measure
 }

@@ -38,43 +38,12 @@ type Policy struct {
 
 // Rule bounds one measure, on one side or both; the bounds themselves are kept.
 type Rule struct {
-	Measure string   `json:"measure" yaml:"measure"` // one of Measures
+	Measure string   `json:"measure" yaml:"measure"` // the Name of one of Measures
 	Min     *float64 `json:"min,omitempty" yaml:"min,omitempty"`
 	Max     *float64 `json:"max,omitempty" yaml:"max,omitempty"`
 	// Otherwise is the outcome where a bound is not kept: OtherwiseFail, the
 	// default, or OtherwiseInconclusive for a measure of how much could be judged.
 	Otherwise string `json:"otherwise,omitempty" yaml:"otherwise,omitempty"`
-}
-
-// The measures that a policy may bound. Distances and features are explained
-// where they are computed, in model/quality.
-const (
-	MeasureRealImages     = "real_images"     // real images, training and hold-out
-	MeasureHoldoutImages  = "holdout_images"  // real images never trained on
-	MeasureCompared       = "compared_share"  // candidates that were compared with every real image, as a share
-	MeasureAccepted       = "accepted_images" // candidates that were not rejected
-	MeasureTailShare      = "tail_share"      // candidates nearer to a training image than the tail quantile, as a share
-	MeasureTransformed    = "tail_share_transformed"
-	MeasureCopyZ          = "copy_z"            // Z of the C_T test against the hold-out
-	MeasureRepeated       = "repeated_share"    // blank candidates and exact repetitions, as a share
-	MeasureWithin         = "within_tail_share" // candidates nearer to one another than the tail quantile, as a share
-	MeasureMSSSIMExcess   = "ms_ssim_excess"    // mean MS-SSIM of pairs over the real images', in bootstrap standard errors
-	MeasureCoverage       = "coverage"
-	MeasureDensity        = "density"
-	MeasureSWDRatio       = "swd_ratio"       // SWD over its real-versus-real floor
-	MeasureKIDPixels      = "kid_pca"         // KID over PCA of down-sampled pixels
-	MeasureKIDTexture     = "kid_texture"     // KID over texture features
-	MeasureHistogramRatio = "histogram_ratio" // distance of grey level histograms over its real-versus-real floor
-	MeasureUtilityGain    = "utility_gain"    // lower bound of the gain in macro-F1 over classic augmentation
-)
-
-// Measures lists every measure's name.
-func Measures() []string {
-	return []string{
-		MeasureRealImages, MeasureHoldoutImages, MeasureCompared, MeasureAccepted, MeasureTailShare, MeasureTransformed,
-		MeasureCopyZ, MeasureRepeated, MeasureWithin, MeasureMSSSIMExcess, MeasureCoverage, MeasureDensity,
-		MeasureSWDRatio, MeasureKIDPixels, MeasureKIDTexture, MeasureHistogramRatio, MeasureUtilityGain,
-	}
 }
 
 func atLeast(measure string, bound float64) Rule { return Rule{Measure: measure, Min: &bound} }
@@ -172,8 +141,8 @@ func NamedPolicy(name string) (Policy, error) {
 // its value and what would be right.
 func (p Policy) Validate() error {
 	var found problems
-	if !recipeName.MatchString(p.Name) {
-		found.add("name", strconv.Quote(p.Name), "use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit")
+	if !ValidName(p.Name) {
+		found.add("name", strconv.Quote(p.Name), NameRule)
 	}
 	if strings.TrimSpace(p.Scope) == "" {
 		found.add("scope", `""`, "say in words what this policy judges and what it does not")
@@ -195,7 +164,7 @@ func (p Policy) Validate() error {
 }
 
 func (r Rule) validate(p *problems, field string) {
-	oneOf(p, field+".measure", r.Measure, Measures()...)
+	oneOf(p, field+".measure", r.Measure, measureNames()...)
 	if r.Min == nil && r.Max == nil {
 		p.add(field, r.Measure, "has no bound; give min, max or both")
 	}

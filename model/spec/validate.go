@@ -31,16 +31,23 @@ const (
 	minImages = 2 * MinBatch
 )
 
-var recipeName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// NameRule says in words what ValidName accepts.
+const NameRule = "use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit"
+
+// ValidName reports whether name can be that of a defect class, a recipe, a policy
+// or a campaign. Such names become parts of keys and identifiers.
+func ValidName(name string) bool { return namePattern.MatchString(name) }
 
 // Validate returns every problem of r at once, joined; each names the field,
 // its value and what would be right.
 func (r Recipe) Validate() error {
 	var p problems
-	if !recipeName.MatchString(r.Name) {
-		p.add("name", strconv.Quote(r.Name), "use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit")
+	if !ValidName(r.Name) {
+		p.add("name", strconv.Quote(r.Name), NameRule)
 	}
-	r.Ingest.validate(&p)
+	r.Ingest.validate(&p, minImages)
 	r.Model.validate(&p)
 	r.Train.validate(&p)
 	r.Monitor.validate(&p)
@@ -54,10 +61,27 @@ func (r Recipe) Validate() error {
 	return errors.Join(p...)
 }
 
-func (i Ingest) validate(p *problems) {
+// ValidateNetworks returns every problem of what decides the networks and their
+// training, as Validate does of the whole recipe.
+func (r Recipe) ValidateNetworks() error {
+	var p problems
+	r.Model.validate(&p)
+	r.Train.validate(&p)
+	return errors.Join(p...)
+}
+
+// Validate returns every problem of i at once, as Recipe.Validate does, except
+// that it leaves it to the recipe how few images are enough to train on.
+func (i Ingest) Validate() error {
+	var p problems
+	i.validate(&p, 0)
+	return errors.Join(p...)
+}
+
+func (i Ingest) validate(p *problems, fewest int) {
 	within(p, "ingest.max_bytes", i.MaxBytes, 1, maxImageBytes)
 	within(p, "ingest.max_pixels", i.MaxPixels, 1, maxImagePixels)
-	within(p, "ingest.min_images", i.MinImages, minImages, 1<<30)
+	within(p, "ingest.min_images", i.MinImages, fewest, 1<<30)
 	within(p, "ingest.holdout_share", i.HoldoutShare, 0, 0.5)
 	within(p, "ingest.selection_share", i.SelectionShare, 0, 0.3)
 	if i.HoldoutShare+i.SelectionShare > 0.6 {
@@ -65,7 +89,7 @@ func (i Ingest) validate(p *problems) {
 			fmt.Sprintf("with ingest.holdout_share (%v) more than 0.6 of the images would be kept from training; lower one", i.HoldoutShare))
 	}
 	if i.MaxImages != 0 {
-		within(p, "ingest.max_images", i.MaxImages, minImages, 1<<30)
+		within(p, "ingest.max_images", i.MaxImages, fewest, 1<<30)
 	}
 	within(p, "ingest.duplicate_distance", i.DuplicateDistance, 0, hashBits)
 	within(p, "ingest.group_distance", i.GroupDistance, 0, hashBits)
