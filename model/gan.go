@@ -105,7 +105,7 @@ func noBF16(features string) error {
 		spec.PrecisionBF16, features, spec.PrecisionFloat32)
 }
 
-// checkNetworks refuses a recipe whose networks can't be built or trained.
+// checkNetworks refuses a recipe whose networks can't be built.
 func checkNetworks(r spec.Recipe) error {
 	if err := r.ValidateNetworks(); err != nil {
 		return fmt.Errorf("recipe: %w", err)

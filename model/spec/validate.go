@@ -61,12 +61,13 @@ func (r Recipe) Validate() error {
 	return errors.Join(p...)
 }
 
-// ValidateNetworks returns every problem of what decides the networks and their
-// training, as Validate does of the whole recipe.
+// ValidateNetworks returns every problem of what decides which networks are built
+// and what they compute, as Validate does of the whole recipe. Rates and counts are
+// left to Validate.
 func (r Recipe) ValidateNetworks() error {
 	var p problems
 	r.Model.validate(&p)
-	r.Train.validate(&p)
+	r.Train.validateKinds(&p)
 	return errors.Join(p...)
 }
 
@@ -114,10 +115,7 @@ func (t Train) validate(p *problems) {
 	rate(p, "train.discriminator_rate", t.DiscriminatorRate)
 	decay(p, "train.beta1", t.Beta1)
 	decay(p, "train.beta2", t.Beta2)
-	oneOf(p, "train.precision", t.Precision, "", PrecisionFloat32, PrecisionBF16)
-	for _, part := range t.Augments() {
-		oneOf(p, "train.augment", part, AugmentColor, AugmentTranslation, AugmentCutout)
-	}
+	t.validateKinds(p)
 	within(p, "train.average_images", t.AverageImages, 0, 1<<30)
 	within(p, "train.label_smoothing", t.LabelSmoothing, 0, 0.5)
 	within(p, "train.lecam", t.LeCam, 0, 100)
@@ -126,6 +124,14 @@ func (t Train) validate(p *problems) {
 	if t.LegEpochs > 0 && t.Epochs/t.LegEpochs > maxLegs {
 		p.add("train.leg_epochs", strconv.Itoa(t.LegEpochs),
 			fmt.Sprintf("makes more than %d activities of %d epochs; raise it to %d or more", maxLegs, t.Epochs, t.Epochs/maxLegs+1))
+	}
+}
+
+// validateKinds checks what is chosen by name.
+func (t Train) validateKinds(p *problems) {
+	oneOf(p, "train.precision", t.Precision, "", PrecisionFloat32, PrecisionBF16)
+	for _, part := range t.Augments() {
+		oneOf(p, "train.augment", part, AugmentColor, AugmentTranslation, AugmentCutout)
 	}
 }
 
