@@ -21,17 +21,6 @@ import (
 	"github.com/defectforge/defectforge/storage/release"
 )
 
-// Role says which stages a worker serves.
-type Role int
-
-// IO serves the stages that move data, Training those that compute (Train,
-// Evaluate, Sample and Utility), All both.
-const (
-	IO Role = 1 << iota
-	Training
-	All = IO | Training
-)
-
 // Activities is what the stages work with.
 type Activities struct {
 	Store *storage.Store
@@ -55,8 +44,8 @@ type Activities struct {
 }
 
 // Register makes the stages of a role known to a worker.
-func Register(r step.Registry, a Activities, role Role) {
-	if role&IO != 0 {
+func Register(r step.Registry, a Activities, role step.Role) {
+	if role&step.IO != 0 {
 		step.Ingest.Register(r, guard(func(ctx context.Context, in step.IngestInput) (step.IngestResult, error) {
 			a.Lineage.started(ctx, in)
 			return Ingester{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.Ingest(ctx, in)
@@ -81,7 +70,7 @@ func Register(r step.Registry, a Activities, role Role) {
 		step.SummariseCampaign.Register(r, guard(Campaigner{Store: a.Store}.SummariseCampaign))
 		registerCleanUp(r, a)
 	}
-	if role&Training != 0 {
+	if role&step.Training != 0 {
 		// Train beats by itself: its heartbeats say how far it is.
 		step.Train.Register(r, classify(Trainer{Store: a.Store, Scratch: a.Scratch}.Train))
 		step.Evaluate.Register(r, guard(Evaluator{Store: a.Store, Scratch: a.Scratch}.Evaluate))

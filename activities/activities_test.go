@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,15 +27,21 @@ func (n *names) RegisterActivityWithOptions(_ any, o activity.RegisterOptions) {
 	*n = append(*n, o.Name)
 }
 
+// Every stage of the table is registered in its role, and nothing but the steps of
+// campaigns and clean-ups besides.
 func TestRegisterByRole(t *testing.T) {
-	for role, want := range map[Role][]string{
-		IO:       {"Ingest", "Preprocess", "CheckChange", "Choose", "CheckOverfit", "Assess", "Report", "Notify", "Publish", "RecordRun", "PlanCampaign", "ReadPlan", "LookAtRuns", "KeepOutcomes", "SummariseCampaign", "MarkReferences", "Sweep", "RecordCleanUp"},
-		Training: {"Train", "Evaluate", "Sample", "Utility"},
-		All:      {"Ingest", "Preprocess", "CheckChange", "Choose", "CheckOverfit", "Assess", "Report", "Notify", "Publish", "RecordRun", "PlanCampaign", "ReadPlan", "LookAtRuns", "KeepOutcomes", "SummariseCampaign", "MarkReferences", "Sweep", "RecordCleanUp", "Train", "Evaluate", "Sample", "Utility"},
-	} {
+	want := map[step.Role][]string{step.IO: {
+		"PlanCampaign", "ReadPlan", "LookAtRuns", "KeepOutcomes", "SummariseCampaign", "MarkReferences", "Sweep", "RecordCleanUp",
+	}}
+	for _, s := range step.Stages() {
+		want[s.Role] = append(want[s.Role], s.Name)
+	}
+	require.Equal(t, []string{step.AwaitApproval}, want[0], "every other stage has a worker")
+	want[step.All] = slices.Concat(want[step.IO], want[step.Training])
+	for _, role := range []step.Role{step.IO, step.Training, step.All} {
 		var got names
 		Register(&got, Activities{Store: storage.New(memory.New())}, role)
-		require.ElementsMatch(t, want, got, "role %d", role)
+		require.ElementsMatch(t, want[role], got, "role %d", role)
 	}
 }
 

@@ -18,8 +18,6 @@ const (
 	pixelDims = 32
 	// maxReference is how many training images the components are taken from.
 	maxReference = 400
-	// minSelection is the fewest images between which there is a distance.
-	minSelection = 2
 )
 
 // Evaluator compares the states of a training with the selection split, which
@@ -136,8 +134,8 @@ func (e Evaluator) real(ctx context.Context, tensors step.Ref) (reference, selec
 	if selection, err = e.rows(ctx, index, SplitSelection, maxReference); err != nil {
 		return nil, nil, err
 	}
-	if n := len(selection) / spec.ImageLen; n < minSelection {
-		return nil, nil, permanent(step.ErrTooFewImages, "%d images for selection: at least %d are needed; raise ingest.selection_share, or set it to 0", n, minSelection)
+	if n := len(selection) / spec.ImageLen; n < step.MinSelection {
+		return nil, nil, permanent(step.ErrTooFewImages, "%d images for selection: at least %d are needed; raise ingest.selection_share, or set it to 0", n, step.MinSelection)
 	}
 	return reference, selection, nil
 }

@@ -70,7 +70,7 @@ func (f Forecaster) Forecast(ctx context.Context, class string, source step.Sour
 // forecastTraining asks the stages from training on.
 func (f Forecaster) forecastTraining(ctx context.Context, store *storage.Store, r spec.Recipe, tensors step.PreprocessResult, out *Forecast) error {
 	trained, ok, err := Trainer{Store: store}.recall(ctx, step.TrainInput{
-		Tensors: tensors.Tensors, Recipe: r, ToEpoch: min(r.Train.LegEpochs, r.Train.Epochs), Evaluated: tensors.Selection >= minSelection,
+		Tensors: tensors.Tensors, Recipe: r, ToEpoch: min(r.Train.LegEpochs, r.Train.Epochs), Evaluated: tensors.Selection >= step.MinSelection,
 	})
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ func TestLineageEvents(t *testing.T) {
 	s := storage.New(memory.New())
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
-	Register(env, Activities{Store: s, Lineage: l, Sources: func(context.Context, string) (storage.Bucket, error) { return memory.New(), nil }}, IO)
+	Register(env, Activities{Store: s, Lineage: l, Sources: func(context.Context, string) (storage.Bucket, error) { return memory.New(), nil }}, step.IO)
 	_, err := env.ExecuteActivity(string(step.Ingest), step.IngestInput{Class: "pits", Source: step.Source{Bucket: "factory", Prefix: "pits"}, Ingest: tiny().Ingest})
 	require.ErrorContains(t, err, "no images")
 	_, err = env.ExecuteActivity(string(step.RecordRun), lineageRecord(id))
@@ -114,7 +114,7 @@ func TestARunThatFoundNothingToDoIsComplete(t *testing.T) {
 	in.MinNew = 9
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
-	Register(env, Activities{Store: h.s, Lineage: l}, IO)
+	Register(env, Activities{Store: h.s, Lineage: l}, step.IO)
 	_, err := env.ExecuteActivity(string(step.CheckChange), in)
 	require.NoError(t, err)
 	require.Len(t, *events, 1)
@@ -128,7 +128,7 @@ func TestLineageNeverFailsARun(t *testing.T) {
 	for _, l := range []Lineage{broken, {Endpoint: "http://127.0.0.1:1/none", Namespace: "n"}} {
 		var suite testsuite.WorkflowTestSuite
 		env := suite.NewTestActivityEnvironment()
-		Register(env, Activities{Store: storage.New(memory.New()), Lineage: l}, IO)
+		Register(env, Activities{Store: storage.New(memory.New()), Lineage: l}, step.IO)
 		_, err := env.ExecuteActivity(string(step.RecordRun), lineageRecord("1"))
 		require.NoError(t, err)
 	}

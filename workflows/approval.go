@@ -16,9 +16,6 @@ import (
 // takes a DecideInput and answers with a step.Approval.
 const DecideUpdate = "decide"
 
-// StageAwaitApproval is the stage of a run that waits for a person.
-const StageAwaitApproval = "AwaitApproval"
-
 // maxWords bounds who and why, in bytes.
 const maxWords = 2000
 
@@ -87,7 +84,7 @@ func (a *augmentation) approve(ctx workflow.Context) error {
 	// must go on with the commands of their histories.
 	deadline := *o.Deadline
 	patience := max(deadline.Sub(start), time.Second)
-	if err := a.enter(ctx, StageAwaitApproval); err != nil {
+	if err := a.enter(ctx, step.AwaitApproval); err != nil {
 		return err
 	}
 	a.status.Deadline = &deadline
@@ -103,7 +100,7 @@ func (a *augmentation) approve(ctx workflow.Context) error {
 		o.Approval = step.Approval{By: step.ByDeadline, At: workflow.Now(ctx).UTC()}
 	}
 	a.status.Deadline, a.status.Approval = nil, &o.Approval
-	a.took(StageAwaitApproval, workflow.Now(ctx).Sub(start), false)
+	a.took(step.AwaitApproval, workflow.Now(ctx).Sub(start), false)
 	return nil
 }
 

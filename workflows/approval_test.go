@@ -58,7 +58,7 @@ func TestApprovalByAPerson(t *testing.T) {
 	})
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, []string{"Report", "Notify", "Report", "Publish", "RecordRun"}, s.calls[8:])
-	require.Equal(t, StageAwaitApproval, waiting.Stage)
+	require.Equal(t, step.AwaitApproval, waiting.Stage)
 	require.NotNil(t, waiting.Deadline)
 	require.Equal(t, "the webhook was told", waiting.Notice)
 
@@ -77,7 +77,7 @@ func TestApprovalByAPerson(t *testing.T) {
 	require.Equal(t, want, s.publish.Approval)
 	require.Equal(t, want, s.record.Outcome.Approval)
 	require.Nil(t, query(t, env).Deadline)
-	require.Contains(t, s.record.Outcome.Times, step.StageTime{Stage: StageAwaitApproval, Seconds: 3600})
+	require.Contains(t, s.record.Outcome.Times, step.StageTime{Stage: step.AwaitApproval, Seconds: 3600})
 
 	n := s.notices[0]
 	require.Equal(t, step.NoticeWaiting, n.Kind)
@@ -104,7 +104,7 @@ func TestApprovalCountsFromTheVerdict(t *testing.T) {
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, step.ByDeadline, s.record.Outcome.Approval.By)
 	require.True(t, s.record.Outcome.Approval.At.After(*s.record.Outcome.Deadline))
-	require.Contains(t, s.record.Outcome.Times, step.StageTime{Stage: StageAwaitApproval, Seconds: 1})
+	require.Contains(t, s.record.Outcome.Times, step.StageTime{Stage: step.AwaitApproval, Seconds: 1})
 }
 
 func TestApprovalRefusedByAPerson(t *testing.T) {
@@ -212,7 +212,7 @@ func TestApprovalWaitsThoughNobodyCanBeTold(t *testing.T) {
 		decideAfter(env, 3*time.Hour, DecideInput{Approve: true, Who: "ada", Why: "saw it by chance"})
 	})
 	require.NoError(t, env.GetWorkflowError())
-	require.Equal(t, StageAwaitApproval, waiting.Stage)
+	require.Equal(t, step.AwaitApproval, waiting.Stage)
 	require.Equal(t, "nobody could be told: call webhook at hooks.example: it answered 500", waiting.Notice)
 	require.Contains(t, s.calls, "Publish")
 }

@@ -310,7 +310,7 @@ func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 	if err != nil {
 		return AugmentResult{}, err
 	}
-	if err := a.enter(ctx, stageDone); err != nil {
+	if err := a.enter(ctx, step.Done); err != nil {
 		return AugmentResult{}, err
 	}
 	return a.result(), nil
@@ -362,6 +362,9 @@ func (a *augmentation) result() AugmentResult {
 	return r
 }
 
+// refresh reports whether a stage is done even where its result would be found.
+func (a *augmentation) refresh(stage fmt.Stringer) bool { return a.in.Rerun.Refreshes(stage.String()) }
+
 // run executes one stage: it names it to onlookers, times it, and turns its
 // failure into a typed one.
 func run[In, Out any](ctx workflow.Context, a *augmentation, s step.Step[In, Out], o workflow.ActivityOptions, in In) (Out, error) {
@@ -399,13 +402,16 @@ func failed(stage string, err error) error {
 	if temporal.IsCanceledError(err) {
 		return err
 	}
-	kind := "StageFailed"
-	if app := new(temporal.ApplicationError); errors.As(err, &app) {
-		kind = app.Type()
-	}
-	message := rootMessage(err)
-	return temporal.NewApplicationErrorWithOptions(stage+": "+message, kind,
+	return temporal.NewApplicationErrorWithOptions(stage+": "+rootMessage(err), kindOf(err),
 		temporal.ApplicationErrorOptions{NonRetryable: true, Cause: err})
+}
+
+// kindOf is the type of a stage's failure, one of step's where it is permanent.
+func kindOf(err error) string {
+	if app := new(temporal.ApplicationError); errors.As(err, &app) {
+		return app.Type()
+	}
+	return step.ErrStageFailed
 }
 
 // rootMessage is what the activity itself said.

@@ -308,7 +308,7 @@ func TestAugmentRetriesWhatPasses(t *testing.T) {
 }
 
 func TestAugmentFailsWithTheStagesType(t *testing.T) {
-	for _, kind := range permanent {
+	for _, kind := range step.Permanent() {
 		t.Run(kind, func(t *testing.T) {
 			s := &stages{verdict: step.Pass, fail: func(stage string, _ int) error {
 				if stage == "Train" {

@@ -329,7 +329,7 @@ func (c *campaign) summarise(ctx workflow.Context, cancelled bool) (CampaignResu
 		return CampaignResult{}, failed(string(step.SummariseCampaign), err)
 	}
 	c.status.Report = out.Report.Key
-	if err := c.enter(ctx, stageDone); err != nil {
+	if err := c.enter(ctx, step.Done); err != nil {
 		return CampaignResult{}, err
 	}
 	return CampaignResult{Items: out.Counts.Done(), Counts: out.Counts, Summary: out.Summary, Report: out.Report}, nil

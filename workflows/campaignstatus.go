@@ -17,7 +17,7 @@ import (
 // began it.
 var CampaignAttribute = temporal.NewSearchAttributeKeyKeyword("Campaign")
 
-// The stages of a campaign, beside stageDone.
+// The stages of a campaign, beside step.Done.
 const (
 	stagePlan    = "Plan"
 	stageRuns    = "Runs"

@@ -35,7 +35,7 @@ func (a *augmentation) checkChange(ctx workflow.Context) error {
 			return fmt.Errorf("set search attribute %s: %w", Release.GetName(), err)
 		}
 	}
-	return a.enter(ctx, stageDone)
+	return a.enter(ctx, step.Done)
 }
 
 // idle reports whether the run has nothing to do.

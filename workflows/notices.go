@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"strings"
 	"time"
 
@@ -53,7 +52,7 @@ func (a *augmentation) endNotice(out AugmentResult, err error) step.Notice {
 	}
 	switch {
 	case err != nil:
-		n.Kind, n.Failure = step.NoticeFailed, &step.NoticeFailure{Type: failureType(err), Message: brief(rootMessage(err))}
+		n.Kind, n.Failure = step.NoticeFailed, &step.NoticeFailure{Type: kindOf(err), Message: brief(rootMessage(err))}
 	case out.Release != "":
 		n.Kind = step.NoticePublished
 	default:
@@ -62,15 +61,6 @@ func (a *augmentation) endNotice(out AugmentResult, err error) step.Notice {
 		}
 	}
 	return n
-}
-
-// failureType is the type of the stage's failure, one of step's where it is
-// permanent.
-func failureType(err error) string {
-	if app := new(temporal.ApplicationError); errors.As(err, &app) {
-		return app.Type()
-	}
-	return "StageFailed"
 }
 
 // brief cuts text to maxWords bytes, between two characters.

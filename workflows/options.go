@@ -10,12 +10,6 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 )
 
-// permanent are the failures that no retry mends.
-var permanent = []string{
-	step.ErrBadInput, step.ErrTooFewImages, step.ErrDiverged,
-	step.ErrCorrupt, step.ErrReleaseConflict, step.ErrCheckpointForeign, step.ErrUnstable,
-}
-
 // retry waits out an outage of the store or the disk for several hours: the
 // interval stays at a minute after the first seven attempts. Attempts are
 // counted, not time, so that a machine that was switched off for a week goes on
@@ -23,7 +17,7 @@ var permanent = []string{
 func retry(attempts int32) *temporal.RetryPolicy {
 	return &temporal.RetryPolicy{
 		InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute,
-		MaximumAttempts: attempts, NonRetryableErrorTypes: permanent,
+		MaximumAttempts: attempts, NonRetryableErrorTypes: step.Permanent(),
 	}
 }
 

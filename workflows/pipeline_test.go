@@ -109,7 +109,7 @@ func pipeline(t *testing.T, b storage.Bucket, in AugmentInput) (AugmentResult, e
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(5 * time.Minute)
 	Register(env)
-	activities.Register(env, actual(b), activities.All)
+	activities.Register(env, actual(b), step.All)
 	env.ExecuteWorkflow(AugmentName, in)
 	require.True(t, env.IsWorkflowCompleted())
 	if err := env.GetWorkflowError(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
@@ -128,7 +129,7 @@ func policedPipeline(t *testing.T, trainer, publisher storage.Bucket, in Augment
 	Register(env)
 	a := actual(trainer)
 	a.Releases = publisher
-	activities.Register(env, a, activities.All)
+	activities.Register(env, a, step.All)
 	env.ExecuteWorkflow(AugmentName, in)
 	require.True(t, env.IsWorkflowCompleted())
 	var out AugmentResult

@@ -49,12 +49,12 @@ func recorder(t *testing.T) (context.Context, client.Client, storage.Bucket) {
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	b := memory.New()
-	for queue, role := range map[string]activities.Role{step.Queue: activities.IO, step.TrainingQueue: activities.Training} {
+	for queue, role := range map[string]step.Role{step.Queue: step.IO, step.TrainingQueue: step.Training} {
 		w := worker.New(c, queue, worker.Options{})
 		stages := actual(b)
 		stages.Runs = recordedRuns{c}
 		activities.Register(w, stages, role)
-		if role == activities.IO {
+		if role == step.IO {
 			Register(w)
 		}
 		require.NoError(t, w.Start())

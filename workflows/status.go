@@ -14,9 +14,6 @@ import (
 // StatusQuery is the query that answers with a Status.
 const StatusQuery = "status"
 
-// stageDone is the stage of a run that has ended.
-const stageDone = "Done"
-
 // The search attributes of a run, all of them keywords. A namespace must know
 // them before the first run starts.
 var (
@@ -72,7 +69,7 @@ func (a *augmentation) enter(ctx workflow.Context, stage string) error {
 	if err := workflow.UpsertTypedSearchAttributes(ctx, DefectClass.ValueSet(a.in.Class), Stage.ValueSet(stage)); err != nil {
 		return fmt.Errorf("set search attribute %s: %w", Stage.GetName(), err)
 	}
-	if stage == stageDone {
+	if stage == step.Done {
 		a.describe(ctx, "")
 	}
 	return nil

@@ -13,10 +13,6 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 )
 
-// minSelection is the fewest images for selection that checkpoints are compared
-// with; below it the last checkpoint is taken.
-const minSelection = 2
-
 // train runs the epochs in legs, one activity each, until the last epoch or
 // until patience ends, and continues as new between two legs when the history
 // has grown long. Where a selection split was kept, each leg is evaluated on it,
@@ -41,7 +37,7 @@ func (a *augmentation) train(ctx workflow.Context) error {
 }
 
 // evaluated reports whether the checkpoint is chosen on a selection split.
-func (a *augmentation) evaluated() bool { return a.outcome.Preprocess.Selection >= minSelection }
+func (a *augmentation) evaluated() bool { return a.outcome.Preprocess.Selection >= step.MinSelection }
 
 // leg trains one leg and enters its state, or goes back where a monitor raised
 // an alarm.
@@ -113,7 +109,7 @@ func split(stored []step.Ref, keep int) (stay, superseded []step.Ref) {
 func (a *augmentation) evaluate(ctx workflow.Context, state step.TrainResult) (*step.Alarm, error) {
 	in := step.EvaluateInput{
 		Checkpoint: state.Checkpoint, Tensors: a.outcome.Preprocess.Tensors, Recipe: a.in.Recipe, Epoch: state.Epoch, Step: state.Step,
-		Refresh: a.refresh(step.Train),
+		Refresh: a.refresh(step.Evaluate),
 	}
 	if len(a.evaluations) > 0 {
 		in.First = a.evaluations[0]

@@ -165,38 +165,8 @@ func (t *told) RecordHeartbeat(ctx context.Context, details ...any) {
 
 // facts are what a stage's result says in a log line.
 func facts(out any) []any {
-	switch r := out.(type) {
-	case step.IngestResult:
-		return []any{"found", r.Found, "usable", r.Usable, "quarantined", r.Quarantined, "duplicates", r.Duplicates + r.NearDuplicates}
-	case step.PreprocessResult:
-		return []any{"training", r.Training, "holdout", r.Holdout, "selection", r.Selection, "cached", r.Cached}
-	case step.TrainResult:
-		if r.Alarm != nil {
-			return []any{"alarm", r.Alarm.Kind, "epoch", r.Alarm.Epoch, "reason", r.Alarm.Reason}
-		}
-		return []any{"epoch", r.Epoch, "step", r.Step, "loss_real", r.LossReal, "loss_fake", r.LossFake,
-			"loss_generator", r.LossG, "images_per_second", r.ImagesPerSecond}
-	case step.EvaluateResult:
-		if r.Alarm != nil {
-			return []any{"alarm", r.Alarm.Kind, "epoch", r.Alarm.Epoch, "reason", r.Alarm.Reason}
-		}
-		return []any{"epoch", r.Evaluation.Epoch, "kid", r.Evaluation.KID, "spread", r.Evaluation.Spread}
-	case step.ChooseResult:
-		return []any{"epoch", r.Choice.Epoch, "reason", r.Choice.Reason}
-	case step.SampleResult:
-		return []any{"candidates", r.Count}
-	case step.OverfitResult:
-		return []any{"accepted", r.Accepted, "rejected", r.Rejected, "repeated", r.Repeated, "blank", r.Blank}
-	case step.UtilityResult:
-		return []any{"helps", r.Helps, "summary", r.Summary}
-	case step.AssessResult:
-		return []any{"verdict", r.Verdict, "policy", r.Policy}
-	case step.NotifyResult:
-		return []any{"sent", r.Sent}
-	case step.PublishResult:
-		return []any{"release", r.Release, "images", r.Images, "manifest_sha256", r.ManifestSHA256}
-	case step.RecordRunResult:
-		return []any{"record", r.Record.Key}
+	if r, ok := out.(interface{ Facts() []any }); ok {
+		return r.Facts()
 	}
 	return nil
 }

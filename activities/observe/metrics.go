@@ -48,16 +48,20 @@ const (
 	ofReal, ofFake, ofGenerator = "real", "fake", "generator"
 )
 
-// stages of an augmentation.
-var stages = []string{
-	string(step.Ingest), string(step.Preprocess), string(step.Train), string(step.Evaluate), string(step.Choose),
-	string(step.Sample), string(step.CheckOverfit), string(step.Utility), string(step.Assess), string(step.Report),
-	string(step.Notify), string(step.Publish), string(step.RecordRun),
+// timed are the stages of an augmentation that workers do.
+func timed() []string {
+	var names []string
+	for _, s := range step.Stages() {
+		if s.Role != 0 {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // NewMetrics registers the metrics with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
-	m := &Metrics{values: map[string]map[string][]string{}}
+	m, stages := &Metrics{values: map[string]map[string][]string{}}, timed()
 	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "defectforge_stage_duration_seconds", Help: "Duration of attempts at stages.",
 		Buckets: []float64{0.1, 0.5, 2, 10, 60, 300, 1800, 7200, 43200},

@@ -105,6 +105,22 @@ func (s *scene) silent(text string) {
 	assert.NotContains(s, s.scraped(), text)
 }
 
+// Every stage that a worker does is counted and timed from the start.
+func TestEveryStageIsTimed(t *testing.T) {
+	s := newScene(t)
+	scraped := s.scraped()
+	for _, stage := range step.Stages() {
+		for _, series := range []string{
+			`defectforge_stages_running{stage="` + stage.Name + `"} 0`,
+			`defectforge_stage_attempts_total{outcome="done",stage="` + stage.Name + `"} 0`,
+			`defectforge_stage_duration_seconds_count{outcome="done",stage="` + stage.Name + `"} 0`,
+			`defectforge_stage_retries_total{stage="` + stage.Name + `"} 0`,
+		} {
+			assert.Equal(t, stage.Role != 0, strings.Contains(scraped, "\n"+series+"\n"), series)
+		}
+	}
+}
+
 func TestStageIsLoggedCountedAndTraced(t *testing.T) {
 	s := newScene(t)
 	err := run(s, step.CheckOverfit, step.OverfitInput{}, func(ctx context.Context, _ step.OverfitInput) (step.OverfitResult, error) {

@@ -10,7 +10,27 @@ type Rerun struct {
 
 // RerunStages are the stages that a rerun may begin with, in their order.
 func RerunStages() []string {
-	return []string{string(Ingest), string(Preprocess), string(Train), string(Sample), string(CheckOverfit)}
+	var names []string
+	for _, s := range table {
+		if s.From {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// Refreshes reports whether the rerun has a stage done even where its result
+// would be found. Of what no rerun begins with, an earlier result is taken; parts
+// follow their whole.
+func (r *Rerun) Refreshes(name string) bool {
+	if r == nil || r.From == "" {
+		return false
+	}
+	s, ok := StageNamed(name)
+	if ok && s.Of != "" {
+		s, ok = StageNamed(s.Of)
+	}
+	return ok && s.From && !Before(s.Name, r.From)
 }
 
 // Found is embedded in the results of stages that look for an earlier result.
@@ -21,6 +41,3 @@ type Found struct {
 
 // WasFound reports whether an earlier result was found.
 func (f Found) WasFound() bool { return f.Cached }
-
-// WasFound reports whether the tensors of an unchanged data set were found.
-func (r PreprocessResult) WasFound() bool { return r.Cached }

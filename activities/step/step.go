@@ -32,3 +32,10 @@ type Registry interface {
 func (s Step[In, Out]) Register(r Registry, fn func(context.Context, In) (Out, error)) {
 	r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: string(s)})
 }
+
+// Progress is the heartbeat of the stages that count things. Total is 0 while
+// it is unknown.
+type Progress struct {
+	Done  int `json:"done"`
+	Total int `json:"total"`
+}

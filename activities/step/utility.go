@@ -2,6 +2,10 @@ package step
 
 import "github.com/defectforge/defectforge/model/spec"
 
+// Utility compares classifiers trained with and without the set. Only runs that
+// know other classes ask for it.
+const Utility Step[UtilityInput, UtilityResult] = "Utility"
+
 // ClassSource is another class's real images.
 type ClassSource struct {
 	Class  string `json:"class"`
@@ -99,3 +103,6 @@ type GainResult struct {
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
 }
+
+// Facts are what the result says in a log line.
+func (u UtilityResult) Facts() []any { return []any{"helps", u.Helps, "summary", u.Summary} }

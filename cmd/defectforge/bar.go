@@ -33,14 +33,14 @@ func (v *barView) update(s snapshot) {
 		v.draw(*s.train)
 		return
 	}
-	if (s.stage == string(step.Train) || s.stage == string(step.Evaluate)) && v.bar != nil {
+	if step.Together(s.stage, step.Train.String()) && v.bar != nil {
 		return // between two legs
 	}
 	v.drop()
-	if s.stage == "" || s.stage == "Done" {
+	if s.stage == "" || s.stage == step.Done {
 		return
 	}
-	words := stageName(s.stage)
+	words := step.Title(s.stage)
 	if c := s.counted; c != nil && c.Total > 0 {
 		words += fmt.Sprintf(" %d/%d", c.Done, c.Total)
 	}

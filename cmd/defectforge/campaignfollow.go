@@ -146,7 +146,7 @@ func (v *campaignView) update(s workflows.CampaignStatus) {
 	}
 	line := campaignLine(s)
 	switch {
-	case line == v.line || s.Stage == "Done":
+	case line == v.line || s.Stage == step.Done:
 	case v.p.terminal:
 		v.line = line
 		if room := columnsOf(v.p.screen) - 1; len(line) > room {
@@ -353,7 +353,7 @@ func (l runLooker) Look(ctx context.Context, run step.Run) (step.RunState, error
 		run.RunID = first
 	}
 	if first == run.RunID && line.Status == "running" {
-		return step.RunState{Run: run, Waiting: line.Stage == workflows.StageAwaitApproval}, nil
+		return step.RunState{Run: run, Waiting: line.Stage == step.AwaitApproval}, nil
 	}
 	var result workflows.AugmentResult
 	err = l.temp.GetWorkflow(ctx, run.WorkflowID, run.RunID).Get(ctx, &result)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -52,8 +51,8 @@ func (p *program) addCompletion(c *cobra.Command, path string) {
 		"runs rerun":         p.completeRuns("", 1),
 		"runs compare":       p.completeRuns("", maxNames),
 		"runs cancel":        p.completeRuns(running, 1),
-		"runs approve":       p.completeRuns(running+" AND "+workflows.Stage.GetName()+" = '"+workflows.StageAwaitApproval+"'", 1),
-		"runs reject":        p.completeRuns(running+" AND "+workflows.Stage.GetName()+" = '"+workflows.StageAwaitApproval+"'", 1),
+		"runs approve":       p.completeRuns(running+" AND "+workflows.Stage.GetName()+" = '"+step.AwaitApproval+"'", 1),
+		"runs reject":        p.completeRuns(running+" AND "+workflows.Stage.GetName()+" = '"+step.AwaitApproval+"'", 1),
 		"runs lineage":       p.completeReleases(1),
 		"campaign show":      p.completeWorkflows(workflows.CampaignName, "", 1),
 		"campaign watch":     p.completeWorkflows(workflows.CampaignName, "", 1),
@@ -77,7 +76,7 @@ func (p *program) addCompletion(c *cobra.Command, path string) {
 	}
 	for flag, f := range map[string]completeFunc{
 		"class":      p.completeClasses,
-		"stage":      choices(slices.Sorted(maps.Keys(stageWords))...),
+		"stage":      choices(slices.Sorted(slices.Values(step.StatusStages()))...),
 		"verdict":    choices(step.Pass, step.Fail, step.Inconclusive),
 		"recipe":     files(spec.Names()...),
 		"policy":     files(spec.PolicyNames()...),

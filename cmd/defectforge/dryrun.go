@@ -157,7 +157,7 @@ func (p *program) printForecast(r dryRunReport, f *activities.Forecast) {
 		p.print("# images: %d usable of %d, %d for training, %d held out", f.Ingest.Usable, f.Ingest.Found, f.Ingest.Training, f.Ingest.Holdout)
 	}
 	for _, s := range r.Found {
-		p.print("# %-16s %-5s %s", stageName(s.Stage), either(s.Found, "found", "to do"), s.Why)
+		p.print("# %-16s %-5s %s", step.Title(s.Stage), either(s.Found, "found", "to do"), s.Why)
 	}
 	if r.Unknown != "" {
 		p.print("# what would be found: %s", r.Unknown)

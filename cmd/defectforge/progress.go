@@ -3,38 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/workflows"
 )
-
-// stageWords says what a stage does, for people.
-var stageWords = map[string]string{
-	string(step.Ingest):          "ingest",
-	string(step.CheckChange):     "look for change",
-	string(step.Preprocess):      "preprocess",
-	string(step.Train):           "train",
-	string(step.Evaluate):        "evaluate",
-	string(step.Choose):          "choose checkpoint",
-	string(step.Sample):          "sample",
-	string(step.CheckOverfit):    "check for copies",
-	string(step.Utility):         "compare classifiers",
-	string(step.Assess):          "assess",
-	string(step.Report):          "report",
-	workflows.StageAwaitApproval: "approval",
-	string(step.Publish):         "publish",
-	string(step.RecordRun):       "record the run",
-	"Done":                       "done",
-}
-
-func stageName(stage string) string {
-	if w, ok := stageWords[stage]; ok {
-		return w
-	}
-	return stage
-}
 
 // newView is a bar on a terminal, lines elsewhere.
 func (p *program) newView() view {
@@ -64,7 +37,7 @@ type lineView struct {
 }
 
 func (v *lineView) line(stage, format string, args ...any) {
-	fmt.Fprintf(v.out, "%-16s %s\n", stageName(stage), fmt.Sprintf(format, args...))
+	fmt.Fprintf(v.out, "%-16s %s\n", step.Title(stage), fmt.Sprintf(format, args...))
 }
 
 func (v *lineView) update(s snapshot) {
@@ -138,9 +111,8 @@ func (v *lineView) wait(s workflows.Status) {
 // already: the legs of training add up in it, and so do their evaluations.
 func (v *lineView) finished(s workflows.Status) {
 	done := s.StagesDone
-	training := []string{string(step.Train), string(step.Evaluate)}
 	for i, d := range done {
-		if d.Stage == s.Stage || slices.Contains(training, s.Stage) && slices.Contains(training, d.Stage) {
+		if step.Together(d.Stage, s.Stage) {
 			done = done[:i]
 			break
 		}

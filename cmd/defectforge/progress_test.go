@@ -95,7 +95,7 @@ func TestLinesOfAWatchedTraining(t *testing.T) {
 	assert.Equal(t, []string{"train            9s", "evaluate         2s"}, show(s))
 
 	deadline := time.Date(2026, 3, 4, 5, 6, 7, 0, time.Local)
-	s = workflows.Status{Stage: workflows.StageAwaitApproval, Epoch: 8, Epochs: 8, StagesDone: times, Deadline: &deadline}
+	s = workflows.Status{Stage: step.AwaitApproval, Epoch: 8, Epochs: 8, StagesDone: times, Deadline: &deadline}
 	got := show(s)
 	assert.Equal(t, "approval         waiting until 2026-03-04 05:06:07; decide with `defectforge runs approve` or `runs reject`", got[len(got)-1])
 	assert.Equal(t, []string{""}, show(s))

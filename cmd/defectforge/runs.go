@@ -166,7 +166,7 @@ func (p *program) printRuns(runs []runLine) error {
 	fmt.Fprintf(w, "STARTED\tCLASS\t%s\tSTAGE\t%s\tRELEASE\tWORKFLOW\n", p.paint.plain("STATUS"), p.paint.plain("VERDICT"))
 	for _, r := range runs {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Started.Local().Format(time.DateTime),
-			dash(r.Class), p.paint.state(r.Status), dash(stageName(r.Stage)), p.paint.state(dash(r.Verdict)), dash(r.Release), r.WorkflowID)
+			dash(r.Class), p.paint.state(r.Status), dash(step.Title(r.Stage)), p.paint.state(dash(r.Verdict)), dash(r.Release), r.WorkflowID)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write list: %w", err)
@@ -237,13 +237,13 @@ func (p *program) runsShow(ctx context.Context, s *session, id, runID string) er
 	p.print("run        %s", d.WorkflowID)
 	p.print("           %s", d.RunID)
 	p.print("class      %s", dash(d.Class))
-	p.print("status     %s, stage %s", d.Status, dash(stageName(d.Stage)))
+	p.print("status     %s, stage %s", d.Status, dash(step.Title(d.Stage)))
 	p.print("started    %s", d.Started.Local().Format(time.DateTime))
 	if !d.Closed.IsZero() {
 		p.print("closed     %s, after %s", d.Closed.Local().Format(time.DateTime), timeWords(d.Closed.Sub(d.Started).Seconds()))
 	}
 	for _, stage := range d.Stages {
-		p.print("stage      %-16s %s", stageName(stage.Stage), timeWords(stage.Seconds))
+		p.print("stage      %-16s %s", step.Title(stage.Stage), timeWords(stage.Seconds))
 	}
 	if d.Train != nil {
 		p.print("training   epoch %d of %d, %s, %s left", d.Train.Epoch, d.Train.Epochs, trainWords(*d.Train), timeWords(d.Train.SecondsLeft))

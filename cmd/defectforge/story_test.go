@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -61,16 +60,6 @@ func TestStory(t *testing.T) {
 	got, err = story(before, after)
 	require.NoError(t, err)
 	assert.Equal(t, "another data set: 120 usable images, before 110", got[0].Why)
-}
-
-// TestEverySettingHasAStage: a new part of a recipe must be given a stage.
-func TestEverySettingHasAStage(t *testing.T) {
-	all, err := changes(spec.Recipe{}, spec.SmallData())
-	require.NoError(t, err)
-	for _, c := range all {
-		section, _, _ := strings.Cut(c.Key, ".")
-		assert.Contains(t, []string{"name", "seed", "ingest", "model", "train", "monitor", "sample", "overfit", "policy"}, section, "stageOf must know it")
-	}
 }
 
 func TestRerunRefusesWhatComesBefore(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/storage/release"
@@ -101,7 +102,7 @@ func (p *program) hire(ctx context.Context, s *session, role string, c *crew) er
 		o.WorkerActivitiesPerSecond = float64(p.cfg.Worker.MaxIOPerSecond) // 0 is no limit
 		w := worker.New(s.temp, p.cfg.Temporal.TaskQueue, o)
 		workflows.Register(w)
-		activities.Register(w, stages, activities.IO)
+		activities.Register(w, stages, step.IO)
 		c.workers = append(c.workers, w)
 	}
 	if role != config.RoleIO {
@@ -110,7 +111,7 @@ func (p *program) hire(ctx context.Context, s *session, role string, c *crew) er
 		o.DisableWorkflowWorker = true
 		o.Interceptors = append(o.Interceptors[:1:1], newCores(p.threads(), p.log).interceptor())
 		w := worker.New(s.temp, p.cfg.Temporal.TrainingTaskQueue, o)
-		activities.Register(w, stages, activities.Training)
+		activities.Register(w, stages, step.Training)
 		c.workers = append(c.workers, w)
 	}
 	return nil

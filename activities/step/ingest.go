@@ -1,0 +1,34 @@
+package step
+
+import "github.com/defectforge/defectforge/model/spec"
+
+// Ingest lists the source, decides which images are usable, and draws the
+// hold-out.
+const Ingest Step[IngestInput, IngestResult] = "Ingest"
+
+type IngestInput struct {
+	Class  string      `json:"class"`
+	Source Source      `json:"source"`
+	Ingest spec.Ingest `json:"ingest"`
+}
+
+type IngestResult struct {
+	// Dataset is the manifest's reference; its SHA256 is the data set digest.
+	Dataset        Ref `json:"dataset"`
+	Found          int `json:"found"`           // objects listed
+	Usable         int `json:"usable"`          // images in the data set
+	Quarantined    int `json:"quarantined"`     // objects that could not be used
+	Duplicates     int `json:"duplicates"`      // exact duplicates left out
+	NearDuplicates int `json:"near_duplicates"` // near duplicates left out
+	Groups         int `json:"groups"`          // groups of similar images
+	Training       int `json:"training"`        // images for training
+	Holdout        int `json:"holdout"`         // images held out
+	Selection      int `json:"selection"`       // images kept to choose the checkpoint with
+	// LeftOut images are used for nothing: the recipe bounds those for training.
+	LeftOut int `json:"left_out,omitempty"`
+}
+
+// Facts are what the result says in a log line.
+func (r IngestResult) Facts() []any {
+	return []any{"found", r.Found, "usable", r.Usable, "quarantined", r.Quarantined, "duplicates", r.Duplicates + r.NearDuplicates}
+}
