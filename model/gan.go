@@ -43,31 +43,26 @@ type GAN struct {
 	recipe                   spec.Recipe
 	generator, discriminator *learner
 	steps                    int64
+	total                    int64 // see Trains
 	workspace                *graph.Workspace
 	trainers                 map[int]*graph.Trainer // by batch size
-	latents                  []float32
+	draws                    *draws
 
-	augmenter *augmenter // nil: none, as for those that follow
+	variety   *augmenter // of real images alone; nil: none, as for those that follow
+	variants  []float32
+	augmenter *augmenter
 	anchors   *anchors
 	average   *average
 }
 
 // learner is a network and its optimiser.
 type learner struct {
-	net  *graph.Net
-	adam *graph.Adam
-	rate float64
+	net                *graph.Net
+	adam               *graph.Adam
+	rate, beta1, beta2 float64
 }
 
-func newLearner(net *graph.Net, rate float64) *learner {
-	return &learner{net: net, adam: graph.NewAdam(net), rate: rate}
-}
-
-// adamStep is the next step of a learner's optimiser.
-func (g *GAN) adamStep(l *learner) graph.AdamStep {
-	t := g.recipe.Train
-	return graph.AdamStep{Rate: l.rate, Beta1: t.Beta1, Beta2: t.Beta2, Epsilon: adamEpsilon, Step: g.steps + 1}
-}
+func newLearner(net *graph.Net) *learner { return &learner{net: net, adam: graph.NewAdam(net)} }
 
 // New makes the recipe's networks with weights drawn from its seed.
 func New(r spec.Recipe) (*GAN, error) {
@@ -94,9 +89,11 @@ func blank(r spec.Recipe) (*GAN, error) {
 		return nil, noBF16(kernel.Features())
 	}
 	g := &GAN{recipe: r, workspace: graph.NewWorkspace(graph.CPU{BF16: bf16}), trainers: map[int]*graph.Trainer{}}
-	g.generator = newLearner(graph.NewGenerator(r.Model.Latent, r.Model.GeneratorDepth), r.Train.GeneratorRate)
-	g.discriminator = newLearner(graph.NewDiscriminator(r.Model.DiscriminatorDepth, r.Model.DiscriminatorNorm != spec.NormNone), r.Train.DiscriminatorRate)
-	g.augmenter, g.anchors, g.average = newAugmenter(r.Train), newAnchors(r.Train), newAverage(r)
+	g.generator, g.discriminator = learnersOf(r)
+	g.draws = newDraws(r, g.generator.net)
+	g.variety = newAugmenter(r.Train.RealAugments(), r.Model.ImageSide())
+	g.augmenter = newAugmenter(r.Train.Augments(), r.Model.ImageSide())
+	g.anchors, g.average = newAnchors(r.Train), newAverage(r)
 	return g, nil
 }
 
@@ -136,54 +133,50 @@ func (g *GAN) StepWork() float64 {
 	return graph.DirectWork(g.discriminator.net, g.generator.net, g.recipe.Train.Batch)
 }
 
-// Step trains one step on real, a batch (n,3,128,128) in [-1,1] of at least
-// spec.MinBatch images. Latents are drawn from the recipe's seed and the number
-// of the step. After an error, ErrNotFinite among them, the GAN must not be
-// used any further.
+// Step trains one step on real, a batch (n,c,h,w) in [-1,1] of the model's images,
+// at least spec.MinBatch of them. What is random is drawn from the recipe's seed and
+// the number of the step. After an error, ErrNotFinite among them, the GAN must not
+// be used any further.
 func (g *GAN) Step(real []float32) (Losses, error) {
-	n := len(real) / spec.ImageLen
-	if len(real)%spec.ImageLen != 0 || n < spec.MinBatch {
+	size := g.recipe.Model.ImageLen()
+	n := len(real) / size
+	if len(real)%size != 0 || n < spec.MinBatch {
 		return Losses{}, fmt.Errorf("train step %d: batch of %d values; give whole images of %d, at least %d of them",
-			g.steps+1, len(real), spec.ImageLen, spec.MinBatch)
+			g.steps+1, len(real), size, spec.MinBatch)
 	}
-	if want := n * g.recipe.Model.Latent; cap(g.latents) < want {
-		g.latents = make([]float32, want)
+	if err := g.ready(); err != nil {
+		return Losses{}, fmt.Errorf("train step %d: %w", g.steps+1, err)
 	}
-	z := g.latents[:n*g.recipe.Model.Latent]
-	kernel.NewStream(g.recipe.Seed, "latent", uint64(g.steps)).Normal(z)
-	losses, err := g.step(real, z)
+	losses, err := g.step(g.varied(real), g.draws.batch("latent", uint64(g.steps), n))
 	if err != nil {
 		return losses, fmt.Errorf("train step %d: %w", g.steps+1, err)
 	}
 	return losses, nil
 }
 
-// step is the three-phase step of the original DCGAN with the latents given:
-// the discriminator learns from real and from generated images, then the
-// generator learns from the updated discriminator's view of the same images.
-func (g *GAN) step(real, z []float32) (Losses, error) {
+// step is the three-phase step of the original DCGAN with the draws given: the
+// discriminator learns from real and from generated images, then the generator
+// learns from the updated discriminator's view of the same images.
+func (g *GAN) step(real []float32, drawn graph.Draws) (Losses, error) {
 	var l Losses
-	n := len(real) / spec.ImageLen
+	n := len(real) / g.recipe.Model.ImageLen()
 	t, err := g.trainer(n)
 	if err != nil {
 		return l, err
 	}
-	onReal, err := t.JudgeReal(real, g.onReal(n))
-	if l.Real, l.DReal, l.SignReal = onReal.Loss, onReal.Mean, onReal.Sign; err != nil {
-		return l, fmt.Errorf("discriminator on real images: %w", err)
-	}
-	if err := t.Generate(z); err != nil {
+	if err := t.Generate(drawn); err != nil {
 		return l, fmt.Errorf("generate: %w", err)
 	}
-	onFake, err := t.JudgeGenerated(g.onFake(n))
-	if l.Fake, l.DFake = onFake.Loss, onFake.Mean; err != nil {
-		return l, fmt.Errorf("discriminator on generated images: %w", err)
+	onReal, onFake, err := t.Judge(real, g.onReal(n), g.onFake(n))
+	l.Real, l.DReal, l.SignReal, l.Fake, l.DFake = onReal.Loss, onReal.Mean, onReal.Sign, onFake.Loss, onFake.Mean
+	if err != nil {
+		return l, err
 	}
 	if err := l.finite(); err != nil {
 		return l, err
 	}
 	t.UpdateDiscriminator(g.discriminator.adam, g.adamStep(g.discriminator))
-	outcome, err := t.Fool(g.onGenerator(n))
+	outcome, err := t.Fool(real, g.beside(n), g.onGenerator(n))
 	if l.G = outcome.Loss; err != nil {
 		return l, fmt.Errorf("generator: %w", err)
 	}
@@ -219,7 +212,7 @@ func (g *GAN) trainer(n int) (*graph.Trainer, error) {
 	if t := g.trainers[n]; t != nil {
 		return t, nil
 	}
-	t, err := graph.NewTrainer(g.workspace, g.discriminator.net, g.generator.net, n, g.augmenter != nil)
+	t, err := graph.NewTrainer(g.workspace, g.discriminator.net, g.generator.net, n, g.ways())
 	if err != nil {
 		return nil, fmt.Errorf("build graphs for batches of %d: %w", n, err)
 	}

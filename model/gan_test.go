@@ -103,14 +103,14 @@ func TestThreadsDoNotMatter(t *testing.T) {
 func TestEveryStepDrawsItsOwnLatents(t *testing.T) {
 	g := newGAN(t, tiny())
 	train(t, g, 0, 1)
-	first := slices.Clone(g.latents)
+	first := slices.Clone(g.draws.latents)
 	raw := saved(t, g)
 	train(t, g, 1, 2)
-	second := slices.Clone(g.latents)
+	second := slices.Clone(g.draws.latents)
 	require.NotEqual(t, first, second)
 	resumed := loaded(t, raw, tiny())
 	train(t, resumed, 1, 2)
-	require.Equal(t, second, resumed.latents, "latents follow from the step's number")
+	require.Equal(t, second, resumed.draws.latents, "latents follow from the step's number")
 }
 
 func TestStepReportsBothNetworks(t *testing.T) {

@@ -136,7 +136,7 @@ func checkLosses(t *testing.T, f fixture, g *GAN) {
 	want := f.data(t, "losses")
 	first, worst := 0.0, 0.0
 	for i := range f.int(t, "steps") {
-		l, err := g.step(f.data(t, fmt.Sprintf("step%d.real", i)), f.data(t, fmt.Sprintf("step%d.z", i)))
+		l, err := g.step(f.data(t, fmt.Sprintf("step%d.real", i)), graph.Draws{Latents: f.data(t, fmt.Sprintf("step%d.z", i))})
 		require.NoError(t, err)
 		for k, ours := range []float64{l.Real, l.Fake, l.G} {
 			theirs := float64(want[3*i+k])
@@ -181,7 +181,7 @@ func checkEvaluation(t *testing.T, f fixture, g *GAN) {
 	gen, err := graph.NewGeneration(graph.NewWorkspace(graph.CPU{}), g.generator.net, n, true)
 	require.NoError(t, err)
 	defer gen.Close()
-	image, err := gen.Run(z)
+	image, err := gen.Run(graph.Draws{Latents: z})
 	require.NoError(t, err)
 	d := distance(image, want)
 	t.Logf("evaluation images: distance %.2g", d)

@@ -102,7 +102,7 @@ func TestParityOfAnExportedGenerator(t *testing.T) {
 	gen, err := graph.NewGeneration(graph.NewWorkspace(graph.CPU{}), g.generator.net, 3, true)
 	require.NoError(t, err)
 	defer gen.Close()
-	ours, err := gen.Run(z)
+	ours, err := gen.Run(graph.Draws{Latents: z})
 	require.NoError(t, err)
 	require.Len(t, theirs, 4*len(ours))
 	d := distance(ours, bytesFloat32(theirs))

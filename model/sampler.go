@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"github.com/defectforge/defectforge/model/graph"
-	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -19,6 +18,7 @@ type Sampler struct {
 	recipe     spec.Recipe
 	net        *graph.Net
 	generation *graph.Generation
+	draws      *draws
 }
 
 // NewSampler takes a copy of g's generator, of its average where the recipe keeps
@@ -36,7 +36,7 @@ func NewSampler(g *GAN, recipe spec.Recipe) (*Sampler, error) {
 	if err := g.fetch(); err != nil {
 		return nil, fmt.Errorf("make sampler: %w", err)
 	}
-	net := graph.NewGenerator(recipe.Model.Latent, recipe.Model.GeneratorDepth)
+	net := graph.NewGenerator(recipe.Model)
 	net.CopyFrom(g.sampled())
 	return newSampler(net, recipe)
 }
@@ -47,7 +47,7 @@ func LoadSampler(r io.Reader, size int64, recipe spec.Recipe) (*Sampler, error) 
 	if err := checkNetworks(recipe); err != nil {
 		return nil, err
 	}
-	net := graph.NewGenerator(recipe.Model.Latent, recipe.Model.GeneratorDepth)
+	net := graph.NewGenerator(recipe.Model)
 	prefix := net.Name() + "."
 	if recipe.Train.AverageImages > 0 {
 		prefix = averagePrefix
@@ -62,7 +62,7 @@ func newSampler(net *graph.Net, r spec.Recipe) (*Sampler, error) {
 	if err := estimate(net, r); err != nil {
 		return nil, fmt.Errorf("estimate batch statistics: %w", err)
 	}
-	s := &Sampler{recipe: r, net: net}
+	s := &Sampler{recipe: r, net: net, draws: newDraws(r, net)}
 	var err error
 	if s.generation, err = graph.NewGeneration(graph.NewWorkspace(graph.CPU{}), net, sampleGroup, true); err != nil {
 		return nil, fmt.Errorf("make sampler: %w", err)
@@ -82,10 +82,9 @@ func estimate(net *graph.Net, r spec.Recipe) error {
 		return err
 	}
 	defer gen.Close()
-	z := make([]float32, r.Train.Batch*r.Model.Latent)
+	draws := newDraws(r, net)
 	for i := range r.Sample.StatisticsBatches {
-		kernel.NewStream(r.Seed, "statistics", uint64(i)).Normal(z)
-		if _, err := gen.Run(z); err != nil {
+		if _, err := gen.Run(draws.batch("statistics", uint64(i), r.Train.Batch)); err != nil {
 			return fmt.Errorf("batch %d: %w", i, err)
 		}
 	}
@@ -93,26 +92,22 @@ func estimate(net *graph.Net, r spec.Recipe) error {
 }
 
 // Images makes images first to first+count-1 of the recipe's seed, as bytes
-// (count,3,128,128). Image i depends on the generator, seed and i alone.
+// (count,c,h,w) of the model's shape. Image i depends on the generator, seed and i
+// alone.
 func (s *Sampler) Images(first, count int) ([]uint8, error) {
 	if first < 0 || count < 0 {
 		panic(fmt.Sprintf("model: images %d to %d", first, first+count))
 	}
-	out := make([]uint8, count*spec.ImageLen)
-	z := make([]float32, sampleGroup*s.recipe.Model.Latent)
+	size := s.recipe.Model.ImageLen()
+	out := make([]uint8, count*size)
 	for group := first / sampleGroup; group*sampleGroup < first+count; group++ {
 		start := group * sampleGroup
-		for i := range sampleGroup {
-			kernel.NewStream(s.recipe.Seed, "sample", uint64(start+i)).
-				Normal(z[i*s.recipe.Model.Latent : (i+1)*s.recipe.Model.Latent])
-		}
-		images, err := s.generation.Run(z)
+		images, err := s.generation.Run(s.draws.each("sample", start, sampleGroup))
 		if err != nil {
 			return nil, fmt.Errorf("make images from %d: %w", start, err)
 		}
 		from, to := max(start, first), min(start+sampleGroup, first+count)
-		ToUint8(out[(from-first)*spec.ImageLen:(to-first)*spec.ImageLen],
-			images[(from-start)*spec.ImageLen:(to-start)*spec.ImageLen])
+		ToUint8(out[(from-first)*size:(to-first)*size], images[(from-start)*size:(to-start)*size])
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -144,12 +145,12 @@ func widened(x []float32) []float64 {
 // The discriminator's second and third sight of a batch are other augmentations,
 // and every step and image has its own.
 func TestAugmentationsAreDrawnAsPublished(t *testing.T) {
-	a := newAugmenter(spec.Train{Augment: "cutout, color,translation"})
+	a := newAugmenter(spec.Train{Augment: "cutout, color,translation"}.Augments(), spec.Size)
 	const n = 4000
-	got := append([]kernel.Augmentation{}, a.draw(kernel.NewStream(3, augmentReal, 0), n)...)
-	require.Equal(t, got[:5], a.draw(kernel.NewStream(3, augmentReal, 0), 5), "an image's draw depends on its number alone")
-	require.NotEqual(t, got[0], a.draw(kernel.NewStream(3, augmentFake, 0), 1)[0])
-	require.NotEqual(t, got[0], a.draw(kernel.NewStream(3, augmentReal, 1), 1)[0])
+	got := append([]kernel.Augmentation{}, a.draw(3, augmentReal, 0, n)...)
+	require.Equal(t, got[:5], a.draw(3, augmentReal, 0, 5), "an image's draw depends on its number alone")
+	require.NotEqual(t, got[0], a.draw(3, augmentFake, 0, 1)[0])
+	require.NotEqual(t, got[0], a.draw(3, augmentReal, 1, 1)[0])
 	for name, f := range map[string]struct {
 		of       func(kernel.Augmentation) float64
 		low, top float64
@@ -175,8 +176,8 @@ func TestAugmentationsAreDrawnAsPublished(t *testing.T) {
 		require.Equal(t, 64, x.Bottom-x.Top)
 		require.Equal(t, 64, x.Right-x.Left)
 	}
-	require.Nil(t, newAugmenter(spec.Train{}).draw(kernel.NewStream(3, augmentReal, 0), 5))
-	only := newAugmenter(spec.Train{Augment: spec.AugmentTranslation}).draw(kernel.NewStream(3, augmentReal, 0), 1)[0]
+	require.Nil(t, newAugmenter(nil, spec.Size).draw(3, augmentReal, 0, 5))
+	only := newAugmenter([]string{spec.AugmentTranslation}, spec.Size).draw(3, augmentReal, 0, 1)[0]
 	require.Equal(t, kernel.Augmentation{Saturation: 1, Contrast: 1, Rows: got[0].Rows, Columns: got[0].Columns}, only)
 }
 
@@ -207,13 +208,13 @@ func TestParityOfTheSmallDataTechniques(t *testing.T) {
 		x := batch(i)
 		n := len(x) / spec.ImageLen
 		clone := func(purpose string) []kernel.Augmentation {
-			return append([]kernel.Augmentation{}, g.draw(purpose, n)...)
+			return slices.Clone(g.augmenter.draw(r.Seed, purpose, uint64(g.steps), n))
 		}
 		steps = append(steps, draws{clone(augmentReal), clone(augmentFake), clone(augmentGenerator)})
 		l, err := g.Step(x)
 		require.NoError(t, err)
 		write("step"+strconv.Itoa(i)+".real", float32Bytes(x))
-		write("step"+strconv.Itoa(i)+".z", float32Bytes(g.latents[:n*r.Model.Latent]))
+		write("step"+strconv.Itoa(i)+".z", float32Bytes(g.draws.latents[:n*r.Model.Latent]))
 		ours = append(ours, []float64{l.Real, l.Fake, l.G, l.SignReal, g.anchors.real[0], g.anchors.fake[0]})
 	}
 	plan, err := json.Marshal(map[string]any{

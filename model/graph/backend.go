@@ -49,12 +49,25 @@ type Backend interface {
 	// constants, dw = (G - <G, w/sigma> u v')/sigma.
 	ConvByWeight(c *Conv, dw, x, dy, w Buffer)
 
+	// Upsample doubles planes of side by side, see kernel.Upsample.
+	Upsample(y, x Buffer, planes, side int)
+	// UpsampleByInput is the gradient by x.
+	UpsampleByInput(dx, dy Buffer, planes, side int)
+
+	// AddNoise adds maps (n,area) to y (n,channels,area), see kernel.AddNoise.
+	AddNoise(y, maps, strength Buffer, n, channels, area int)
+	// NoiseByStrength is the gradient by the channels' strengths.
+	NoiseByStrength(dstrength, dy, maps Buffer, n, channels, area int)
+
 	// Norm is batch norm by the batch's mean and biased variance, which it keeps,
 	// and the activation after it. The running statistics move by share towards
 	// the mean and the unbiased variance.
 	Norm(n *Norm, y, mean, variance, x, scale, shift Buffer, share float32)
 	// NormByInput gives the gradients by x, scale and shift.
 	NormByInput(n *Norm, dx, dscale, dshift, dy, x, mean, variance, scale, shift Buffer)
+
+	// NormInfer is batch norm by the running statistics.
+	NormInfer(n *Norm, y, x, scale, shift Buffer)
 
 	// Activate is y = tanh(x), or x above zero and Slope*x below.
 	Activate(a Activation, y, x Buffer)
@@ -74,7 +87,7 @@ type Backend interface {
 	// AugmentByInput is the gradient by x.
 	AugmentByInput(dx, dy Buffer, by []kernel.Augmentation, c, h, w int)
 
-	// Loss judges logits by the terms, see crossEntropy.
+	// Loss judges logits by the terms, see Terms.
 	Loss(t *Terms, logits Buffer) (Outcome, error)
 	// LossByInput is the gradient by the logits.
 	LossByInput(t *Terms, dx, logits Buffer)
@@ -101,6 +114,18 @@ func (b Buffer) first(n int) Buffer {
 		b.Host = b.Host[:n]
 	}
 	b.Len = n
+	return b
+}
+
+// from is what follows the buffer's first n values.
+func (b Buffer) from(n int) Buffer {
+	if b.Host != nil {
+		b.Host = b.Host[n:]
+	}
+	if b.Device != 0 {
+		b.Device += float32Size * uintptr(n)
+	}
+	b.Len -= n
 	return b
 }
 

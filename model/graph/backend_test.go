@@ -98,6 +98,34 @@ func (d *device) vectors(n *Norm, buffers ...Buffer) {
 	d.calls = d.calls[:len(d.calls)-1]
 }
 
+func (d *device) NormInfer(n *Norm, y, x, scale, shift Buffer) {
+	d.call("norm infer", n.N*n.Channels*n.Area, y, x)
+	d.vectors(n, scale, shift, n.RunningMean, n.RunningVar)
+}
+
+func (d *device) Upsample(y, x Buffer, planes, side int) {
+	d.call("upsample", planes*side*side, x)
+	d.call("", 4*planes*side*side, y)
+	d.calls = d.calls[:len(d.calls)-1]
+}
+
+func (d *device) UpsampleByInput(dx, dy Buffer, planes, side int) {
+	d.Upsample(dy, dx, planes, side)
+	d.calls[len(d.calls)-1] = "upsample by input"
+}
+
+func (d *device) AddNoise(y, maps, strength Buffer, n, channels, area int) {
+	d.call("noise", n*channels*area, y)
+	d.call("", n*area, maps)
+	d.call("", channels, strength)
+	d.calls = d.calls[:len(d.calls)-2]
+}
+
+func (d *device) NoiseByStrength(dstrength, dy, maps Buffer, n, channels, area int) {
+	d.AddNoise(dy, maps, dstrength, n, channels, area)
+	d.calls[len(d.calls)-1] = "noise by strength"
+}
+
 func (d *device) Activate(_ Activation, y, x Buffer) { d.call("activate", y.Len, y, x) }
 func (d *device) ActivateByInput(_ Activation, dx, dy, v Buffer) {
 	d.call("activate by input", dx.Len, dx, dy, v)
@@ -138,36 +166,29 @@ func (d *device) counts() map[string]int {
 // backend.
 func TestATrainingStepGoesThroughTheBackendAlone(t *testing.T) {
 	dev := newDevice(t)
-	d, g := NewDiscriminator(1, true), NewGenerator(3, 1)
-	average := NewGenerator(3, 1)
+	d, g := NewDiscriminator(smallest()), NewGenerator(smallest())
+	average := NewGenerator(smallest())
 	ws := NewWorkspace(dev)
-	trainer, err := NewTrainer(ws, d, g, 3, true)
+	trainer, err := NewTrainer(ws, d, g, 3, Ways{Augment: true})
 	require.NoError(t, err)
 	defer trainer.Close()
 	require.Empty(t, dev.counts(), "building graphs computes nothing")
 
 	terms := Terms{Augment: slices.Repeat([]kernel.Augmentation{kernel.NoAugmentation}, 3)}
-	learned := map[string]int{
-		"augment": 1, "iterate": 5, "conv": 6, "norm": 4, "activate": 1, "loss": 1, "loss by input": 1,
-		"conv by input": 5, "conv by weight": 6, "norm by input": 4, "activate by input": 1,
-	}
-	outcome, err := trainer.JudgeReal(make([]float32, 3*spec.ImageLen), terms)
-	require.NoError(t, err)
-	require.EqualValues(t, 7, outcome.Loss)
-	real := dev.counts()
-	require.Equal(t, 1, real["upload"])
-	delete(real, "upload")
-	require.Equal(t, learned, real)
-
-	require.NoError(t, trainer.Generate(values(rand.New(rand.NewSource(1)), 9)))
+	require.NoError(t, trainer.Generate(Draws{Latents: values(rand.New(rand.NewSource(1)), 9)}))
 	require.Equal(t, map[string]int{"upload": 1, "conv": 6, "norm": 5, "activate": 1}, dev.counts())
-	_, err = trainer.JudgeGenerated(terms)
+	onReal, onFake, err := trainer.Judge(make([]float32, 3*spec.ImageLen), terms, terms)
 	require.NoError(t, err)
-	require.Equal(t, learned, dev.counts(), "generated images stay where they are")
+	require.EqualValues(t, 7, onReal.Loss)
+	require.EqualValues(t, 7, onFake.Loss)
+	require.Equal(t, map[string]int{
+		"upload": 1, "augment": 2, "iterate": 10, "conv": 12, "norm": 8, "activate": 2, "loss": 2, "loss by input": 2,
+		"conv by input": 10, "conv by weight": 12, "norm by input": 8, "activate by input": 2,
+	}, dev.counts(), "real images are uploaded, generated ones stay where they are")
 
 	trainer.UpdateDiscriminator(NewAdam(d), AdamStep{Step: 1})
 	require.Equal(t, map[string]int{"add": len(d.Params()), "adam": len(d.Params())}, dev.counts())
-	_, err = trainer.Fool(terms)
+	_, err = trainer.Fool(nil, Terms{}, terms)
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{
 		"augment": 1, "iterate": 5, "conv": 6, "norm": 4, "activate": 1, "loss": 1, "loss by input": 1,
@@ -186,10 +207,10 @@ func TestATrainingStepGoesThroughTheBackendAlone(t *testing.T) {
 
 func TestSamplingGoesThroughTheBackendAlone(t *testing.T) {
 	dev := newDevice(t)
-	gen, err := NewGeneration(NewWorkspace(dev), NewGenerator(3, 1), 2, true)
+	gen, err := NewGeneration(NewWorkspace(dev), NewGenerator(smallest()), 2, true)
 	require.NoError(t, err)
 	defer gen.Close()
-	images, err := gen.Run(make([]float32, 6))
+	images, err := gen.Run(Draws{Latents: make([]float32, 6)})
 	require.NoError(t, err)
 	require.Len(t, images, 2*spec.ImageLen)
 	require.Equal(t, map[string]int{"upload": 1, "infer": 6, "read": 1}, dev.counts())
@@ -198,10 +219,10 @@ func TestSamplingGoesThroughTheBackendAlone(t *testing.T) {
 // An error of the backend ends the run that asked for the loss.
 func TestErrorsOfTheBackendAreReported(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(failing{}), d, g, 3, false)
+	trainer, err := NewTrainer(NewWorkspace(failing{}), d, g, 3, Ways{})
 	require.NoError(t, err)
 	defer trainer.Close()
-	_, err = trainer.JudgeReal(make([]float32, 3*spec.ImageLen), Terms{})
+	_, _, err = trainer.Judge(make([]float32, 3*spec.ImageLen), Terms{}, Terms{})
 	require.ErrorContains(t, err, "out of memory")
 }
 

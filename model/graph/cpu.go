@@ -107,6 +107,26 @@ func (s *spectralNorm) correct(g, w []float32) {
 	}
 }
 
+// Upsample is kernel.Upsample.
+func (CPU) Upsample(y, x Buffer, planes, side int) {
+	kernel.Upsample(y.Host, x.Host, planes, side, side)
+}
+
+// UpsampleByInput is kernel.UpsampleBackward.
+func (CPU) UpsampleByInput(dx, dy Buffer, planes, side int) {
+	kernel.UpsampleBackward(dx.Host, dy.Host, planes, side, side)
+}
+
+// AddNoise is kernel.AddNoise.
+func (CPU) AddNoise(y, maps, strength Buffer, n, channels, area int) {
+	kernel.AddNoise(y.Host, maps.Host, strength.Host, n, channels, area)
+}
+
+// NoiseByStrength is kernel.NoiseBackward.
+func (CPU) NoiseByStrength(dstrength, dy, maps Buffer, n, channels, area int) {
+	kernel.NoiseBackward(dstrength.Host, dy.Host, maps.Host, n, channels, area)
+}
+
 // Norm updates the running statistics in float32, as PyTorch does.
 func (CPU) Norm(n *Norm, y, mean, variance, x, scale, shift Buffer, share float32) {
 	kernel.BatchNormForward(y.Host, mean.Host, variance.Host, x.Host, scale.Host, shift.Host,
@@ -128,6 +148,12 @@ func (n *Norm) observe(mean, variance []float32, share float32) {
 func (CPU) NormByInput(n *Norm, dx, dscale, dshift, dy, x, mean, variance, scale, shift Buffer) {
 	kernel.BatchNormBackward(dx.Host, dscale.Host, dshift.Host, dy.Host, x.Host, mean.Host, variance.Host,
 		scale.Host, shift.Host, n.N, n.Channels, n.Area, n.Epsilon, n.Slope)
+}
+
+// NormInfer is kernel.BatchNormInfer.
+func (CPU) NormInfer(n *Norm, y, x, scale, shift Buffer) {
+	kernel.BatchNormInfer(y.Host, x.Host, scale.Host, shift.Host, n.RunningMean.Host, n.RunningVar.Host,
+		n.N, n.Channels, n.Area, n.Epsilon, n.Slope)
 }
 
 // Activate takes tanh from float64's.

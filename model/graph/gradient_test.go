@@ -215,14 +215,14 @@ func augmented(x []float64, a kernel.Augmentation, c, h, w int) []float64 {
 func gradientCases() []gradientCase {
 	rng := rand.New(rand.NewSource(1))
 	return []gradientCase{
-		convCase(rng, "convolution", &layer{in: 3, out: 2, inSide: 8, outSide: 4, stride: 2, pad: 1}),
-		convCase(rng, "convolution to one value", &layer{in: 3, out: 1, inSide: 4, outSide: 1, stride: 1}),
+		convCase(rng, "convolution", &layer{in: 3, out: 2, inSide: 8, kernel: 4, outSide: 4, stride: 2, pad: 1}),
+		convCase(rng, "convolution to one value", &layer{in: 3, out: 1, inSide: 4, kernel: 4, outSide: 1, stride: 1}),
 		convCase(rng, "convolution with spectral norm", &layer{
-			in: 3, out: 5, inSide: 6, outSide: 3, stride: 2, pad: 1, spectral: &spectral{}}),
+			in: 3, out: 5, inSide: 6, kernel: 4, outSide: 3, stride: 2, pad: 1, spectral: &spectral{}}),
 		convCase(rng, "transposed convolution", &layer{
-			transposed: true, in: 4, out: 2, inSide: 3, outSide: 6, stride: 2, pad: 1}),
+			transposed: true, kernel: 4, in: 4, out: 2, inSide: 3, outSide: 6, stride: 2, pad: 1}),
 		convCase(rng, "transposed convolution of latents", &layer{
-			transposed: true, in: 5, out: 3, inSide: 1, outSide: 4, stride: 1}),
+			transposed: true, kernel: 4, in: 5, out: 3, inSide: 1, outSide: 4, stride: 1}),
 		normCase(rng, "batch norm and ReLU", 0),
 		normCase(rng, "batch norm and leaky ReLU", leakySlope),
 		normCase(rng, "batch norm alone", linear),
@@ -363,7 +363,7 @@ func TestLossAndItsGradient(t *testing.T) {
 		p := newProgram(NewWorkspace(CPU{}))
 		x, err := p.input("logits", hostArray(logits, 6, 1, 1, 1))
 		require.NoError(t, err)
-		op := newCrossEntropy(NewWorkspace(CPU{}), &terms)
+		op := newLoss(NewWorkspace(CPU{}), &terms)
 		loss, err := gorgonia.ApplyOp(op, x)
 		require.NoError(t, err)
 		grads, err := gorgonia.Grad(loss, x)
@@ -372,11 +372,11 @@ func TestLossAndItsGradient(t *testing.T) {
 		require.NoError(t, p.run())
 
 		want, gradient := outcomeOf(widen(logits), terms)
-		require.InEpsilon(t, want.Loss, op.outcome.Loss, 1e-12)
-		require.InEpsilon(t, want.Mean, op.outcome.Mean, 1e-12)
-		require.InEpsilon(t, want.Logit, op.outcome.Logit, 1e-12)
-		require.InDelta(t, want.Sign, op.outcome.Sign, 1e-12)
-		require.InDelta(t, want.Penalty, op.outcome.Penalty, 1e-9)
+		require.InEpsilon(t, want.Loss, op.outcomes[0].Loss, 1e-12)
+		require.InEpsilon(t, want.Mean, op.outcomes[0].Mean, 1e-12)
+		require.InEpsilon(t, want.Logit, op.outcomes[0].Logit, 1e-12)
+		require.InDelta(t, want.Sign, op.outcomes[0].Sign, 1e-12)
+		require.InDelta(t, want.Penalty, op.outcomes[0].Penalty, 1e-9)
 		require.InEpsilon(t, want.Loss+want.Penalty, float64(*loss.Value().(*gorgonia.F32)), 1e-6)
 		requireClose(t, gradient, data(grads[0].Value()), 1e-6, "gradient")
 		p.close()

@@ -12,9 +12,12 @@ import (
 	"github.com/defectforge/defectforge/model/spec"
 )
 
+// smallest is a model of the smallest networks.
+func smallest() spec.Model { return spec.Model{Latent: 3, GeneratorDepth: 1, DiscriminatorDepth: 1} }
+
 // networks are the smallest ones, with random weights.
 func networks() (d, g *Net) {
-	d, g = NewDiscriminator(1, true), NewGenerator(3, 1)
+	d, g = NewDiscriminator(smallest()), NewGenerator(smallest())
 	rng := rand.New(rand.NewSource(3))
 	for _, n := range []*Net{d, g} {
 		for _, t := range n.Params() {
@@ -45,7 +48,8 @@ func values(rng *rand.Rand, n int) []float32 {
 }
 
 func TestStateNamesAreThoseOfThePyTorchModule(t *testing.T) {
-	d, g := NewDiscriminator(2, true), NewGenerator(100, 2)
+	m := spec.Model{Latent: 100, GeneratorDepth: 2, DiscriminatorDepth: 2}
+	d, g := NewDiscriminator(m), NewGenerator(m)
 	names := func(n *Net) (out []string) {
 		for _, t := range append(n.Params(), n.Buffers()...) {
 			out = append(out, t.Name)
@@ -59,7 +63,11 @@ func TestStateNamesAreThoseOfThePyTorchModule(t *testing.T) {
 	require.Subset(t, names(d), []string{
 		"layer1.0.weight_orig", "layer1.0.weight_u", "layer5.0.weight_v", "layer2.1.running_mean",
 		"layer5.1.num_batches_tracked", "output_layer.0.weight"})
-	require.Len(t, names(NewDiscriminator(2, false)), 1+5*3, "without batch norm")
+	m.DiscriminatorNorm = spec.NormNone
+	require.Len(t, names(NewDiscriminator(m)), 1+5*3, "without batch norm")
+	m.DiscriminatorNorm = spec.NormFree
+	require.Equal(t, []string{"layer1.0.weight", "layer2.0.weight"}, names(NewDiscriminator(m))[:2], "without spectral norm")
+	require.Len(t, names(NewDiscriminator(m)), 6)
 	require.Len(t, names(g), 1+5*6)
 	require.Subset(t, names(g), []string{"layer1.0.weight", "layer5.1.bias", "output_layer.0.weight"})
 	require.Equal(t, []int{100, 32, 4, 4}, g.layers[0].weight.Shape)
@@ -70,19 +78,18 @@ func TestStateNamesAreThoseOfThePyTorchModule(t *testing.T) {
 // and three batches for the discriminator, one batch for the generator.
 func TestForwardPassesMoveTheState(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, false)
+	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, Ways{})
 	require.NoError(t, err)
 	defer trainer.Close()
 	rng := rand.New(rand.NewSource(4))
 	u := append([]float32{}, d.layers[1].spectral.u.Data...)
-	_, err = trainer.JudgeReal(values(rng, 3*spec.ImageLen), Terms{Label: 1})
+	require.NoError(t, trainer.Generate(Draws{Latents: values(rng, 9)}))
+	require.Equal(t, u, d.layers[1].spectral.u.Data)
+	_, _, err = trainer.Judge(values(rng, 3*spec.ImageLen), Terms{Label: 1}, Terms{})
 	require.NoError(t, err)
 	require.NotEqual(t, u, d.layers[1].spectral.u.Data)
-	require.NoError(t, trainer.Generate(values(rng, 9)))
-	_, err = trainer.JudgeGenerated(Terms{})
-	require.NoError(t, err)
 	u = append([]float32{}, d.layers[1].spectral.u.Data...)
-	_, err = trainer.Fool(Terms{Label: 1})
+	_, err = trainer.Fool(nil, Terms{}, Terms{Label: 1})
 	require.NoError(t, err)
 	require.NotEqual(t, u, d.layers[1].spectral.u.Data, "the generator's phase iterates too")
 	for _, c := range d.Counters() {
@@ -102,7 +109,9 @@ func TestFoolDifferentiatesThroughBothNetworks(t *testing.T) {
 
 func TestFoolDifferentiatesThroughAugmentations(t *testing.T) {
 	_, g := networks()
-	d := NewDiscriminator(1, false)
+	m := smallest()
+	m.DiscriminatorNorm = spec.NormNone
+	d := NewDiscriminator(m)
 	rng := rand.New(rand.NewSource(11))
 	for _, p := range append(d.Params(), d.Buffers()...) {
 		copy(p.Data, values(rng, len(p.Data)))
@@ -115,13 +124,13 @@ func TestFoolDifferentiatesThroughAugmentations(t *testing.T) {
 }
 
 func requireFoolsGradient(t *testing.T, d, g *Net, terms Terms) {
-	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, terms.Augment != nil)
+	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, Ways{Augment: terms.Augment != nil})
 	require.NoError(t, err)
 	defer trainer.Close()
 	z := values(rand.New(rand.NewSource(5)), 9)
 	loss := func() float64 {
-		require.NoError(t, trainer.Generate(z))
-		o, err := trainer.Fool(terms)
+		require.NoError(t, trainer.Generate(Draws{Latents: z}))
+		o, err := trainer.Fool(nil, Terms{}, terms)
 		require.NoError(t, err)
 		return o.Loss
 	}
@@ -156,38 +165,39 @@ func requireFoolsGradient(t *testing.T, d, g *Net, terms Terms) {
 
 func TestGeneratedImagesAreTakenOverNotMadeAgain(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, false)
+	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, Ways{})
 	require.NoError(t, err)
 	defer trainer.Close()
-	require.NoError(t, trainer.Generate(values(rand.New(rand.NewSource(6)), 9)))
+	require.NoError(t, trainer.Generate(Draws{Latents: values(rand.New(rand.NewSource(6)), 9)}))
 	image := data(trainer.generation.images.Value())
 	before := append([]float32{}, image...)
 	clear(g.layers[5].weight.Data) // were the forward pass run again, the images would be grey
-	_, err = trainer.Fool(Terms{Label: 1})
+	_, err = trainer.Fool(nil, Terms{}, Terms{Label: 1})
 	require.NoError(t, err)
 	require.Equal(t, before, data(trainer.generation.images.Value()))
-	require.NoError(t, trainer.Generate(values(rand.New(rand.NewSource(6)), 9)))
+	require.NoError(t, trainer.Generate(Draws{Latents: values(rand.New(rand.NewSource(6)), 9)}))
 	require.NotEqual(t, before, image, "Generate does run it")
 }
 
 func TestBatchSizesShareParametersAndMemory(t *testing.T) {
 	d, g := networks()
 	ws := NewWorkspace(CPU{})
-	large, err := NewTrainer(ws, d, g, 5, false)
+	large, err := NewTrainer(ws, d, g, 5, Ways{})
 	require.NoError(t, err)
 	defer large.Close()
 	arrays := len(ws.arrays)
-	small, err := NewTrainer(ws, d, g, 3, false)
+	small, err := NewTrainer(ws, d, g, 3, Ways{})
 	require.NoError(t, err)
 	defer small.Close()
 	require.Len(t, ws.arrays, arrays, "the smaller batch takes no memory of its own")
 	images := values(rand.New(rand.NewSource(7)), 5*spec.ImageLen)
-	first, err := small.JudgeReal(images[:3*spec.ImageLen], Terms{Label: 1})
+	require.NoError(t, large.Generate(Draws{Latents: values(rand.New(rand.NewSource(8)), 5*3)}))
+	first, _, err := small.Judge(images[:3*spec.ImageLen], Terms{Label: 1}, Terms{})
 	require.NoError(t, err)
-	_, err = large.JudgeReal(images, Terms{Label: 1})
+	_, _, err = large.Judge(images, Terms{Label: 1}, Terms{})
 	require.NoError(t, err)
 	d.layers[5].weight.Data[0] += 10
-	second, err := small.JudgeReal(images[:3*spec.ImageLen], Terms{Label: 1})
+	second, _, err := small.Judge(images[:3*spec.ImageLen], Terms{Label: 1}, Terms{})
 	require.NoError(t, err)
 	require.NotEqual(t, first.Loss, second.Loss)
 }
@@ -214,7 +224,7 @@ func TestStatisticsFollowPyTorch(t *testing.T) {
 // The generator's phase needs the discriminator's input gradients alone.
 func TestFoolLeavesTheDiscriminatorsWeightGradientsOut(t *testing.T) {
 	d, g := networks()
-	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, false)
+	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 3, Ways{})
 	require.NoError(t, err)
 	defer trainer.Close()
 	count := func(p *program) map[string]int {
@@ -226,8 +236,8 @@ func TestFoolLeavesTheDiscriminatorsWeightGradientsOut(t *testing.T) {
 		}
 		return out
 	}
-	require.Equal(t, map[string]int{"discriminator": 6}, count(trainer.real.program))
-	require.Equal(t, map[string]int{"discriminator": 6}, count(trainer.fake.program))
+	require.Equal(t, map[string]int{"discriminator": 6}, count(trainer.judge.(*apart).real.program))
+	require.Equal(t, map[string]int{"discriminator": 6}, count(trainer.judge.(*apart).fake.program))
 	require.Equal(t, map[string]int{"generator": 6}, count(trainer.fool.program))
 	require.Empty(t, count(trainer.generation.program))
 }

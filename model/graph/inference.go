@@ -4,8 +4,8 @@ import (
 	"gorgonia.org/gorgonia"
 )
 
-// inference is a whole layer of transposed convolution in evaluation mode:
-// convolution, batch norm by the running statistics, activation. The weight is
+// inference is a whole layer of transposed convolution in evaluation mode, one
+// without noise: convolution, batch norm by the running statistics, activation. The weight is
 // packed at the first run and must rest from then on. Inputs: x, the weight,
 // and scale and shift where there is batch norm.
 type inference struct {
@@ -36,5 +36,21 @@ func (o *inference) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 		scale, shift = buffer(in[2]), buffer(in[3])
 	}
 	o.backend.Infer(o.layer, o.norm, o.Activation, o.out.Buffer, buffer(in[0]), scale, shift)
+	return o.out, nil
+}
+
+// normInference is batch norm by the running statistics, with the activation.
+// Inputs: x, scale, shift.
+type normInference struct {
+	frame
+	*Norm
+}
+
+func newNormInference(p pass, l *layer) *normInference {
+	return &normInference{p.frame(l, "norm", 4, 1, 1), l.norm.prepare(p, l)}
+}
+
+func (o *normInference) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	o.backend.NormInfer(o.Norm, o.out.Buffer, buffer(in[0]), buffer(in[1]), buffer(in[2]))
 	return o.out, nil
 }

@@ -2,19 +2,17 @@
 // package's own operations, differentiated by gorgonia.Grad and run by
 // Gorgonia's tape machine. It is the only importer of Gorgonia. What the
 // operations compute goes through a Backend, CPU or a device's. Arrays are
-// float32: images and features NCHW, convolution weights (out, in, 4, 4),
-// transposed ones (in, out, 4, 4).
+// float32: images and features NCHW, convolution weights (out, in, k, k),
+// transposed ones (in, out, k, k).
 package graph
 
 import (
-	"fmt"
-
 	"github.com/defectforge/defectforge/model/kernel"
-	"github.com/defectforge/defectforge/model/spec"
 )
 
 const (
 	kernelSize  = 4
+	smallKernel = 3 // behind a doubling, and of patches' logits
 	normEpsilon = 1e-5
 	normShare   = 0.1 // of a batch in the running statistics
 	leakySlope  = 0.2
@@ -56,66 +54,16 @@ type layer struct {
 	name        string
 	weight      *Tensor
 	transposed  bool
-	in, out     int // channels
+	doubled     bool // the input is doubled before, see kernel.Upsample
+	in, out     int  // channels
 	inSide      int
 	outSide     int
+	kernel      int // side
 	stride, pad int
 	spectral    *spectral // nil: the weight is used as it is
+	noise       *Tensor   // the channels' strengths; nil: no noise
 	norm        *norm     // nil: no batch norm
 	Activation
-}
-
-// NewDiscriminator is the network of depths d, 2d, 4d, 8d, 16d from an image to
-// one logit (n,1,1,1), with batch norm from the second block on where batchNorm
-// is set. All arrays are zero, apart from the running variances, which are one.
-func NewDiscriminator(depth int, batchNorm bool) *Net {
-	net := &Net{name: "discriminator"}
-	in, side := spec.Channels, spec.Size
-	for i := range 5 {
-		l := &layer{
-			name: fmt.Sprintf("layer%d", i+1), in: in, out: depth << i,
-			inSide: side, outSide: side / 2, stride: 2, pad: 1, Activation: Activation{Slope: leakySlope},
-		}
-		l.weight = newTensor(l.name+".0.weight_orig", l.out, l.in, kernelSize, kernelSize)
-		l.spectral = newSpectral(l.name+".0", l.weight)
-		if i > 0 && batchNorm {
-			l.norm = newNorm(l.name+".1", l.out)
-		}
-		net.layers = append(net.layers, l)
-		in, side = l.out, l.outSide
-	}
-	last := &layer{name: "output_layer", in: in, out: 1, inSide: side, outSide: 1, stride: 1, Activation: Activation{Slope: linear}}
-	last.weight = newTensor("output_layer.0.weight", 1, in, kernelSize, kernelSize)
-	net.layers = append(net.layers, last)
-	return net
-}
-
-// NewGenerator is the network of depths 16d, 8d, 4d, 2d, d from latents
-// (n,latent,1,1) to images. All arrays are zero, apart from the running
-// variances, which are one.
-func NewGenerator(latent, depth int) *Net {
-	net := &Net{name: "generator"}
-	in, side := latent, 1
-	for i := range 5 {
-		l := &layer{
-			name: fmt.Sprintf("layer%d", i+1), transposed: true, in: in, out: depth * 16 >> i,
-			inSide: side, outSide: firstSide << i, stride: 2, pad: 1,
-		}
-		if i == 0 {
-			l.stride, l.pad = 1, 0
-		}
-		l.weight = newTensor(l.name+".0.weight", l.in, l.out, kernelSize, kernelSize)
-		l.norm = newNorm(l.name+".1", l.out)
-		net.layers = append(net.layers, l)
-		in, side = l.out, l.outSide
-	}
-	last := &layer{
-		name: "output_layer", transposed: true, in: in, out: spec.Channels,
-		inSide: side, outSide: spec.Size, stride: 2, pad: 1, Activation: Activation{Slope: linear, Tanh: true},
-	}
-	last.weight = newTensor("output_layer.0.weight", in, spec.Channels, kernelSize, kernelSize)
-	net.layers = append(net.layers, last)
-	return net
 }
 
 // Name is "generator" or "discriminator".
@@ -126,6 +74,9 @@ func (n *Net) Params() []*Tensor {
 	var out []*Tensor
 	for _, l := range n.layers {
 		out = append(out, l.weight)
+		if l.noise != nil {
+			out = append(out, l.noise)
+		}
 		if l.norm != nil {
 			out = append(out, l.norm.scale, l.norm.shift)
 		}
@@ -175,9 +126,12 @@ func (n *Net) ForgetStatistics() {
 // geometry is the convolution of a batch of n. A transposed layer is the
 // adjoint of the convolution from its output to its input.
 func (l *layer) geometry(n int) kernel.Conv {
-	c := kernel.Conv{N: n, C: l.in, H: l.inSide, W: l.inSide, O: l.out, K: kernelSize, Stride: l.stride, Pad: l.pad}
-	if l.transposed {
+	c := kernel.Conv{N: n, C: l.in, H: l.inSide, W: l.inSide, O: l.out, K: l.kernel, Stride: l.stride, Pad: l.pad}
+	switch {
+	case l.transposed:
 		c.C, c.O, c.H, c.W = l.out, l.in, l.outSide, l.outSide
+	case l.doubled:
+		c.H, c.W = 2*l.inSide, 2*l.inSide
 	}
 	return c
 }

@@ -38,16 +38,36 @@ type stage struct {
 func (p pass) stages(wantX bool) []stage {
 	var out []stage
 	for i, l := range p.net.layers {
-		if p.evaluate && l.transposed {
+		if p.evaluate && l.transposed && l.noise == nil {
 			out = append(out, newInference(p, l))
 			continue
 		}
-		out = append(out, stage{newConv(p, l, wantX || i > 0), []*Tensor{l.weight}})
+		if l.doubled {
+			out = append(out, stage{newUpsample(p, l, wantX || i > 0), nil})
+		}
+		conv := newConv(p, l, wantX || i > 0)
+		out = append(out, stage{conv, []*Tensor{l.weight}})
+		if l.noise != nil {
+			out = append(out, stage{newNoise(p, l, conv.out), []*Tensor{l.noise}})
+		}
 		switch {
+		case l.norm != nil && p.evaluate:
+			out = append(out, stage{newNormInference(p, l), []*Tensor{l.norm.scale, l.norm.shift}})
 		case l.norm != nil:
 			out = append(out, stage{newBatchNorm(p, l), []*Tensor{l.norm.scale, l.norm.shift}})
 		case l.Tanh || l.Slope != linear:
 			out = append(out, stage{newActivation(p, l), nil})
+		}
+	}
+	return out
+}
+
+// noises are the stages that add noise, in order.
+func noises(stages []stage) []*noise {
+	var out []*noise
+	for _, s := range stages {
+		if n, ok := s.op.(*noise); ok {
+			out = append(out, n)
 		}
 	}
 	return out
@@ -121,56 +141,3 @@ func (p *program) run() error {
 }
 
 func (p *program) close() { _ = p.machine.Close() }
-
-// Generation runs a generator forward on batches of one size.
-type Generation struct {
-	*program
-	n       int
-	stages  []stage
-	latents *array // stands for the caller's
-	images  *gorgonia.Node
-	kept    bool
-}
-
-// NewGeneration builds the graph for batches of n. evaluate says whether batch
-// norm uses its running statistics or the batch's, which then enter them. With
-// evaluate the weights must not change after the first run, which packs them.
-func NewGeneration(ws *Workspace, g *Net, n int, evaluate bool) (*Generation, error) {
-	gen := &Generation{program: newProgram(ws), n: n}
-	gen.latents = &array{shape: tensor.Shape{n, g.layers[0].in, 1, 1}}
-	p := pass{net: g, n: n, ws: ws, kept: &gen.kept, learns: !evaluate, evaluate: evaluate}
-	gen.stages = p.stages(false)
-	z, err := gen.input("latents", gen.latents)
-	if err != nil {
-		return nil, err
-	}
-	if gen.images, err = gen.chain(g, z, gen.stages); err != nil {
-		return nil, fmt.Errorf("build generator: %w", err)
-	}
-	return gen, gen.compile()
-}
-
-// Run makes images (n,3,128,128) in [-1,1] of latents (n,latent). The result is
-// valid until the next run of any graph of the workspace.
-func (g *Generation) Run(latents []float32) ([]float32, error) {
-	if err := g.generate(latents); err != nil {
-		return nil, err
-	}
-	images, err := g.ws.backend.Read(buffer(g.images.Value()))
-	if err != nil {
-		return nil, fmt.Errorf("read images: %w", err)
-	}
-	return images, nil
-}
-
-func (g *Generation) generate(latents []float32) error {
-	if len(latents) != g.latents.shape.TotalSize() {
-		panic(fmt.Sprintf("graph: %d latent values, want %d", len(latents), g.latents.shape.TotalSize()))
-	}
-	g.ws.backend.Upload(&g.latents.Buffer, latents)
-	g.kept = false
-	return g.run()
-}
-
-// Close frees the machine.
-func (g *Generation) Close() { g.close() }

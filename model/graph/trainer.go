@@ -5,84 +5,91 @@ import (
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
-
-	"github.com/defectforge/defectforge/model/spec"
 )
 
 // Trainer holds the graphs of a training step for one batch size: generate, the
 // discriminator's judgement of real and of generated images, from which it
 // learns, and fool, the generator and a fixed discriminator in one graph, where
-// the generator learns. A step calls JudgeReal, Generate, JudgeGenerated and
-// Fool, with the discriminator's update before Fool.
+// the generator learns. A step calls Generate, Judge and Fool, with the
+// discriminator's update before Fool.
 type Trainer struct {
-	generation       *Generation
-	real, fake, fool *judgement
+	generation *Generation
+	judge      judge
+	look       *look // nil: the generator's loss is of its images alone
+	fool       *judgement
 }
 
-// judgement is a graph that ends in a loss, and its gradients.
-type judgement struct {
-	*program
-	terms     *Terms
-	loss      *crossEntropy
-	grads     gorgonia.Nodes
-	gradients []Buffer // in the order of the learner's Params
-	images    *array   // real ones stand for the caller's
+// Ways are how a trainer goes about a step.
+type Ways struct {
+	// Augment: images pass through augmentations before the discriminator, and the
+	// terms of each batch say which.
+	Augment bool
+	// Paired: real and generated images are judged against each other, in one batch.
+	Paired bool
 }
 
-// NewTrainer builds the graphs for batches of n. With augment, images pass
-// through DiffAugment before the discriminator, and the terms of each batch say
-// what is done to them.
-func NewTrainer(ws *Workspace, d, g *Net, n int, augment bool) (*Trainer, error) {
+// judge is the discriminator's side of a step.
+type judge interface {
+	judge(images []float32, real, fake Terms) (onReal, onFake Outcome, err error)
+	// gradients of the discriminator's Params, in their order. They are used up.
+	sum() []Buffer
+	close()
+}
+
+// NewTrainer builds the graphs for batches of n.
+func NewTrainer(ws *Workspace, d, g *Net, n int, ways Ways) (*Trainer, error) {
 	t := &Trainer{}
 	var err error
 	if t.generation, err = NewGeneration(ws, g, n, false); err != nil {
 		return nil, err
 	}
-	images := &array{shape: tensor.Shape{n, spec.Channels, spec.Size, spec.Size}}
-	if t.real, err = newJudge(ws, d, images, augment, ".real"); err != nil {
-		return nil, fmt.Errorf("build discriminator of real images: %w", err)
+	made := t.generation.out()
+	if ways.Paired {
+		if t.judge, err = newTogether(ws, d, made, ways); err == nil {
+			t.look, err = newLook(ws, d, made.shape, ways)
+		}
+	} else {
+		t.judge, err = newApart(ws, d, made, ways)
 	}
-	last := t.generation.stages[len(t.generation.stages)-1].op.(*activation)
-	if t.fake, err = newJudge(ws, d, last.out, augment, ".fake"); err != nil {
-		return nil, fmt.Errorf("build discriminator of generated images: %w", err)
+	if err != nil {
+		return nil, err
 	}
-	if t.fool, err = newFool(ws, d, g, t.generation, augment); err != nil {
+	if t.fool, err = newFool(ws, d, g, t.generation, ways); err != nil {
 		return nil, fmt.Errorf("build generator's loss: %w", err)
 	}
 	return t, nil
 }
 
-func newJudgement(ws *Workspace) *judgement {
-	return &judgement{program: newProgram(ws), terms: &Terms{}}
+// judgement is a graph that ends in a loss, and its gradients.
+type judgement struct {
+	*program
+	terms     []*Terms
+	augments  *Terms // whose augmentations are those of all images
+	loss      *loss
+	grads     gorgonia.Nodes
+	gradients []Buffer // in the order of the learner's Params
+}
+
+// newJudgement is for a loss by so many terms.
+func newJudgement(ws *Workspace, terms int) *judgement {
+	j := &judgement{program: newProgram(ws), augments: &Terms{}}
+	for range terms {
+		j.terms = append(j.terms, &Terms{})
+	}
+	return j
 }
 
 // view is the discriminator's stages, after the augmentation where there is one.
-func (j *judgement) view(p pass, augment, wantX bool) []stage {
+func view(p pass, by *Terms, images tensor.Shape, ways Ways, wantX bool) []stage {
 	stages := p.stages(wantX)
-	if !augment {
+	if !ways.Augment {
 		return stages
 	}
-	op := newAugmentation(p.ws, j.terms, p.n, spec.Channels, spec.Size, spec.Size)
-	return append([]stage{{op: op}}, stages...)
+	return append([]stage{{op: newAugmentation(p.ws, by, images...)}}, stages...)
 }
 
-func newJudge(ws *Workspace, d *Net, images *array, augment bool, side string) (*judgement, error) {
-	j := newJudgement(ws)
-	j.images = images
-	x, err := j.input("images", images)
-	if err != nil {
-		return nil, err
-	}
-	p := pass{net: d, n: images.shape[0], ws: ws, learns: true, side: side}
-	logits, err := j.chain(d, x, j.view(p, augment, false))
-	if err != nil {
-		return nil, err
-	}
-	return j, j.finish(ws, logits, d)
-}
-
-func newFool(ws *Workspace, d, g *Net, gen *Generation, augment bool) (*judgement, error) {
-	j := newJudgement(ws)
+func newFool(ws *Workspace, d, g *Net, gen *Generation, ways Ways) (*judgement, error) {
+	j := newJudgement(ws, 1)
 	z, err := j.input("latents", gen.latents)
 	if err != nil {
 		return nil, err
@@ -93,7 +100,7 @@ func newFool(ws *Workspace, d, g *Net, gen *Generation, augment bool) (*judgemen
 		return nil, err
 	}
 	p := pass{net: d, n: gen.n, ws: ws}
-	logits, err := j.chain(d, images, j.view(p, augment, true))
+	logits, err := j.chain(d, images, view(p, j.augments, images.Shape(), ways, true))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +109,7 @@ func newFool(ws *Workspace, d, g *Net, gen *Generation, augment bool) (*judgemen
 
 // finish adds the loss and its gradients by the learner's parameters.
 func (j *judgement) finish(ws *Workspace, logits *gorgonia.Node, learner *Net) error {
-	j.loss = newCrossEntropy(ws, j.terms)
+	j.loss = newLoss(ws, j.terms...)
 	loss, err := gorgonia.ApplyOp(j.loss, logits)
 	if err != nil {
 		return fmt.Errorf("apply loss: %w", err)
@@ -119,44 +126,52 @@ func (j *judgement) finish(ws *Workspace, logits *gorgonia.Node, learner *Net) e
 	return j.compile()
 }
 
-func (j *judgement) judge(terms Terms) (Outcome, error) {
-	*j.terms = terms
+// weigh judges by the terms.
+func (j *judgement) weigh(terms ...Terms) ([]Outcome, error) {
+	j.augments.Augment = j.augments.Augment[:0]
+	for i, t := range terms {
+		*j.terms[i] = t
+		j.augments.Augment = append(j.augments.Augment, t.Augment...)
+	}
 	if err := j.run(); err != nil {
-		return Outcome{}, err
+		return make([]Outcome, len(terms)), err
 	}
 	for i, g := range j.grads {
 		j.gradients[i] = buffer(g.Value())
 	}
-	return j.loss.outcome, nil
+	return j.loss.outcomes, nil
 }
 
-// JudgeReal runs the discriminator on images (n,3,128,128), which rest until it
-// is done, and differentiates its loss by its own parameters.
-func (t *Trainer) JudgeReal(images []float32, terms Terms) (Outcome, error) {
-	t.real.ws.backend.Upload(&t.real.images.Buffer, images)
-	return t.real.judge(terms)
+// Generate makes images of what is drawn, which rests until Fool is done.
+func (t *Trainer) Generate(d Draws) error { return t.generation.generate(d) }
+
+// Judge runs the discriminator on images (n,c,h,w), which rest until Fool is done,
+// and on those of the last Generate, and differentiates its loss by its own
+// parameters.
+func (t *Trainer) Judge(images []float32, real, fake Terms) (onReal, onFake Outcome, err error) {
+	return t.judge.judge(images, real, fake)
 }
-
-// Generate makes images of latents (n,latent), which rest until Fool is done.
-func (t *Trainer) Generate(latents []float32) error { return t.generation.generate(latents) }
-
-// JudgeGenerated is JudgeReal of the images of the last Generate.
-func (t *Trainer) JudgeGenerated(terms Terms) (Outcome, error) { return t.fake.judge(terms) }
 
 // Fool runs the discriminator on the images of the last Generate, which are not
-// made again, and differentiates its loss by the generator's parameters.
-func (t *Trainer) Fool(terms Terms) (Outcome, error) {
+// made again, and differentiates its loss by the generator's parameters. Where
+// images are paired, the discriminator looks at images first, augmented as real
+// says.
+func (t *Trainer) Fool(images []float32, real, terms Terms) (Outcome, error) {
+	if t.look != nil {
+		var err error
+		if terms.Against, err = t.look.at(images, real); err != nil {
+			return Outcome{}, fmt.Errorf("look at real images: %w", err)
+		}
+	}
 	t.generation.kept = true
-	return t.fool.judge(terms)
+	outcomes, err := t.fool.weigh(terms)
+	return outcomes[0], err
 }
 
-// UpdateDiscriminator takes a step along the sum of the gradients of the last
-// JudgeReal and JudgeGenerated, which it uses up.
+// UpdateDiscriminator takes a step along the gradients of the last Judge, which it
+// uses up.
 func (t *Trainer) UpdateDiscriminator(a *Adam, step AdamStep) {
-	for i, sum := range t.real.gradients {
-		t.real.ws.backend.Add(sum, t.fake.gradients[i])
-	}
-	a.update(t.real.ws, t.real.gradients, step)
+	a.update(t.fool.ws, t.judge.sum(), step)
 }
 
 // UpdateGenerator takes a step along the gradients of the last Fool.
@@ -167,7 +182,9 @@ func (t *Trainer) UpdateGenerator(a *Adam, step AdamStep) {
 // Close frees the machines.
 func (t *Trainer) Close() {
 	t.generation.Close()
-	t.real.close()
-	t.fake.close()
+	t.judge.close()
 	t.fool.close()
+	if t.look != nil {
+		t.look.close()
+	}
 }

@@ -2,8 +2,12 @@ package kernel
 
 import "fmt"
 
-// Augmentation changes one image (c,h,w) in three ways, one after another:
+// Augmentation changes one image (c,h,w) in six ways, one after another:
 //
+//	flip         mirrored left to right with Mirror, top to bottom with Upend
+//	turn         by Turns quarter turns, clockwise; of a square image
+//	shift        y(i,j) = x(i+Down,j+Aside), mirrored at the borders, whose pixels
+//	             are not repeated
 //	colour       x += Brightness, then per pixel x = m + Saturation*(x-m) with m
 //	             the mean over the channels, then x = M + Contrast*(x-M) with M
 //	             the mean over the image
@@ -14,6 +18,9 @@ import "fmt"
 // It is a linear function of the image, apart from the brightness; the means
 // take part in the gradient. NoAugmentation is the identity.
 type Augmentation struct {
+	Mirror, Upend                    bool
+	Turns                            int // 0 to 3
+	Down, Aside                      int
 	Brightness, Saturation, Contrast float32
 	Rows, Columns                    int
 	Top, Bottom, Left, Right         int
@@ -39,7 +46,7 @@ func AugmentBackward(dx, dy []float32, by []Augmentation, c, h, w int) {
 }
 
 type augment struct {
-	op       func(a *augment, by *Augmentation, dst, src []float32)
+	op       func(a *augment, by *Augmentation, dst, src []float32, s *scratch)
 	dst, src []float32
 	by       []Augmentation
 	c, h, w  int
@@ -59,10 +66,10 @@ func runAugment(v augment) {
 	augments.put(a)
 }
 
-func (a *augment) do(item int, _ *scratch) {
+func (a *augment) do(item int, s *scratch) {
 	size := a.c * a.h * a.w
 	at := item * size
-	a.op(a, &a.by[item], a.dst[at:at+size], a.src[at:at+size])
+	a.op(a, &a.by[item], a.dst[at:at+size], a.src[at:at+size], s)
 }
 
 // segments calls visit for each run of n visible pixels of a row: those from
@@ -87,7 +94,16 @@ func (a *augment) segments(by *Augmentation, visit func(to, from, n int)) {
 
 // forward: the colours come down to y = Contrast*Saturation*x +
 // Contrast*(1-Saturation)*m + Brightness + (1-Contrast)*M, of the original m and M.
-func (a *augment) forward(by *Augmentation, dst, src []float32) {
+func (a *augment) forward(by *Augmentation, dst, src []float32, s *scratch) {
+	if by.moves() {
+		if !by.more() {
+			a.move(by, dst, src, s)
+			return
+		}
+		s.a = grow(s.a, len(src))
+		a.move(by, s.a, src, s)
+		src = s.a
+	}
 	clear(dst)
 	plane := a.h * a.w
 	own, pixel, rest := by.factors()
@@ -115,7 +131,16 @@ func (a *augment) forward(by *Augmentation, dst, src []float32) {
 
 // backward is forward's adjoint: what is not visible has no gradient of its own,
 // but takes part in the image's mean.
-func (a *augment) backward(by *Augmentation, dst, src []float32) {
+func (a *augment) backward(by *Augmentation, dst, src []float32, s *scratch) {
+	if by.moves() {
+		if !by.more() {
+			a.moveBack(by, dst, src, s)
+			return
+		}
+		s.a = grow(s.a, len(src))
+		defer a.moveBack(by, dst, s.a, s)
+		dst = s.a
+	}
 	plane := a.h * a.w
 	own, pixel, rest := by.factors()
 	shift := float32(0)

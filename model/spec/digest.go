@@ -20,10 +20,14 @@ func Digest(v any) string {
 
 // TrainingFingerprint names what decides the trained weights: seed, networks
 // and training settings, without the ones that only change the history's grain.
-// Epochs are left out too: training for longer continues the same path.
+// Epochs are left out too, as training for longer continues the same path, unless
+// rates decay over them.
 func (r Recipe) TrainingFingerprint() string {
 	t := r.Train
-	t.LegEpochs, t.KeepCheckpoints, t.Epochs = 0, 0, 0
+	t.LegEpochs, t.KeepCheckpoints = 0, 0
+	if !t.Decays() {
+		t.Epochs = 0
+	}
 	return Digest(struct {
 		Format int
 		Seed   uint64

@@ -3,8 +3,6 @@
 // nothing but defaults, validity and fingerprints.
 package spec
 
-import "strings"
-
 // The image shape every network here is built for: three channels of 128 by
 // 128 pixels, NCHW. The number of layers follows from the size.
 const (
@@ -32,6 +30,7 @@ const (
 const (
 	NormBatch = "batch" // spectral norm, and batch norm from the second block on
 	NormNone  = "none"  // spectral norm alone
+	NormFree  = "free"  // no norm at all
 )
 
 // Precisions, the values of Train.Precision. The empty string means
@@ -39,13 +38,6 @@ const (
 const (
 	PrecisionFloat32 = "float32"
 	PrecisionBF16    = "bf16"
-)
-
-// The parts of DiffAugment, in the order in which they are applied.
-const (
-	AugmentColor       = "color"
-	AugmentTranslation = "translation"
-	AugmentCutout      = "cutout"
 )
 
 // Recipe is everything that decides a run's bytes, apart from the images.
@@ -106,6 +98,18 @@ type Model struct {
 	InitialWeights     string `json:"initial_weights" yaml:"initial_weights"`
 	// DiscriminatorNorm is NormBatch, or NormNone for spectral norm alone.
 	DiscriminatorNorm string `json:"discriminator_norm" yaml:"discriminator_norm"`
+	// Channels of an image: 1 or 3; 0 is 3.
+	Channels int `json:"channels,omitempty" yaml:"channels,omitempty"`
+	// Size is an image's side, 64, 128 or 256; 0 is 128. The number of layers
+	// follows from it.
+	Size int `json:"size,omitempty" yaml:"size,omitempty"`
+	// Generator is GeneratorTransposed or GeneratorUpsample.
+	Generator string `json:"generator,omitempty" yaml:"generator,omitempty"`
+	// GeneratorNoise adds noise of learned strength after each of the generator's
+	// convolutions but the last.
+	GeneratorNoise bool `json:"generator_noise,omitempty" yaml:"generator_noise,omitempty"`
+	// DiscriminatorHead is HeadImage or HeadPatch.
+	DiscriminatorHead string `json:"discriminator_head,omitempty" yaml:"discriminator_head,omitempty"`
 }
 
 // Train says how the networks are trained. Recipe says how to add a field.
@@ -114,15 +118,30 @@ type Train struct {
 	Epochs            int     `json:"epochs" yaml:"epochs"`
 	GeneratorRate     float64 `json:"generator_rate" yaml:"generator_rate"`
 	DiscriminatorRate float64 `json:"discriminator_rate" yaml:"discriminator_rate"`
-	Beta1             float64 `json:"beta1" yaml:"beta1"`
-	Beta2             float64 `json:"beta2" yaml:"beta2"`
+	// Beta1 and Beta2 are Adam's, of both networks, apart from those of a network
+	// that has one of its own, which is above 0.
+	Beta1              float64 `json:"beta1" yaml:"beta1"`
+	Beta2              float64 `json:"beta2" yaml:"beta2"`
+	GeneratorBeta1     float64 `json:"generator_beta1,omitempty" yaml:"generator_beta1,omitempty"`
+	GeneratorBeta2     float64 `json:"generator_beta2,omitempty" yaml:"generator_beta2,omitempty"`
+	DiscriminatorBeta1 float64 `json:"discriminator_beta1,omitempty" yaml:"discriminator_beta1,omitempty"`
+	DiscriminatorBeta2 float64 `json:"discriminator_beta2,omitempty" yaml:"discriminator_beta2,omitempty"`
+	// Decay of both rates over all epochs: DecayNone, DecayLinear or DecayCosine.
+	// With a decay, the number of epochs decides each step, and so is part of the
+	// training fingerprint.
+	Decay string `json:"decay,omitempty" yaml:"decay,omitempty"`
+	// Loss is LossBCE, LossHinge or LossRelativistic.
+	Loss string `json:"loss,omitempty" yaml:"loss,omitempty"`
 	// Precision of the products: PrecisionFloat32, or PrecisionBF16 with float32
 	// sums, weights and statistics where the processor has it.
 	Precision string `json:"precision" yaml:"precision"`
-	// Augment lists the parts of DiffAugment that real and generated images pass
-	// through before the discriminator: AugmentColor, AugmentTranslation and
-	// AugmentCutout, separated by commas; empty for none.
+	// Augment lists the parts of augmentation that real and generated images pass
+	// through before the discriminator, AugmentFlip to AugmentCutout, separated by
+	// commas; empty for none.
 	Augment string `json:"augment" yaml:"augment"`
+	// RealAugment lists what is done to real images alone, AugmentFlip and
+	// AugmentTurn, separated by commas: generated images learn to look like these.
+	RealAugment string `json:"real_augment,omitempty" yaml:"real_augment,omitempty"`
 	// AverageImages is the half-life, in images, of the exponential average of
 	// the generator's weights that samples are drawn from; 0 draws from the
 	// weights themselves.
@@ -182,15 +201,4 @@ type Overfit struct {
 	// TailQuantile of the same distances is what the tail test counts
 	// candidates below.
 	TailQuantile float64 `json:"tail_quantile" yaml:"tail_quantile"`
-}
-
-// Augments are the parts of DiffAugment that Augment names, in order.
-func (t Train) Augments() []string {
-	var out []string
-	for part := range strings.SplitSeq(t.Augment, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, part)
-		}
-	}
-	return out
 }

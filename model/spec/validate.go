@@ -50,6 +50,7 @@ func (r Recipe) Validate() error {
 	r.Ingest.validate(&p, minImages)
 	r.Model.validate(&p)
 	r.Train.validate(&p)
+	r.validatePairs(&p)
 	r.Monitor.validate(&p)
 	r.Sample.validate(&p)
 	r.Overfit.validate(&p)
@@ -68,7 +69,17 @@ func (r Recipe) ValidateNetworks() error {
 	var p problems
 	r.Model.validate(&p)
 	r.Train.validateKinds(&p)
+	r.validatePairs(&p)
 	return errors.Join(p...)
+}
+
+// validatePairs checks what only goes together.
+func (r Recipe) validatePairs(p *problems) {
+	if r.Train.Loss == LossRelativistic && r.Model.BatchNorm() {
+		p.add("model.discriminator_norm", strconv.Quote(r.Model.DiscriminatorNorm),
+			fmt.Sprintf("train.loss %s judges real and generated images in one batch, which batch norm would mix; choose %s or %s",
+				LossRelativistic, NormNone, NormFree))
+	}
 }
 
 // Validate returns every problem of i at once, as Recipe.Validate does, except
@@ -105,7 +116,11 @@ func (m Model) validate(p *problems) {
 	within(p, "model.generator_depth", m.GeneratorDepth, 1, maxDepth)
 	within(p, "model.discriminator_depth", m.DiscriminatorDepth, 1, maxDepth)
 	oneOf(p, "model.initial_weights", m.InitialWeights, InitDCGAN, InitPyTorch)
-	oneOf(p, "model.discriminator_norm", m.DiscriminatorNorm, "", NormBatch, NormNone)
+	oneOf(p, "model.discriminator_norm", m.DiscriminatorNorm, "", NormBatch, NormNone, NormFree)
+	numberOf(p, "model.channels", m.Channels, 0, 1, Channels)
+	numberOf(p, "model.size", m.Size, 0, 64, 128, 256)
+	oneOf(p, "model.generator", m.Generator, "", GeneratorTransposed, GeneratorUpsample)
+	oneOf(p, "model.discriminator_head", m.DiscriminatorHead, "", HeadImage, HeadPatch)
 }
 
 func (t Train) validate(p *problems) {
@@ -115,6 +130,14 @@ func (t Train) validate(p *problems) {
 	rate(p, "train.discriminator_rate", t.DiscriminatorRate)
 	decay(p, "train.beta1", t.Beta1)
 	decay(p, "train.beta2", t.Beta2)
+	decay(p, "train.generator_beta1", t.GeneratorBeta1)
+	decay(p, "train.generator_beta2", t.GeneratorBeta2)
+	decay(p, "train.discriminator_beta1", t.DiscriminatorBeta1)
+	decay(p, "train.discriminator_beta2", t.DiscriminatorBeta2)
+	if t.LabelSmoothing != 0 && !t.CrossEntropy() {
+		p.add("train.label_smoothing", fmt.Sprint(t.LabelSmoothing),
+			fmt.Sprintf("smooths the labels of train.loss %s alone; set it to 0", LossBCE))
+	}
 	t.validateKinds(p)
 	within(p, "train.average_images", t.AverageImages, 0, 1<<30)
 	within(p, "train.label_smoothing", t.LabelSmoothing, 0, 0.5)
@@ -131,8 +154,13 @@ func (t Train) validate(p *problems) {
 func (t Train) validateKinds(p *problems) {
 	oneOf(p, "train.precision", t.Precision, "", PrecisionFloat32, PrecisionBF16)
 	for _, part := range t.Augments() {
-		oneOf(p, "train.augment", part, AugmentColor, AugmentTranslation, AugmentCutout)
+		oneOf(p, "train.augment", part, AugmentFlip, AugmentTurn, AugmentShift, AugmentColor, AugmentTranslation, AugmentCutout)
 	}
+	for _, part := range t.RealAugments() {
+		oneOf(p, "train.real_augment", part, AugmentFlip, AugmentTurn)
+	}
+	oneOf(p, "train.decay", t.Decay, "", DecayNone, DecayLinear, DecayCosine)
+	oneOf(p, "train.loss", t.Loss, "", LossBCE, LossHinge, LossRelativistic)
 }
 
 func (m Monitor) validate(p *problems) {
@@ -158,6 +186,14 @@ func (o Overfit) validate(p *problems) {
 	if o.RejectQuantile <= 1 && o.TailQuantile < o.RejectQuantile {
 		p.add("overfit.tail_quantile", fmt.Sprint(o.TailQuantile),
 			fmt.Sprintf("below overfit.reject_quantile (%v), so no accepted image could be in the tail; raise it", o.RejectQuantile))
+	}
+}
+
+// numberOf refuses what is none of allowed; the first stands for the default, and
+// is not named.
+func numberOf(p *problems, field string, value int, allowed ...int) {
+	if !slices.Contains(allowed, value) {
+		p.add(field, strconv.Itoa(value), fmt.Sprintf("choose one of %v", allowed[1:]))
 	}
 }
 

@@ -1,0 +1,73 @@
+package spec
+
+import "strings"
+
+// The parts of augmentation, in the order in which they are applied: three that
+// show nothing that a camera could not have seen, and those of DiffAugment.
+const (
+	AugmentFlip        = "flip"  // mirrored along either axis, each for half of the images
+	AugmentTurn        = "turn"  // by quarter turns
+	AugmentShift       = "shift" // by up to an eighth of the side, with mirrored borders
+	AugmentColor       = "color"
+	AugmentTranslation = "translation"
+	AugmentCutout      = "cutout"
+)
+
+// Generators, the values of Model.Generator. The empty string means
+// GeneratorTransposed.
+const (
+	GeneratorTransposed = "transposed" // 4x4 transposed convolutions of stride 2
+	GeneratorUpsample   = "upsample"   // bilinear doubling, then a 3x3 convolution: no checkerboard
+)
+
+// Heads of the discriminator, the values of Model.DiscriminatorHead. The empty
+// string means HeadImage.
+const (
+	HeadImage = "image" // one logit for an image
+	HeadPatch = "patch" // a map of 4x4 logits, by a 3x3 convolution of the last features
+)
+
+// Losses, the values of Train.Loss. The empty string means LossBCE.
+const (
+	// LossBCE is the cross entropy of the discriminator's probabilities.
+	LossBCE = "bce"
+	// LossHinge is relu(1-D(x)) + relu(1+D(G(z))) for the discriminator and
+	// -D(G(z)) for the generator.
+	LossHinge = "hinge"
+	// LossRelativistic pairs each generated image with a real one:
+	// softplus(D(G(z))-D(x)) for the discriminator, its mirror for the generator.
+	LossRelativistic = "relativistic"
+)
+
+// Decays of the learning rates, the values of Train.Decay. The empty string means
+// DecayNone.
+const (
+	DecayNone   = "none"
+	DecayLinear = "linear" // to nothing behind the last step
+	DecayCosine = "cosine" // the same along half a cosine
+)
+
+// Augments are the parts of augmentation that Augment names, in order.
+func (t Train) Augments() []string { return parts(t.Augment) }
+
+// RealAugments are the parts that RealAugment names, in order.
+func (t Train) RealAugments() []string { return parts(t.RealAugment) }
+
+func parts(list string) []string {
+	var out []string
+	for part := range strings.SplitSeq(list, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// CrossEntropy reports whether the loss is LossBCE.
+func (t Train) CrossEntropy() bool { return t.Loss == "" || t.Loss == LossBCE }
+
+// BatchNorm reports whether the discriminator has batch norm.
+func (m Model) BatchNorm() bool { return m.DiscriminatorNorm == "" || m.DiscriminatorNorm == NormBatch }
+
+// Decays reports whether rates change from step to step.
+func (t Train) Decays() bool { return t.Decay != "" && t.Decay != DecayNone }
