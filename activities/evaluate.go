@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
@@ -180,7 +181,7 @@ func (e Evaluator) draw(ctx context.Context, in step.EvaluateInput) ([]uint8, er
 		if err != nil {
 			return nil, fmt.Errorf("sample: %w", err)
 		}
-		pixels = append(pixels, chunk...)
+		pixels = append(pixels, model.ToRGB(chunk, in.Recipe.Model)...)
 		count(len(pixels)/spec.ImageLen, in.Recipe.Monitor.Images)
 	}
 	return pixels, nil

@@ -59,7 +59,7 @@ func (s Sampler) Sample(ctx context.Context, in step.SampleInput) (step.SampleRe
 		if err != nil {
 			return step.SampleResult{}, fmt.Errorf("sample: %w", err)
 		}
-		if err := s.put(ctx, chunk, first, pixels); err != nil {
+		if err := s.put(ctx, chunk, first, model.ToRGB(pixels, in.Recipe.Model)); err != nil {
 			return step.SampleResult{}, err
 		}
 		count(first+len(chunk), len(list.Images))

@@ -160,7 +160,8 @@ func (l *leg) open(ctx context.Context) error {
 func (l *leg) epochs(ctx context.Context) error {
 	perEpoch := int64(l.curves.StepsPerEpoch)
 	l.began, l.saved = time.Now(), time.Now()
-	batch := newBatch(l.in.Recipe.Train.Batch)
+	l.gan.Trains(l.steps)
+	batch := newBatch(l.in.Recipe)
 	for epoch := int(l.gan.Steps() / perEpoch); epoch < l.in.ToEpoch; epoch++ {
 		batches := model.Batches(l.in.Recipe, l.images.Len(), epoch)
 		for at := l.gan.Steps() - int64(epoch)*perEpoch; at < perEpoch; at++ {
@@ -223,23 +224,24 @@ func rate(a, b float64) float64 {
 
 // batch is the memory of one batch, as bytes and as the networks take it.
 type batch struct {
+	model  spec.Model
 	raw    []uint8
 	floats []float32
 }
 
-func newBatch(n int) *batch {
-	return &batch{raw: make([]uint8, n*spec.ImageLen), floats: make([]float32, n*spec.ImageLen)}
+func newBatch(r spec.Recipe) *batch {
+	return &batch{model: r.Model, raw: make([]uint8, r.Train.Batch*spec.ImageLen)}
 }
 
-// load reads the images of rows as (len(rows),3,128,128) in [-1,1]. The result
+// load reads the images of rows as (len(rows),c,s,s) in [-1,1]. The result
 // is valid until the next call.
 func (b *batch) load(im *images, rows []int) ([]float32, error) {
-	n := len(rows) * spec.ImageLen
+	raw := b.raw[:len(rows)*spec.ImageLen]
 	for i, row := range rows {
-		if err := im.Row(b.raw[i*spec.ImageLen:], row); err != nil {
+		if err := im.Row(raw[i*spec.ImageLen:], row); err != nil {
 			return nil, err
 		}
 	}
-	model.ToFloat(b.floats[:n], b.raw[:n])
-	return b.floats[:n], nil
+	b.floats = model.FromRGB(b.floats[:0], raw, b.model)
+	return b.floats, nil
 }

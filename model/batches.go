@@ -21,32 +21,3 @@ func Batches(r spec.Recipe, images, epoch int) [][]int {
 	}
 	return out
 }
-
-// ToFloat maps grey levels to [-1,1]: dst = src/127.5 - 1. Lengths are equal.
-func ToFloat(dst []float32, src []uint8) {
-	if len(dst) != len(src) {
-		panic("model: lengths differ")
-	}
-	for i, v := range src {
-		dst[i] = float32(v)/127.5 - 1
-	}
-}
-
-// ToUint8 is ToFloat's inverse, rounded to the nearest grey level and clamped;
-// NaN gives 0. Lengths are equal.
-func ToUint8(dst []uint8, src []float32) {
-	if len(dst) != len(src) {
-		panic("model: lengths differ")
-	}
-	for i, v := range src {
-		x := (v+1)*127.5 + 0.5
-		switch {
-		case x >= 255:
-			dst[i] = 255
-		case x > 0:
-			dst[i] = uint8(x)
-		default:
-			dst[i] = 0
-		}
-	}
-}

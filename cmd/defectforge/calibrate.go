@@ -144,8 +144,8 @@ func calibrate(ctx context.Context, r spec.Recipe) (calibrated, error) {
 	for i := range raw { // what they show does not matter for the time
 		raw[i] = uint8(i*31 ^ i>>7)
 	}
-	batch := make([]float32, len(raw))
-	model.ToFloat(batch, raw)
+	batch := model.FromRGB(nil, raw, r.Model)
+	gan.Trains(maxTried)
 	began := time.Now()
 	for i := 0; i <= minTried || i <= maxTried && time.Since(began) < calibration; i++ {
 		if err := ctx.Err(); err != nil {
@@ -175,6 +175,7 @@ func calibrate(ctx context.Context, r spec.Recipe) (calibrated, error) {
 	if err != nil {
 		return c, err
 	}
+	pixels = model.ToRGB(pixels, r.Model)
 	c.picture = time.Since(start).Seconds() / drawn
 	for i := range drawn {
 		png, err := picture.EncodePNG(pixels[i*spec.ImageLen : (i+1)*spec.ImageLen])

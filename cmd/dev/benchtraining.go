@@ -99,7 +99,7 @@ func benchTraining(r spec.Recipe, steps int) (trainingRun, error) {
 		return trainingRun{}, fmt.Errorf("build networks: %w", err)
 	}
 	defer gan.Close()
-	real := make([]float32, r.Train.Batch*spec.ImageLen)
+	real := make([]float32, r.Train.Batch*r.Model.ImageLen())
 	kernel.NewStream(r.Seed, "bench", 0).Uniform(real, -1, 1)
 	step, err := timed(steps, func(int) error {
 		_, err := gan.Step(real)
