@@ -28,16 +28,22 @@ func newGAN(t *testing.T, r spec.Recipe) *GAN {
 	g, err := New(r)
 	require.NoError(t, err)
 	t.Cleanup(g.Close)
+	g.Trains(longRun)
 	return g
 }
 
+// longRun is the number of steps of a recipe in tests, over which rates decay.
+const longRun = 9
+
 // batch is the training batch of a step; every third is a ragged one.
-func batch(step int) []float32 {
+func batch(step int) []float32 { return batchOf(tiny().Model, step) }
+
+func batchOf(m spec.Model, step int) []float32 {
 	n := 4
 	if step%3 == 2 {
 		n = 3
 	}
-	x := make([]float32, n*spec.ImageLen)
+	x := make([]float32, n*m.ImageLen())
 	kernel.NewStream(9, "test batch", uint64(step)).Uniform(x, -1, 1)
 	return x
 }
@@ -45,7 +51,7 @@ func batch(step int) []float32 {
 func train(t *testing.T, g *GAN, from, to int) (last Losses) {
 	for i := from; i < to; i++ {
 		var err error
-		last, err = g.Step(batch(i))
+		last, err = g.Step(batchOf(g.recipe.Model, i))
 		require.NoError(t, err)
 	}
 	return last
@@ -61,6 +67,7 @@ func loaded(t *testing.T, raw []byte, r spec.Recipe) *GAN {
 	g, err := Load(bytes.NewReader(raw), int64(len(raw)), r)
 	require.NoError(t, err)
 	t.Cleanup(g.Close)
+	g.Trains(longRun)
 	return g
 }
 
@@ -210,6 +217,14 @@ func TestNewRefusesBadRecipes(t *testing.T) {
 		"generator_depth":     func(r *spec.Recipe) { r.Model.GeneratorDepth = -1 },
 		"discriminator_depth": func(r *spec.Recipe) { r.Model.DiscriminatorDepth = 5000 },
 		"initial_weights":     func(r *spec.Recipe) { r.Model.InitialWeights = "zeros" },
+		"channels":            func(r *spec.Recipe) { r.Model.Channels = 2 },
+		"size":                func(r *spec.Recipe) { r.Model.Size = 96 },
+		"model.generator":     func(r *spec.Recipe) { r.Model.Generator = "shuffle" },
+		"discriminator_head":  func(r *spec.Recipe) { r.Model.DiscriminatorHead = "map" },
+		"train.loss":          func(r *spec.Recipe) { r.Train.Loss = "wgan" },
+		"discriminator_norm":  func(r *spec.Recipe) { r.Train.Loss = spec.LossRelativistic },
+		"train.decay":         func(r *spec.Recipe) { r.Train.Decay = "steps" },
+		"train.real_augment":  func(r *spec.Recipe) { r.Train.RealAugment = "shift" },
 	} {
 		r := tiny()
 		change(&r)
@@ -303,9 +318,9 @@ func TestLoadWantsEveryTensorAndNoOther(t *testing.T) {
 // What is left is the tape machine's: it lists the inputs of each operation anew.
 func TestStepAllocatesLittleOnceWarm(t *testing.T) {
 	const limit = 48 << 10 // activations of this batch alone are over 5 MB
-	for name, r := range map[string]spec.Recipe{"plain": tiny(), "small-data": techniques()["all"]} {
+	for name, r := range map[string]spec.Recipe{"plain": tiny(), "small-data": techniques()["all"], "modern": techniques()["modern"]} {
 		g := newGAN(t, r)
-		x := batch(0)
+		x := batchOf(r.Model, 0)
 		train(t, g, 0, 3) // both batch sizes
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -55,7 +55,9 @@ func FromRGB(dst []float32, images []uint8, m spec.Model) []float32 {
 
 // luminance is that of ITU-R BT.601, whose weights add up to one: grey stays as it
 // is.
-func luminance(r, g, b uint8) uint8 { return uint8((299*int(r) + 587*int(g) + 114*int(b) + 500) / 1000) }
+func luminance(r, g, b uint8) uint8 {
+	return uint8((299*int(r) + 587*int(g) + 114*int(b) + 500) / 1000)
+}
 
 // ToRGB gives a sampler's images three channels, equal ones where the model has
 // one.

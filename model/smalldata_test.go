@@ -36,6 +36,34 @@ func techniques() map[string]spec.Recipe {
 		out[name] = r
 	}
 	out["all"] = all
+	modern := tiny()
+	for name, change := range map[string]func(*spec.Recipe){
+		"channel":  func(r *spec.Recipe) { r.Model.Channels = 1 },
+		"size":     func(r *spec.Recipe) { r.Model.Size = 64 },
+		"upsample": func(r *spec.Recipe) { r.Model.Generator = spec.GeneratorUpsample },
+		"noise":    func(r *spec.Recipe) { r.Model.GeneratorNoise = true },
+		"free":     func(r *spec.Recipe) { r.Model.DiscriminatorNorm = spec.NormFree },
+		"patch":    func(r *spec.Recipe) { r.Model.DiscriminatorHead = spec.HeadPatch },
+		"relativistic": func(r *spec.Recipe) {
+			r.Train.Loss, r.Model.DiscriminatorNorm = spec.LossRelativistic, spec.NormFree
+		},
+		"hinge":  func(r *spec.Recipe) { r.Train.Loss = spec.LossHinge },
+		"places": func(r *spec.Recipe) { r.Train.Augment = "flip,turn,shift" },
+		"real":   func(r *spec.Recipe) { r.Train.RealAugment = "flip,turn" },
+		"decay":  func(r *spec.Recipe) { r.Train.Decay = spec.DecayCosine },
+		"linear": func(r *spec.Recipe) { r.Train.Decay = spec.DecayLinear },
+		"betas": func(r *spec.Recipe) {
+			r.Train.Beta1, r.Train.GeneratorBeta1, r.Train.GeneratorBeta2, r.Train.DiscriminatorBeta2 = 0, 0.5, 0.9, 0.99
+		},
+	} {
+		r := tiny()
+		change(&r)
+		out[name] = r
+		if name != "hinge" && name != "linear" {
+			change(&modern)
+		}
+	}
+	out["modern"] = modern
 	return out
 }
 
@@ -63,7 +91,12 @@ func TestResumeIsBitExactAtAnyStepWithEveryTechnique(t *testing.T) {
 func TestThreadsDoNotMatterWithEveryTechnique(t *testing.T) {
 	defer kernel.SetThreads(0)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	r := techniques()["all"]
+	for _, name := range []string{"all", "modern"} {
+		threadsDoNotMatter(t, techniques()[name])
+	}
+}
+
+func threadsDoNotMatter(t *testing.T, r spec.Recipe) {
 	var want []byte
 	for _, threads := range []int{1, 2, 4} {
 		for _, procs := range []int{1, 2, 4} {

@@ -71,14 +71,15 @@ func random(rng *rand.Rand, name string, shape ...int) *Tensor {
 // visit is called with the three positions of every product.
 func convolve(l *layer, n int, visit func(y, x, w int)) {
 	g := l.geometry(n)
-	oh, ow := (g.H+2*g.Pad-4)/g.Stride+1, (g.W+2*g.Pad-4)/g.Stride+1
-	for i := range n * g.O * oh * ow * g.C * 16 {
-		b, a, c := i%4, i/4%4, i/16%g.C
-		y := i / 16 / g.C
+	k := g.K
+	oh, ow := (g.H+2*g.Pad-k)/g.Stride+1, (g.W+2*g.Pad-k)/g.Stride+1
+	for i := range n * g.O * oh * ow * g.C * k * k {
+		b, a, c := i%k, i/k%k, i/(k*k)%g.C
+		y := i / (k * k) / g.C
 		col, row, o, img := y%ow, y/ow%oh, y/ow/oh%g.O, y/ow/oh/g.O
 		r, s := row*g.Stride-g.Pad+a, col*g.Stride-g.Pad+b
 		if r >= 0 && r < g.H && s >= 0 && s < g.W {
-			visit(y, ((img*g.C+c)*g.H+r)*g.W+s, (o*g.C+c)*16+a*4+b)
+			visit(y, ((img*g.C+c)*g.H+r)*g.W+s, (o*g.C+c)*k*k+a*k+b)
 		}
 	}
 }
@@ -87,9 +88,9 @@ func convCase(rng *rand.Rand, name string, l *layer) gradientCase {
 	const n = 2
 	l.name, l.Slope = name, linear
 	net := &Net{name: "test", layers: []*layer{l}}
-	shape := []int{l.out, l.in, 4, 4}
+	shape := []int{l.out, l.in, l.kernel, l.kernel}
 	if l.transposed {
-		shape = []int{l.in, l.out, 4, 4}
+		shape = []int{l.in, l.out, l.kernel, l.kernel}
 	}
 	l.weight = random(rng, "weight", shape...)
 	if l.spectral != nil {
@@ -97,7 +98,11 @@ func convCase(rng *rand.Rand, name string, l *layer) gradientCase {
 		copy(l.spectral.u.Data, random(rng, "u", shape[0]).Data)
 	}
 	op := newConv(pass{net: net, n: n, ws: NewWorkspace(CPU{}), learns: true}, l, true)
-	return gradientCase{name, op, []*Tensor{random(rng, "x", n, l.in, l.inSide, l.inSide), l.weight},
+	side := l.inSide
+	if l.doubled {
+		side *= 2
+	}
+	return gradientCase{name, op, []*Tensor{random(rng, "x", n, l.in, side, side), l.weight},
 		func(in [][]float64) []float64 {
 			x, w, f := in[0], in[1], 1.0
 			if s := l.spectral; s != nil { // u and v are constants of the gradient
@@ -166,6 +171,48 @@ func activationCase(rng *rand.Rand, name string, slope float32, tanh bool) gradi
 	}}
 }
 
+// upsampleCase is torch.nn.functional.interpolate, bilinear with align_corners
+// false: the pixel i of 2n lies at (i+0.5)/2-0.5 among n, and at their edge outside.
+func upsampleCase(rng *rand.Rand, name string, side int) gradientCase {
+	l := &layer{name: name, in: 3, inSide: side}
+	op := newUpsample(pass{net: &Net{name: "test"}, n: 2, ws: NewWorkspace(CPU{})}, l, true)
+	return gradientCase{name, op, []*Tensor{random(rng, "x", 2, 3, side, side)}, func(in [][]float64) []float64 {
+		at := func(plane []float64, i, j float64) float64 {
+			i, j = math.Min(math.Max(i, 0), float64(side-1)), math.Min(math.Max(j, 0), float64(side-1))
+			sum := 0.0
+			for k, v := range plane {
+				di, dj := math.Abs(i-float64(k/side)), math.Abs(j-float64(k%side))
+				sum += math.Max(1-di, 0) * math.Max(1-dj, 0) * v
+			}
+			return sum
+		}
+		var y []float64
+		for plane := range slices.Chunk(in[0], side*side) {
+			for i := range 2 * side {
+				for j := range 2 * side {
+					y = append(y, at(plane, (float64(i)+0.5)/2-0.5, (float64(j)+0.5)/2-0.5))
+				}
+			}
+		}
+		return y
+	}}
+}
+
+func noiseCase(rng *rand.Rand, name string) gradientCase {
+	const n, c, side = 2, 3, 4
+	x, maps := random(rng, "x", n, c, side, side), random(rng, "maps", n, 1, side, side)
+	l := &layer{name: name, out: c, outSide: side}
+	op := newNoise(pass{net: &Net{name: "test"}, n: n, ws: NewWorkspace(CPU{}), learns: true}, l, hostArray(x.Data, x.Shape...))
+	op.maps.Buffer = CPU{}.Adopt(maps.Data)
+	return gradientCase{name, op, []*Tensor{x, random(rng, "strength", c)}, func(in [][]float64) []float64 {
+		y := slices.Clone(in[0])
+		for i := range y {
+			y[i] += in[1][i/(side*side)%c] * float64(maps.Data[i/(side*side*c)*side*side+i%(side*side)])
+		}
+		return y
+	}}
+}
+
 // augmentations of a small image: one of all parts, one that does nothing.
 var augmentations = []kernel.Augmentation{
 	{Brightness: 0.25, Saturation: 0.3, Contrast: 1.4, Rows: 2, Columns: -1, Top: 3, Bottom: 6, Left: 1, Right: 5},
@@ -173,7 +220,16 @@ var augmentations = []kernel.Augmentation{
 }
 
 func augmentationCase(rng *rand.Rand, name string, by []kernel.Augmentation) gradientCase {
-	const c, h, w = 3, 6, 7
+	return augmentationOf(rng, name, by, 3, 6, 7)
+}
+
+func squareCase(rng *rand.Rand, name string) gradientCase {
+	return augmentationOf(rng, name, []kernel.Augmentation{
+		{Saturation: 1, Contrast: 1, Turns: 1}, {Saturation: 1, Contrast: 1, Turns: 3, Upend: true, Down: 2},
+		{Saturation: 1, Contrast: 1, Turns: 1, Mirror: true, Aside: -3}, {Brightness: 0.1, Contrast: 0.8, Turns: 2, Rows: 2}}, 2, 5, 5)
+}
+
+func augmentationOf(rng *rand.Rand, name string, by []kernel.Augmentation, c, h, w int) gradientCase {
 	op := newAugmentation(NewWorkspace(CPU{}), &Terms{Augment: by}, len(by), c, h, w)
 	return gradientCase{name, op, []*Tensor{random(rng, "x", len(by), c, h, w)}, func(in [][]float64) []float64 {
 		var y []float64
@@ -187,6 +243,9 @@ func augmentationCase(rng *rand.Rand, name string, by []kernel.Augmentation) gra
 // augmented is kernel.Augmentation's definition, part after part.
 func augmented(x []float64, a kernel.Augmentation, c, h, w int) []float64 {
 	x = slices.Clone(x)
+	for ch := range c {
+		moved(x[ch*h*w:(ch+1)*h*w], a, h, w)
+	}
 	mean := 0.0
 	for p := range h * w {
 		pixel := 0.0
@@ -212,6 +271,39 @@ func augmented(x []float64, a kernel.Augmentation, c, h, w int) []float64 {
 	return y
 }
 
+// moved does the parts that move a plane's pixels, one after another.
+func moved(x []float64, a kernel.Augmentation, h, w int) {
+	each := func(from func(i, j int) (int, int)) {
+		old := slices.Clone(x)
+		for i := range h {
+			for j := range w {
+				r, s := from(i, j)
+				x[i*w+j] = old[r*w+s]
+			}
+		}
+	}
+	if a.Mirror {
+		each(func(i, j int) (int, int) { return i, w - 1 - j })
+	}
+	if a.Upend {
+		each(func(i, j int) (int, int) { return h - 1 - i, j })
+	}
+	for range a.Turns {
+		each(func(i, j int) (int, int) { return h - 1 - j, i })
+	}
+	mirrored := func(i, n int) int {
+		for i < 0 || i >= n {
+			if i < 0 {
+				i = -i
+			} else {
+				i = 2*(n-1) - i
+			}
+		}
+		return i
+	}
+	each(func(i, j int) (int, int) { return mirrored(i+a.Down, h), mirrored(j+a.Aside, w) })
+}
+
 func gradientCases() []gradientCase {
 	rng := rand.New(rand.NewSource(1))
 	return []gradientCase{
@@ -223,6 +315,11 @@ func gradientCases() []gradientCase {
 			transposed: true, kernel: 4, in: 4, out: 2, inSide: 3, outSide: 6, stride: 2, pad: 1}),
 		convCase(rng, "transposed convolution of latents", &layer{
 			transposed: true, kernel: 4, in: 5, out: 3, inSide: 1, outSide: 4, stride: 1}),
+		convCase(rng, "convolution behind a doubling", &layer{in: 3, out: 4, inSide: 3, outSide: 6, doubled: true, kernel: 3, stride: 1, pad: 1}),
+		convCase(rng, "convolution to a map of logits", &layer{in: 3, out: 1, inSide: 4, outSide: 4, kernel: 3, stride: 1, pad: 1}),
+		upsampleCase(rng, "doubling", 5),
+		upsampleCase(rng, "doubling of one pixel", 1),
+		noiseCase(rng, "noise"),
 		normCase(rng, "batch norm and ReLU", 0),
 		normCase(rng, "batch norm and leaky ReLU", leakySlope),
 		normCase(rng, "batch norm alone", linear),
@@ -233,6 +330,11 @@ func gradientCases() []gradientCase {
 		augmentationCase(rng, "translation and cutout", []kernel.Augmentation{
 			{Saturation: 1, Contrast: 1, Rows: -3, Columns: 1, Top: -2, Bottom: 3, Left: 4, Right: 9},
 			{Saturation: 1, Contrast: 1, Rows: 2, Columns: -4, Top: 3, Bottom: 6, Left: -3, Right: 2}}),
+		augmentationCase(rng, "flips and shifts", []kernel.Augmentation{
+			{Saturation: 1, Contrast: 1, Mirror: true}, {Saturation: 1, Contrast: 1, Upend: true, Aside: -4},
+			{Saturation: 1, Contrast: 1, Mirror: true, Upend: true, Down: 3}, {Saturation: 1, Contrast: 1, Down: -2, Aside: 6},
+			{Brightness: 0.2, Saturation: 0.7, Contrast: 1.3, Mirror: true, Down: 1, Aside: -2, Rows: 1, Top: 1, Bottom: 3, Right: 2}}),
+		squareCase(rng, "quarter turns"),
 	}
 }
 
@@ -288,12 +390,11 @@ func TestGradientsAgainstFiniteDifferences(t *testing.T) {
 			shape, err := c.op.InferShape()
 			require.NoError(t, err)
 			cost := newProbe(rand.New(rand.NewSource(2)), shape)
-			y, grads := gradients(t, c, cost)
-
 			in := make([][]float64, len(c.inputs))
-			for i, x := range c.inputs {
+			for i, x := range c.inputs { // before the run: some operations work in place
 				in[i] = widen(x.Data)
 			}
+			y, grads := gradients(t, c, cost)
 			requireClose(t, c.reference(in), y, 1e-6, "result")
 			value := func() float64 {
 				sum := 0.0
@@ -319,16 +420,35 @@ func TestGradientsAgainstFiniteDifferences(t *testing.T) {
 	}
 }
 
+// costOf is a criterion's definition in float64, with its slope.
+func costOf(x float64, i int, terms Terms) (cost, slope float64) {
+	soft := func(x float64) float64 { // log(1+e^x) in two forms, each exact on its side
+		if x > 0 {
+			return x + math.Log1p(math.Exp(-x))
+		}
+		return math.Log1p(math.Exp(x))
+	}
+	sign := map[float64]float64{0: -1, 1: 1}[terms.Label]
+	switch terms.Criterion {
+	case Hinge:
+		if cost = 1 - sign*x; cost <= 0 {
+			return 0, 0
+		}
+		return cost, -sign
+	case Critic:
+		return -sign * x, -sign
+	case Paired:
+		apart := sign * (float64(terms.Against.Host[i]) - x)
+		return soft(apart), -sign / (1 + math.Exp(-apart))
+	}
+	return soft(x) - x*terms.Label, 1/(1+math.Exp(-x)) - terms.Label
+}
+
 // outcomeOf is a loss's definition in float64, and its gradient.
 func outcomeOf(logits []float64, terms Terms) (want Outcome, gradient []float64) {
-	for _, x := range logits {
+	for i, x := range logits {
 		s := 1 / (1 + math.Exp(-x))
-		// log(1+e^x) in two forms, each exact on its side.
-		soft := math.Log1p(math.Exp(x))
-		if x > 0 {
-			soft = x + math.Log1p(math.Exp(-x))
-		}
-		slope := s - terms.Label
+		cost, slope := costOf(x, i, terms)
 		excess := x - terms.LeCam.Anchor
 		if !terms.LeCam.Above {
 			excess = -excess
@@ -337,7 +457,7 @@ func outcomeOf(logits []float64, terms Terms) (want Outcome, gradient []float64)
 			want.Penalty += terms.LeCam.Weight * excess * excess
 			slope += terms.LeCam.Weight * 2 * (x - terms.LeCam.Anchor)
 		}
-		want.Loss += soft - x*terms.Label
+		want.Loss += cost
 		want.Mean += s
 		want.Logit += x
 		want.Sign += map[bool]float64{true: 1, false: -1}[x > 0]
@@ -355,10 +475,14 @@ func outcomeOf(logits []float64, terms Terms) (want Outcome, gradient []float64)
 
 func TestLossAndItsGradient(t *testing.T) {
 	logits := []float32{-40, -3, -0.1, 0.2, 5, 60}
+	against := CPU{}.Adopt([]float32{7, -2, 0.3, 0.2, 6, -9})
 	for _, terms := range []Terms{
 		{}, {Label: 1}, {Label: 0.9},
 		{Label: 1, LeCam: LeCam{Weight: 0.3, Anchor: -0.5, Above: true}},
 		{LeCam: LeCam{Weight: 2, Anchor: 0.1}},
+		{Criterion: Hinge, Label: 1}, {Criterion: Hinge}, {Criterion: Hinge, LeCam: LeCam{Weight: 2, Anchor: 0.1}},
+		{Criterion: Critic, Label: 1}, {Criterion: Critic},
+		{Criterion: Paired, Label: 1, Against: against}, {Criterion: Paired, Against: against},
 	} {
 		p := newProgram(NewWorkspace(CPU{}))
 		x, err := p.input("logits", hostArray(logits, 6, 1, 1, 1))

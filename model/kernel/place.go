@@ -44,7 +44,7 @@ func (a *augment) place(by *Augmentation) (from, row, column int) {
 
 // places are the parts of the sources' places that rows and columns give.
 func (a *augment) places(by *Augmentation, s *scratch) (rows, columns []int32) {
-	if by.Turns%2 != 0 && a.h != a.w {
+	if by.Turns != 0 && a.h != a.w {
 		panic("kernel: quarter turn of an image that is not square")
 	}
 	from, row, column := a.place(by)
