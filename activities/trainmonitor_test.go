@@ -106,7 +106,7 @@ func TestTrainAfterARollbackLearnsSlower(t *testing.T) {
 	require.NoError(t, err)
 	l.images, err = openImages(context.Background(), s, index, l.dir, SplitTraining)
 	require.NoError(t, err)
-	b := newBatch(in.Recipe.Train.Batch)
+	b := newBatch(in.Recipe)
 	for epoch := 2; epoch < 4; epoch++ {
 		for _, rows := range model.Batches(in.Recipe, l.images.Len(), epoch) {
 			real, err := b.load(l.images, rows)
