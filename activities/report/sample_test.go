@@ -47,7 +47,7 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 		},
 	}
 	d.Measures = []Measure{
-		{Name: "kid_pca", Value: ptr(0.0123), Low: ptr(0.01), High: ptr(0.02), Reference: ptr(0.001)}, {Name: "swd.128", Value: ptr(17.5)}, {Name: "note", Text: "subsampled"},
+		{Name: "kid_pca", Value: ptr(0.0123), Low: ptr(0.01), High: ptr(0.02), Reference: ptr(0.001)}, {Name: "swd.128", Value: ptr(17.5)}, {Name: "swd.64", Value: ptr(0)},
 	}
 	d.Notes = []string{"drawn by chance: 100 images"}
 	d.Utility = &Utility{
