@@ -40,15 +40,8 @@ func (a Assessor) Assess(ctx context.Context, in step.AssessInput) (step.AssessR
 	if err != nil {
 		return step.AssessResult{}, fmt.Errorf("store measures: %w", err)
 	}
-	verdict, judged := quality.Decide(policy, measures)
-	out := step.AssessResult{Verdict: verdict, Scope: policy.Scope, Policy: policy.Name, Measures: step.Ref(obj)}
-	for _, j := range judged {
-		out.Rules = append(out.Rules, step.Rule{
-			Name: j.Measure, Value: j.Value, Outcome: j.Outcome, Reason: j.Reason,
-			Threshold: j.Threshold, Side: j.Side, Low: j.Low, High: j.High, Reference: j.Reference,
-		})
-	}
-	return out, nil
+	verdict, rules := quality.Decide(policy, measures)
+	return step.AssessResult{Verdict: verdict, Scope: policy.Scope, Policy: policy.Name, Rules: rules, Measures: step.Ref(obj)}, nil
 }
 
 func (a Assessor) measure(ctx context.Context, in step.AssessInput) (quality.Measures, error) {

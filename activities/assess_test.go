@@ -169,8 +169,8 @@ func TestAssessMeasuresLikeness(t *testing.T) {
 
 func TestUtilityGainOfTheBestArm(t *testing.T) {
 	in := step.AssessInput{Utility: step.UtilityResult{Done: true, Gains: []step.GainResult{
-		{Arm: step.ArmGenerated, Over: step.ArmClassic, Low: -0.02}, {Arm: step.ArmBoth, Over: step.ArmClassic, Low: 0.01},
-		{Arm: step.ArmBoth, Over: step.ArmReal, Low: 0.3}, {Arm: step.ArmOversampled, Over: step.ArmClassic, Low: 0.5},
+		{Arm: spec.ArmGenerated, Over: spec.ArmClassic, Low: -0.02}, {Arm: spec.ArmBoth, Over: spec.ArmClassic, Low: 0.01},
+		{Arm: spec.ArmBoth, Over: spec.ArmReal, Low: 0.3}, {Arm: spec.ArmOversampled, Over: spec.ArmClassic, Low: 0.5},
 	}}}
 	require.InDelta(t, 0.01, counted(in).Taken[spec.MeasureUtilityGain].Value, 0)
 	in.Utility.Gains = nil

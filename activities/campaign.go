@@ -83,15 +83,15 @@ func (c Campaigner) row(ctx context.Context, o step.RunOutcome) (report.Row, err
 			err = fmt.Errorf("%w: %w", ErrFormat, e)
 		}
 	}
-	var measured report.Measured
+	var measured MeasureList
 	if m := record.Outcome.Assess.Measures; err == nil && !m.IsZero() {
-		measured, err = readDocument(ctx, c.Store, m, report.ReadMeasures)
+		measured, err = readDocument(ctx, c.Store, m, DecodeMeasureList)
 	}
 	if gone(err) {
 		row.Reasons = append(row.Reasons, "its record can't be read: "+err.Error())
 		return row, nil
 	}
-	row.Follow(record.Outcome, measured)
+	row.Follow(record.Outcome, measured.Measures)
 	return row, err
 }
 

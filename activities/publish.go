@@ -182,7 +182,7 @@ func helps(line func(format string, args ...any), u step.UtilityResult) {
 		line("\n### Do they help a classifier?\n\n%s.\n", oneLine(u.Summary))
 		line("| trained on | macro-F1 | F1 of the class | macro-F1 by texture |\n| --- | --- | --- | --- |")
 		for _, a := range u.Arms {
-			line("| %s | %.3f | %.3f | %.3f |", armWords[a.Arm], a.MacroF1, a.ClassF1, a.TextureMacroF1)
+			line("| %s | %.3f | %.3f | %.3f |", spec.ArmNamed(a.Arm).Trained, a.MacroF1, a.ClassF1, a.TextureMacroF1)
 		}
 		line("\nThe last column is a second classifier, logistic regression over local patterns and gradients; the claim is the small net's.")
 		line("\nClasses: %s. %d real training images and up to %d test images of a split, all classes together. `utility.json` has every score.",
@@ -191,12 +191,6 @@ func helps(line func(format string, args ...any), u step.UtilityResult) {
 			line("\n- %s.", oneLine(n))
 		}
 	}
-}
-
-// armWords say what the classifiers of an arm were trained on.
-var armWords = map[string]string{
-	step.ArmReal: "real images", step.ArmOversampled: "real images, this class repeated", step.ArmClassic: "real images, mirrored and turned",
-	step.ArmGenerated: "real and generated images", step.ArmBoth: "real and generated images, mirrored and turned",
 }
 
 // oneLine is text as the middle of a line, without a full stop.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
@@ -32,7 +33,7 @@ func TestPublishTellsWhoApproved(t *testing.T) {
 	require.NoError(t, err)
 	in.Utility = step.UtilityResult{
 		Done: true, Details: step.Ref(scores), Summary: "no gain is shown: with generated images +0.001", Classes: []string{"scratches", "dents"}, Train: 100, Test: 40,
-		Arms: []step.ArmResult{{Arm: step.ArmClassic, MacroF1: 0.9123, ClassF1: 0.88, TextureMacroF1: 0.7}}, Notes: []string{"few dents"},
+		Arms: []step.ArmResult{{Arm: spec.ArmClassic, MacroF1: 0.9123, ClassF1: 0.88, TextureMacroF1: 0.7}}, Notes: []string{"few dents"},
 	}
 
 	_, private, err := minisign.GenerateKey(nil)

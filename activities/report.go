@@ -117,11 +117,11 @@ func (r Reporter) decision(ctx context.Context, o step.Outcome, data *report.Dat
 	if o.Assess.Measures.IsZero() {
 		return nil
 	}
-	doc, err := readDocument(ctx, r.Store, o.Assess.Measures, report.ReadMeasures)
+	doc, err := readDocument(ctx, r.Store, o.Assess.Measures, DecodeMeasureList)
 	if err != nil {
 		return fmt.Errorf("measures: %w", err)
 	}
-	data.Measures, data.Notes = doc.Measures, doc.Notes
+	data.Measures, data.Notes = report.Listed(doc.Measures), doc.Notes
 	return nil
 }
 

@@ -175,8 +175,7 @@ func TestReportGathersTheStages(t *testing.T) {
 		require.Contains(t, reportPage(t, s, got.ReleaseHTML), ref.SHA256)
 	}
 	require.Contains(t, reportPage(t, s, got.HTML), "augment-scratches-1")
-	density := 0.875
-	require.Equal(t, []report.Measure{{Name: spec.MeasureDensity, Value: &density}}, d.Measures)
+	require.Equal(t, []report.Measure{{Name: spec.MeasureDensity, Measure: quality.Measure{Value: 0.875}}}, d.Measures)
 	require.Equal(t, []string{"120 images drawn by chance"}, d.Notes)
 	require.Equal(t, []string{"a note"}, d.Distance.Notes)
 	require.Equal(t, &report.Policy{Name: "copying", Approval: spec.ApproveAuto, DeadlineHours: 72}, d.Policy)
@@ -224,7 +223,7 @@ func TestReportTellsTheChoiceAndTheRollbacks(t *testing.T) {
 		Rollbacks:   []step.Rollback{{Alarm: alarm, ToEpoch: 10, DiscriminatorScale: 0.5}},
 	}
 	o.Train = step.TrainResult{Chosen: o.Choice} // an earlier run trained it
-	o.Utility = step.UtilityResult{Done: true, Summary: "no gain", Gains: []step.GainResult{{Arm: step.ArmBoth, Over: step.ArmClassic, Low: -0.1, High: 0.1}}}
+	o.Utility = step.UtilityResult{Done: true, Summary: "no gain", Gains: []step.GainResult{{Arm: spec.ArmBoth, Over: spec.ArmClassic, Low: -0.1, High: 0.1}}}
 	o.Approval = step.Approval{By: step.ByPerson, Who: "Ada", Why: "blurred"}
 	got, err := Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
 	require.NoError(t, err)

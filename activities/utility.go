@@ -371,22 +371,22 @@ func (s *comparingClasses) conclude(ctx context.Context, study *classifier.Study
 	for _, c := range s.classes {
 		out.Classes = append(out.Classes, c.Class)
 	}
-	for _, arm := range classifier.Arms {
-		net, texture := classifier.Mean(pairs, classifier.Convolution, arm), classifier.Mean(pairs, classifier.Texture, arm)
+	for _, arm := range spec.Arms() {
+		net, texture := classifier.Mean(pairs, classifier.Convolution, arm.Name), classifier.Mean(pairs, classifier.Texture, arm.Name)
 		out.Arms = append(out.Arms, step.ArmResult{
-			Arm: arm, MacroF1: net.MacroF1, ClassF1: net.ClassF1, TextureMacroF1: texture.MacroF1, TextureClassF1: texture.ClassF1,
+			Arm: arm.Name, MacroF1: net.MacroF1, ClassF1: net.ClassF1, TextureMacroF1: texture.MacroF1, TextureClassF1: texture.ClassF1,
 		})
 	}
 	for _, g := range [][2]string{
-		{step.ArmGenerated, step.ArmClassic}, {step.ArmBoth, step.ArmClassic}, // these decide
-		{step.ArmGenerated, step.ArmReal}, {step.ArmGenerated, step.ArmOversampled}, {step.ArmClassic, step.ArmReal},
+		{spec.ArmGenerated, spec.ArmClassic}, {spec.ArmBoth, spec.ArmClassic}, // these decide
+		{spec.ArmGenerated, spec.ArmReal}, {spec.ArmGenerated, spec.ArmOversampled}, {spec.ArmClassic, spec.ArmReal},
 	} {
 		gain := study.Gain(pairs, classifier.Convolution, g[0], g[1])
 		out.Gains = append(out.Gains, step.GainResult{Arm: g[0], Over: g[1], Mean: gain.Mean, Low: gain.Low, High: gain.High})
 	}
-	for _, arm := range []string{step.ArmGenerated, step.ArmBoth} {
-		gain := study.Gain(pairs, classifier.Texture, arm, step.ArmClassic)
-		out.TextureGains = append(out.TextureGains, step.GainResult{Arm: arm, Over: step.ArmClassic, Mean: gain.Mean, Low: gain.Low, High: gain.High})
+	for _, arm := range []string{spec.ArmGenerated, spec.ArmBoth} {
+		gain := study.Gain(pairs, classifier.Texture, arm, spec.ArmClassic)
+		out.TextureGains = append(out.TextureGains, step.GainResult{Arm: arm, Over: spec.ArmClassic, Mean: gain.Mean, Low: gain.Low, High: gain.High})
 	}
 	perClass := study.Train() / len(s.classes)
 	if generator > perClass {
@@ -426,8 +426,8 @@ func (s *comparingClasses) store(ctx context.Context, out *step.UtilityResult, p
 
 // deciding are the gains that a claim rests on.
 func deciding(u step.UtilityResult) (out []step.GainResult) {
-	for _, arm := range []string{step.ArmGenerated, step.ArmBoth} {
-		if g, ok := u.Gain(arm, step.ArmClassic); ok {
+	for _, arm := range []string{spec.ArmGenerated, spec.ArmBoth} {
+		if g, ok := u.Gain(arm, spec.ArmClassic); ok {
 			out = append(out, g)
 		}
 	}
@@ -447,7 +447,6 @@ func claim(u step.UtilityResult) (helps, harms bool, summary string) {
 	best := slices.MaxFunc(gains, func(a, b step.GainResult) int { return cmp.Compare(a.Low, b.Low) })
 	helps = best.Low > 0
 	harms = len(gains) == 2 && !slices.ContainsFunc(gains, func(g step.GainResult) bool { return g.High >= 0 })
-	words := map[string]string{step.ArmGenerated: "generated images", step.ArmBoth: "generated images, mirrored and turned,"}[best.Arm]
 	verdict := "no gain is shown"
 	switch {
 	case helps:
@@ -456,7 +455,7 @@ func claim(u step.UtilityResult) (helps, harms bool, summary string) {
 		verdict = "the set harms"
 	}
 	return helps, harms, fmt.Sprintf("%s: with %s a small classifier's macro-F1 is %+.3f against classic augmentation (95%% between %+.3f and %+.3f, %d trainings of each arm)",
-		verdict, words, best.Mean, best.Low, best.High, u.Pairs)
+		verdict, spec.ArmNamed(best.Arm).Adds, best.Mean, best.Low, best.High, u.Pairs)
 }
 
 // allTied is the summary where no interval tells anything.

@@ -117,9 +117,9 @@ func TestCompare(t *testing.T) {
 		arms = append(arms, a.Arm)
 		require.True(t, a.MacroF1 >= 0 && a.MacroF1 <= 1)
 	}
-	require.Equal(t, []string{step.ArmReal, step.ArmOversampled, step.ArmClassic, step.ArmGenerated, step.ArmBoth}, arms)
-	for _, arm := range []string{step.ArmGenerated, step.ArmBoth} {
-		g, ok := out.Gain(arm, step.ArmClassic)
+	require.Equal(t, []string{spec.ArmReal, spec.ArmOversampled, spec.ArmClassic, spec.ArmGenerated, spec.ArmBoth}, arms)
+	for _, arm := range []string{spec.ArmGenerated, spec.ArmBoth} {
+		g, ok := out.Gain(arm, spec.ArmClassic)
 		require.True(t, ok)
 		require.True(t, g.Low <= g.Mean && g.Mean <= g.High)
 	}
@@ -310,19 +310,19 @@ func dataSet(t *testing.T, s shelf, class string) step.Ref {
 
 func TestClaim(t *testing.T) {
 	gain := func(arm string, low, mean, high float64) step.GainResult {
-		return step.GainResult{Arm: arm, Over: step.ArmClassic, Low: low, Mean: mean, High: high}
+		return step.GainResult{Arm: arm, Over: spec.ArmClassic, Low: low, Mean: mean, High: high}
 	}
 	for name, tt := range map[string]struct {
 		gains        []step.GainResult
 		helps, harms bool
 		says         string
 	}{
-		"helps":    {[]step.GainResult{gain(step.ArmGenerated, -0.1, 0, 0.1), gain(step.ArmBoth, 0.01, 0.02, 0.03)}, true, false, "the set helps: with generated images, mirrored and turned, a small classifier's macro-F1 is +0.020"},
-		"harms":    {[]step.GainResult{gain(step.ArmGenerated, -0.3, -0.2, -0.1), gain(step.ArmBoth, -0.2, -0.1, -0.01)}, false, true, "the set harms"},
-		"not both": {[]step.GainResult{gain(step.ArmGenerated, -0.3, -0.2, -0.1), gain(step.ArmBoth, -0.2, -0.1, 0)}, false, false, "no gain is shown"},
-		"at zero":  {[]step.GainResult{gain(step.ArmGenerated, 0, 0.1, 0.2), gain(step.ArmBoth, -0.1, 0, 0.1)}, false, false, "no gain is shown"},
-		"tied":     {[]step.GainResult{gain(step.ArmGenerated, 0, 0, 0), gain(step.ArmBoth, 0, 0, 0)}, false, false, "nothing is shown"},
-		"one tied": {[]step.GainResult{gain(step.ArmGenerated, 0.1, 0.1, 0.1), gain(step.ArmBoth, -0.1, 0, 0.1)}, false, false, "no gain is shown"},
+		"helps":    {[]step.GainResult{gain(spec.ArmGenerated, -0.1, 0, 0.1), gain(spec.ArmBoth, 0.01, 0.02, 0.03)}, true, false, "the set helps: with generated images, mirrored and turned, a small classifier's macro-F1 is +0.020"},
+		"harms":    {[]step.GainResult{gain(spec.ArmGenerated, -0.3, -0.2, -0.1), gain(spec.ArmBoth, -0.2, -0.1, -0.01)}, false, true, "the set harms"},
+		"not both": {[]step.GainResult{gain(spec.ArmGenerated, -0.3, -0.2, -0.1), gain(spec.ArmBoth, -0.2, -0.1, 0)}, false, false, "no gain is shown"},
+		"at zero":  {[]step.GainResult{gain(spec.ArmGenerated, 0, 0.1, 0.2), gain(spec.ArmBoth, -0.1, 0, 0.1)}, false, false, "no gain is shown"},
+		"tied":     {[]step.GainResult{gain(spec.ArmGenerated, 0, 0, 0), gain(spec.ArmBoth, 0, 0, 0)}, false, false, "nothing is shown"},
+		"one tied": {[]step.GainResult{gain(spec.ArmGenerated, 0.1, 0.1, 0.1), gain(spec.ArmBoth, -0.1, 0, 0.1)}, false, false, "no gain is shown"},
 	} {
 		u := step.UtilityResult{Done: true, Gains: tt.gains}
 		helps, harms, summary := claim(u)

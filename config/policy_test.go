@@ -44,7 +44,7 @@ rules:
 	require.Len(t, p.Rules, 2)
 	require.InDelta(t, 0.07, *p.Rules[0].Max, 0)
 	require.Nil(t, p.Rules[0].Min)
-	require.Equal(t, spec.OtherwiseInconclusive, p.Rules[1].Otherwise)
+	require.Equal(t, spec.Inconclusive, p.Rules[1].Otherwise)
 
 	// What is written out reads back the same.
 	raw, err := yaml.Marshal(spec.ProductionPolicy())

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -100,7 +101,7 @@ func DecodeCampaign(raw []byte) (Campaign, error) {
 }
 
 // Follow fills in what a run's outcome and measures say.
-func (r *Row) Follow(o step.Outcome, m Measured) {
+func (r *Row) Follow(o step.Outcome, m quality.Measures) {
 	r.Dataset, r.Times = o.Ingest.Dataset.SHA256, o.Times
 	outcomes := map[string]string{}
 	for _, rule := range o.Assess.Rules {
@@ -110,9 +111,9 @@ func (r *Row) Follow(o step.Outcome, m Measured) {
 		outcomes[rule.Name] = standing(rule.Outcome)
 		r.Measures = append(r.Measures, Number{rule.Name, rule.Value, standing(rule.Outcome)})
 	}
-	for _, measure := range m.Measures {
-		if _, known := labels[measure.Name]; known && measure.Value != nil && outcomes[measure.Name] == "" {
-			r.Measures = append(r.Measures, Number{Name: measure.Name, Value: *measure.Value})
+	for name, measure := range m.Taken {
+		if label(name) != "" && outcomes[name] == "" {
+			r.Measures = append(r.Measures, Number{Name: name, Value: measure.Value})
 		}
 	}
 	slices.SortFunc(r.Measures, func(a, b Number) int { return cmp.Compare(a.Name, b.Name) })
@@ -210,7 +211,7 @@ func (c Campaign) causes() []cause {
 		case step.RunNotApproved:
 			for _, m := range r.Measures {
 				if m.Outcome == step.Fail || m.Outcome == step.Inconclusive {
-					counted[m.Outcome+": "+lower(said(labels, m.Name))]++
+					counted[m.Outcome+": "+lower(spec.MeasureNamed(m.Name).Label)]++
 				}
 			}
 		}

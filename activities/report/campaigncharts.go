@@ -13,6 +13,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // maxCharts bounds the figures of a campaign's page.
@@ -96,7 +97,7 @@ func (c Campaign) measureChart(measure string, a axis) (Chart, bool, error) {
 	if len(dots) < 2 || dots[0].y == dots[len(dots)-1].y {
 		return Chart{}, false, nil
 	}
-	label := said(labels, measure)
+	label := spec.MeasureNamed(measure).Label
 	ch := Chart{
 		Title: label, Alt: fmt.Sprintf("%s of %d runs, from %s to %s.", label, len(dots), number(dots[0].y), number(dots[len(dots)-1].y)),
 		Legend: []Key{{"1", false, "keeps its rule, or has none"}, {"2", false, "does not"}},

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // maxCampaignRows bounds the table of a campaign's page.
@@ -151,7 +152,7 @@ func (v *campaignView) tell() {
 
 func (v *campaignView) table() {
 	for _, name := range v.columns() {
-		c := column{Name: name, Label: said(labels, name)}
+		c := column{Name: name, Label: spec.MeasureNamed(name).Label}
 		if at, least, ok := v.bound(name); ok {
 			c.Bound = "at most " + number(at)
 			if least {

@@ -100,7 +100,7 @@ func Compare(runs []Compared) (Comparison, error) {
 	slices.SortStableFunc(c.Settings, func(a, b Difference) int { return order(a.Same) - order(b.Same) })
 	c.Measures = c.rows(numbers)
 	for i, m := range c.Measures {
-		c.Measures[i].Label = labels[m.Name]
+		c.Measures[i].Label = label(m.Name)
 	}
 	slices.SortStableFunc(c.Measures, func(a, b Difference) int { return order(a.Label == "") - order(b.Label == "") })
 	c.Digests = c.rows(func(d Data) (names, values []string) {
@@ -136,9 +136,7 @@ func order(later bool) int {
 // were stored.
 func numbers(d Data) (names, values []string) {
 	for _, m := range d.Measures {
-		if m.Value != nil {
-			names, values = append(names, m.Name), append(values, number(*m.Value))
-		}
+		names, values = append(names, m.Name), append(values, number(m.Value))
 	}
 	if d.Decision != nil {
 		for _, r := range d.Decision.Rules {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -137,7 +138,7 @@ func TestUtilitySaysWhatItFound(t *testing.T) {
 	require.NotContains(t, text(byID(t, root, "utility")), "Yes")
 
 	require.NotContains(t, text(section), "texture")
-	d.Utility.TextureGains = []step.GainResult{{Arm: step.ArmBoth, Over: step.ArmClassic, Mean: 0.01, Low: -0.01, High: 0.03}}
+	d.Utility.TextureGains = []step.GainResult{{Arm: spec.ArmBoth, Over: spec.ArmClassic, Mean: 0.01, Low: -0.01, High: 0.03}}
 	d.Utility.Arms[0].TextureMacroF1 = 0.77
 	_, root = render(t, d, pics)
 	section = byID(t, root, "utility")
@@ -213,25 +214,13 @@ func TestMarkerPlacesValuesAboutTheThreshold(t *testing.T) {
 	require.Nil(t, newMarker(*inf, 1, false, nil, nil, nil))
 }
 
-func TestMeasuresOfAnyShapeAreRead(t *testing.T) {
-	got, err := ReadMeasures([]byte(`{"format":"x/1","coverage":{"value":0.8,"low":0.7,"high":0.9,"reference":0.97},
-		"kid":[{"name":"pca","value":0.01,"interval":[0,0.02]},{"name":"texture","mean":1,"why":null}],
-		"seeds":[1,2],"many":[1,2,3,4,5,6,7,8,9],"none":[],"swd":{"128":3.5,"64":2},"done":true}`))
-	require.NoError(t, err)
-	require.Equal(t, []Measure{
-		{Name: "coverage", Value: ptr(0.8), Low: ptr(0.7), High: ptr(0.9), Reference: ptr(0.97)},
-		{Name: "kid.pca", Value: ptr(0.01), Low: ptr(0), High: ptr(0.02)},
-		{Name: "kid.texture.mean", Value: ptr(1)}, {Name: "kid.texture.why", Text: "not measured"},
-		{Name: "seeds", Text: "1,2"}, {Name: "many", Text: "9 values"}, {Name: "none", Text: "none"},
-		{Name: "swd.128", Value: ptr(3.5)}, {Name: "swd.64", Value: ptr(2)}, {Name: "done", Text: "true"},
-	}, got.Measures)
-	require.Empty(t, got.Notes)
-	got, err = ReadMeasures([]byte(`{"format":"x/1","measures":{"density":{"value":0.9}},"notes":["few images"]}`))
-	require.NoError(t, err)
-	require.Equal(t, Measured{[]Measure{{Name: "density", Value: ptr(0.9)}}, []string{"few images"}}, got)
-	got, err = ReadMeasures([]byte(`{"measures":[{"name":"density","value":0.9}],"notes":null}`))
-	require.NoError(t, err)
-	require.Equal(t, Measured{[]Measure{{Name: "density", Value: ptr(0.9)}}, nil}, got)
-	_, err = ReadMeasures([]byte("no JSON"))
-	require.Error(t, err)
+// Measures are listed by name, with a label where a policy can bound them.
+func TestMeasuresAreListed(t *testing.T) {
+	var m quality.Measures
+	m.Set("swd.128", 3.5)
+	m.Set(spec.MeasureCoverage, 0.8)
+	require.Equal(t, []Measure{{Name: spec.MeasureCoverage, Measure: quality.Measure{Value: 0.8}}, {Name: "swd.128", Measure: quality.Measure{Value: 3.5}}}, Listed(m))
+	require.Nil(t, Listed(quality.Measures{}))
+	require.Equal(t, "Coverage of the real images", label(spec.MeasureCoverage))
+	require.Empty(t, label("swd.128"))
 }

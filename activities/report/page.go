@@ -24,9 +24,9 @@ var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"duration": duration,
 	"bytes":    func(n int64) string { return humanize.IBytes(uint64(n)) },
 	"mark":     mark,
-	"arm":      func(name string) string { return said(arms, name) },
+	"arm":      func(name string) string { return spec.ArmNamed(name).Title },
 	"alarm":    func(kind string) string { return said(alarms, kind) },
-	"label":    func(measure string) string { return labels[measure] },
+	"label":    label,
 	"sentence": sentence,
 }).ParseFS(files, "templates/page.html"))
 

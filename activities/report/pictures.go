@@ -20,7 +20,7 @@ type Pictures struct {
 // Bounds that keep the page small enough to send by mail.
 const (
 	pictureBudget = 2 << 20 // bytes of PNG, beyond which JPEG is used
-	quality       = 88
+	jpegQuality   = 88
 	maxPixels     = 64 << 20
 )
 
@@ -94,7 +94,7 @@ func decode(raw []byte) (image.Image, error) {
 
 func toJPEG(img image.Image) ([]byte, error) {
 	var buf bytes.Buffer
-	if err := jpeg.Encode(&buf, img, &jpeg.Options{Quality: quality}); err != nil {
+	if err := jpeg.Encode(&buf, img, &jpeg.Options{Quality: jpegQuality}); err != nil {
 		return nil, fmt.Errorf("encode picture: %w", err)
 	}
 	return buf.Bytes(), nil

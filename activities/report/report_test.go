@@ -143,7 +143,7 @@ func TestPageTellsWhatTheTwinTells(t *testing.T) {
 	require.Len(t, rows, len(twin.Decision.Rules))
 	for i, rule := range twin.Decision.Rules {
 		said := text(rows[i])
-		for _, want := range []string{rule.Name, labels[rule.Name], rule.Outcome, sentence(rule.Reason)} {
+		for _, want := range []string{rule.Name, label(rule.Name), rule.Outcome, sentence(rule.Reason)} {
 			require.Contains(t, said, want)
 		}
 		want := []float64{rule.Value}
@@ -158,9 +158,7 @@ func TestPageTellsWhatTheTwinTells(t *testing.T) {
 	}
 	for i, row := range tags(byID(t, root, "measures"), "tr")[1:] {
 		require.Contains(t, text(row), twin.Measures[i].Name)
-		if v := twin.Measures[i].Value; v != nil {
-			require.Equal(t, *v, values(t, row)[0])
-		}
+		require.Equal(t, twin.Measures[i].Value, values(t, row)[0])
 	}
 	evaluations := tags(tags(byID(t, root, "training"), "details")[0], "tr")[1:]
 	for i, e := range twin.Training.Choice.Evaluations {
@@ -240,7 +238,7 @@ func TestNamesCannotInjectMarkup(t *testing.T) {
 	plain, _ := render(t, d, pics)
 	d.Class, d.Decision.Scope, d.Intake.Grouping, d.Policy.Name = hostile, hostile, hostile, hostile
 	d.Training.Choice.Reason, d.Utility.Summary, d.Rollbacks[0].Alarm.Reason, d.Rollbacks[0].Alarm.Kind = hostile, hostile, hostile, hostile
-	d.Utility.Arms[0].Arm, d.Utility.Gains[0].Over, d.Measures[0].Name, d.Measures[2].Text = hostile, hostile, hostile, hostile
+	d.Utility.Arms[0].Arm, d.Utility.Gains[0].Over, d.Measures[0].Name = hostile, hostile, hostile
 	d.Samples.Real[0].Name, d.Samples.Real[0].SHA256 = hostile, hostile
 	pics.Real[hostile] = pics.Real["t0"]
 	d.Approval = &step.Approval{Approved: true, By: step.ByPerson, Who: hostile, Why: hostile}

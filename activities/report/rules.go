@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // ruleRow is one rule as the page shows it.
@@ -24,14 +25,14 @@ func rows(rules []step.Rule) []ruleRow {
 	out := make([]ruleRow, len(rules))
 	for i, r := range rules {
 		row := ruleRow{
-			Rule: r, Label: said(labels, r.Name), Standing: standing(r.Outcome), Bound: "at most",
+			Rule: r, Label: spec.MeasureNamed(r.Name).Label, Standing: standing(r.Outcome), Bound: "at most",
 			Measured: standing(r.Outcome) != step.Inconclusive || !unmeasured(r.Reason),
 		}
-		if r.Side == sideMin {
+		if r.Side == spec.SideMin {
 			row.Bound = "at least"
 		}
 		if row.Measured {
-			row.Marker = newMarker(r.Value, r.Threshold, r.Side == sideMin, r.Low, r.High, r.Reference)
+			row.Marker = newMarker(r.Value, r.Threshold, r.Side == spec.SideMin, r.Low, r.High, r.Reference)
 		}
 		out[i] = row
 	}
@@ -39,8 +40,6 @@ func rows(rules []step.Rule) []ruleRow {
 	slices.SortStableFunc(out, func(a, b ruleRow) int { return cmp.Compare(rank[a.Standing], rank[b.Standing]) })
 	return out
 }
-
-const sideMin = "min" // of step.Rule.Side
 
 // unmeasured tells a rule whose value could not be taken by how its reason
 // begins: its value is 0 then, and means nothing.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -47,13 +48,14 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 		},
 	}
 	d.Measures = []Measure{
-		{Name: "kid_pca", Value: ptr(0.0123), Low: ptr(0.01), High: ptr(0.02), Reference: ptr(0.001)}, {Name: "swd.128", Value: ptr(17.5)}, {Name: "swd.64", Value: ptr(0)},
+		{Name: "kid_pca", Measure: quality.Measure{Value: 0.0123, Low: ptr(0.01), High: ptr(0.02), Reference: ptr(0.001)}},
+		{Name: "swd.128", Measure: quality.Measure{Value: 17.5}}, {Name: "swd.64"},
 	}
 	d.Notes = []string{"drawn by chance: 100 images"}
 	d.Utility = &Utility{
 		Helps: true, Summary: "the set helps", Train: 100, Test: 240,
-		Arms:  []step.ArmResult{{Arm: step.ArmClassic, MacroF1: 0.91, ClassF1: 0.9}, {Arm: step.ArmBoth, MacroF1: 0.93, ClassF1: 0.94}},
-		Gains: []step.GainResult{{Arm: step.ArmBoth, Over: step.ArmClassic, Mean: 0.02, Low: 0.005, High: 0.035}},
+		Arms:  []step.ArmResult{{Arm: spec.ArmClassic, MacroF1: 0.91, ClassF1: 0.9}, {Arm: spec.ArmBoth, MacroF1: 0.93, ClassF1: 0.94}},
+		Gains: []step.GainResult{{Arm: spec.ArmBoth, Over: spec.ArmClassic, Mean: 0.02, Low: 0.005, High: 0.035}},
 	}
 	d.Intake = &Intake{
 		Found: 305, Usable: 298, Quarantined: 2, Duplicates: 1, NearDuplicates: 4, Groups: 171, Training: 239, Holdout: 59, Selection: 0, Grouping: "likeness",

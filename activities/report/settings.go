@@ -1,6 +1,10 @@
 package report
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
 
 // flatten lists the leaves of v's JSON, in the order of its fields, each named
 // by its dotted path. Arrays are leaves.
@@ -23,3 +27,28 @@ func appendLeaves(out []Setting, path string, raw json.RawMessage) []Setting {
 	}
 	return out
 }
+
+// members are an object's keys in order, and its values.
+func members(raw json.RawMessage) ([]string, map[string]json.RawMessage) {
+	fields := map[string]json.RawMessage{}
+	if json.Unmarshal(raw, &fields) != nil {
+		return nil, fields
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	_, _ = dec.Token() // the opening brace
+	var keys []string
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return keys, fields
+		}
+		keys = append(keys, key.(string)) // an object's keys are strings
+		var skipped json.RawMessage
+		if dec.Decode(&skipped) != nil {
+			return keys, fields
+		}
+	}
+	return keys, fields
+}
+
+func join(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }

@@ -10,41 +10,6 @@ import (
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// labels say in words what a policy's measures are.
-var labels = map[string]string{
-	spec.MeasureRealImages:     "Real images",
-	spec.MeasureHoldoutImages:  "Real images held out of training",
-	spec.MeasureCompared:       "Candidates compared with every real image",
-	spec.MeasureAccepted:       "Accepted candidates",
-	spec.MeasureTailShare:      "Candidates unusually near to a training image",
-	spec.MeasureTransformed:    "Candidates unusually near to a training image mirrored, turned or shifted",
-	spec.MeasureCopyZ:          "Candidates nearer to training images than held-out ones are",
-	spec.MeasureRepeated:       "Blank and repeated candidates",
-	spec.MeasureWithin:         "Candidates unusually near to one another",
-	spec.MeasureMSSSIMExcess:   "Likeness within the set, over the real images'",
-	spec.MeasureCoverage:       "Coverage of the real images",
-	spec.MeasureDensity:        "Density among the real images",
-	spec.MeasureSWDRatio:       "Sliced Wasserstein distance, over real against real",
-	spec.MeasureKIDPixels:      "Kernel distance (KID) of pixels",
-	spec.MeasureKIDTexture:     "Kernel distance (KID) of texture",
-	spec.MeasureHistogramRatio: "Distance of grey levels, over real against real",
-	spec.MeasureUtilityGain:    "Gain in macro-F1 over classic augmentation, lower bound",
-}
-
-// likeness are the measures that tell whether images look real.
-var likeness = []string{
-	spec.MeasureCoverage, spec.MeasureDensity, spec.MeasureSWDRatio, spec.MeasureKIDPixels, spec.MeasureKIDTexture,
-}
-
-// arms say in words what the utility protocol's arms train on.
-var arms = map[string]string{
-	step.ArmReal:        "real images alone",
-	step.ArmOversampled: "real images, this class repeated",
-	step.ArmClassic:     "classic augmentation",
-	step.ArmGenerated:   "generated images",
-	step.ArmBoth:        "classic augmentation and generated images",
-}
-
 // alarms say in words what a monitor found.
 var alarms = map[string]string{
 	step.AlarmDiverged:    "diverged: NaN or infinite",
@@ -64,7 +29,7 @@ func said(words map[string]string, name string) string {
 // warning is what a pass under d's policy does not mean; empty where the policy
 // judges likeness to real images.
 func (d Data) warning() string {
-	judged := slices.ContainsFunc(d.Decision.Rules, func(r step.Rule) bool { return slices.Contains(likeness, r.Name) })
+	judged := slices.ContainsFunc(d.Decision.Rules, func(r step.Rule) bool { return spec.MeasureNamed(r.Name).Likeness })
 	if judged && (d.Policy == nil || d.Policy.Name != spec.CopyingPolicy().Name) {
 		return ""
 	}
@@ -115,7 +80,7 @@ func (d Data) broken(outcome, one, many string) string {
 	var names []string
 	for _, r := range d.Decision.Rules {
 		if standing(r.Outcome) == outcome {
-			names = append(names, lower(said(labels, r.Name)))
+			names = append(names, lower(spec.MeasureNamed(r.Name).Label))
 		}
 	}
 	verb := many

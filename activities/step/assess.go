@@ -17,28 +17,15 @@ type AssessInput struct {
 	Seed    uint64        `json:"seed"` // of subsamples, bootstraps and projections
 }
 
-// Verdicts, and the outcomes of single rules.
+// Verdicts, as package spec has them.
 const (
-	Pass         = "pass"
-	Fail         = "fail"
-	Inconclusive = "inconclusive"
+	Pass         = spec.Pass
+	Fail         = spec.Fail
+	Inconclusive = spec.Inconclusive
 )
 
 // Rule is one line of the decision.
-type Rule struct {
-	Name    string  `json:"name"` // the measure's
-	Value   float64 `json:"value"`
-	Outcome string  `json:"outcome"` // Pass, Fail or Inconclusive
-	Reason  string  `json:"reason"`
-	// Threshold is the bound that Value is nearest to; Side is "min" or "max".
-	Threshold float64 `json:"threshold"`
-	Side      string  `json:"side"`
-	// Low and High bound the value where it has an interval, at 95%.
-	Low  *float64 `json:"low,omitempty"`
-	High *float64 `json:"high,omitempty"`
-	// Reference is the same measure of real images against real ones.
-	Reference *float64 `json:"reference,omitempty"`
-}
+type Rule = spec.Judged
 
 type AssessResult struct {
 	Verdict string `json:"verdict"`

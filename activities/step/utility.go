@@ -34,15 +34,6 @@ type UtilityInput struct {
 	Seed       uint64      `json:"seed"`
 }
 
-// Arms of the utility protocol.
-const (
-	ArmReal        = "real"        // real images alone
-	ArmOversampled = "oversampled" // the class's real images repeated
-	ArmClassic     = "classic"     // flips and quarter turns
-	ArmGenerated   = "generated"   // real and generated, one to one
-	ArmBoth        = "both"        // classic and generated
-)
-
 // UtilityResult is zero where the run knew no other classes.
 type UtilityResult struct {
 	Found
@@ -56,7 +47,7 @@ type UtilityResult struct {
 	Pairs        int          `json:"pairs,omitempty"` // trainings of each arm
 	Test         int          `json:"test"`            // test images of a split, all classes together
 	Train        int          `json:"train"`           // real training images, all classes together
-	// Helps: the gain over ArmClassic of ArmGenerated or ArmBoth has its whole
+	// Helps: the gain over spec.ArmClassic of spec.ArmGenerated or spec.ArmBoth has its whole
 	// interval above 0. Harms: both gains have theirs below.
 	Helps   bool   `json:"helps"`
 	Harms   bool   `json:"harms,omitempty"`

@@ -7,19 +7,8 @@ import (
 	"slices"
 
 	"github.com/defectforge/defectforge/model/kernel"
+	"github.com/defectforge/defectforge/model/spec"
 )
-
-// What a classifier is trained on: the arms of the protocol.
-const (
-	Real        = "real"        // real images alone
-	Oversampled = "oversampled" // the judged class's real images twice
-	Classic     = "classic"     // real images, mirrored and turned by chance
-	Generated   = "generated"   // as many generated as real images of the judged class beside the real ones
-	Both        = "both"        // Generated, mirrored and turned by chance
-)
-
-// Arms are all arms, in order.
-var Arms = []string{Real, Oversampled, Classic, Generated, Both}
 
 // ErrTooFew: a class has too few images to train or to test with.
 var ErrTooFew = errors.New("too few images")
@@ -204,15 +193,15 @@ func (s *Study) Pair(ctx context.Context, split, seed int) (Pair, error) {
 	for _, i := range drawn[:min(len(drawn), s.train)] {
 		made = append(made, example{s.generated[i], 0})
 	}
-	for _, arm := range Arms {
-		on := photos
+	for _, a := range spec.Arms() {
+		arm, on := a.Name, photos
 		switch arm {
-		case Oversampled:
+		case spec.ArmOversampled:
 			on = slices.Concat(photos, photos[:s.train])
-		case Generated, Both:
+		case spec.ArmGenerated, spec.ArmBoth:
 			on = slices.Concat(photos, made)
 		}
-		turned := arm == Classic || arm == Both
+		turned := arm == spec.ArmClassic || arm == spec.ArmBoth
 		score, err := s.score(ctx, on, test, turned, number)
 		if err != nil {
 			return Pair{}, err

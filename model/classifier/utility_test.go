@@ -85,11 +85,11 @@ func TestPlantedUsefulImages(t *testing.T) {
 		generated = append(generated, kind(1, 5000+i))
 	}
 	s, pairs := study(t, broad(), generated)
-	for _, g := range []Gain{s.Gain(pairs, Convolution, Generated, Real), s.Gain(pairs, Convolution, Both, Classic), s.Gain(pairs, Texture, Both, Classic)} {
+	for _, g := range []Gain{s.Gain(pairs, Convolution, spec.ArmGenerated, spec.ArmReal), s.Gain(pairs, Convolution, spec.ArmBoth, spec.ArmClassic), s.Gain(pairs, Texture, spec.ArmBoth, spec.ArmClassic)} {
 		require.Positive(t, g.Low, "%+v", pairs)
 		require.Greater(t, g.High, g.Mean)
 	}
-	require.Greater(t, Mean(pairs, Convolution, Both).ClassF1, Mean(pairs, Convolution, Classic).ClassF1+0.1)
+	require.Greater(t, Mean(pairs, Convolution, spec.ArmBoth).ClassF1, Mean(pairs, Convolution, spec.ArmClassic).ClassF1+0.1)
 }
 
 // TestPlantedUselessImages: the generated images are those of another class.
@@ -103,7 +103,7 @@ func TestPlantedUselessImages(t *testing.T) {
 	}
 	s, pairs := study(t, broad(), generated)
 	for _, model := range []string{Convolution, Texture} {
-		g := s.Gain(pairs, model, Both, Classic)
+		g := s.Gain(pairs, model, spec.ArmBoth, spec.ArmClassic)
 		require.LessOrEqual(t, g.Low, 0.0, "%s %+v", model, pairs)
 		require.Negative(t, g.Mean, "%s %+v", model, pairs)
 	}
@@ -128,7 +128,11 @@ func TestPairsAreTheSameEachTime(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, slices.Concat(Arms, Arms), trained)
+	var arms []string
+	for _, a := range spec.Arms() {
+		arms = append(arms, a.Name)
+	}
+	require.Equal(t, slices.Concat(arms, arms), trained)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

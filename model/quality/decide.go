@@ -7,64 +7,41 @@ import (
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// Verdicts, and the outcomes of single rules.
-const (
-	Pass         = "pass"
-	Fail         = "fail"
-	Inconclusive = "inconclusive"
-)
-
-// Judged is one rule's outcome.
-type Judged struct {
-	Measure string `json:"name"`
-	// Value is 0 where nothing was measured; the outcome is inconclusive then.
-	Value float64 `json:"value"`
-	// Threshold is the bound that is broken or, of those kept, the nearest; Side
-	// is "min" or "max".
-	Threshold float64  `json:"threshold"`
-	Side      string   `json:"side"`
-	Outcome   string   `json:"outcome"`
-	Reason    string   `json:"reason"`
-	Low       *float64 `json:"low,omitempty"`
-	High      *float64 `json:"high,omitempty"`
-	Reference *float64 `json:"reference,omitempty"`
-}
-
 // Decide holds a policy's rules against measures. It fails where a rule fails,
 // and is inconclusive where a rule's measure is missing or tells too little, or
 // where there are no rules: what could not be judged never passes. A measure with
 // an interval breaks a bound where the whole interval lies beyond it, so that
 // chance alone seldom breaks a rule.
-func Decide(policy spec.Policy, measures Measures) (verdict string, rules []Judged) {
-	verdict = Pass
+func Decide(policy spec.Policy, measures Measures) (verdict string, rules []spec.Judged) {
+	verdict = spec.Pass
 	if len(policy.Rules) == 0 {
-		verdict = Inconclusive
+		verdict = spec.Inconclusive
 	}
 	for _, r := range policy.Rules {
 		j := judge(r, measures)
 		rules = append(rules, j)
-		if j.Outcome == Fail || j.Outcome != Pass && verdict == Pass {
+		if j.Outcome == spec.Fail || j.Outcome != spec.Pass && verdict == spec.Pass {
 			verdict = j.Outcome
 		}
 	}
 	return verdict, rules
 }
 
-func judge(r spec.Rule, measures Measures) Judged {
-	j := Judged{Measure: r.Measure, Outcome: Inconclusive}
+func judge(r spec.Rule, measures Measures) spec.Judged {
+	j := spec.Judged{Name: r.Measure, Outcome: spec.Inconclusive}
 	m, taken := measures.Taken[r.Measure]
 	bounded := false
 	for _, b := range []struct {
 		side  string
 		bound *float64
 		sign  float64
-	}{{"min", r.Min, 1}, {"max", r.Max, -1}} {
+	}{{spec.SideMin, r.Min, 1}, {spec.SideMax, r.Max, -1}} {
 		if b.bound == nil || !finite(*b.bound) {
 			continue
 		}
 		// The smallest room, which is negative where a bound is broken, decides.
-		room := b.sign * (m.Value - *b.bound)
-		if !bounded || room < j.room(m.Value) {
+		left := b.sign * (m.Value - *b.bound)
+		if !bounded || left < room(j, m.Value) {
 			j.Threshold, j.Side, bounded = *b.bound, b.side, true
 		}
 	}
@@ -79,14 +56,14 @@ func judge(r spec.Rule, measures Measures) Judged {
 		}
 	default:
 		j.Value, j.Low, j.High, j.Reference = m.Value, m.Low, m.High, m.Reference
-		j.Outcome = Pass
-		if !(j.room(best(m, j.Side)) >= 0) {
-			j.Outcome = Fail
-			if r.Otherwise == spec.OtherwiseInconclusive {
-				j.Outcome = Inconclusive
+		j.Outcome = spec.Pass
+		if !(room(j, best(m, j.Side)) >= 0) {
+			j.Outcome = spec.Fail
+			if r.Otherwise == spec.Inconclusive {
+				j.Outcome = spec.Inconclusive
 			}
 		}
-		j.Reason = j.words(what)
+		j.Reason = words(j, what)
 	}
 	return j
 }
@@ -95,29 +72,29 @@ func judge(r spec.Rule, measures Measures) Judged {
 // bound; the value itself where there is none.
 func best(m Measure, side string) float64 {
 	switch {
-	case side == "max" && m.Low != nil:
+	case side == spec.SideMax && m.Low != nil:
 		return min(m.Value, *m.Low)
-	case side == "min" && m.High != nil:
+	case side == spec.SideMin && m.High != nil:
 		return max(m.Value, *m.High)
 	}
 	return m.Value
 }
 
 // room is how far a value is from the threshold, on the good side above 0.
-func (j Judged) room(value float64) float64 {
-	if j.Side == "max" {
+func room(j spec.Judged, value float64) float64 {
+	if j.Side == spec.SideMax {
 		return j.Threshold - value
 	}
 	return value - j.Threshold
 }
 
 // words says the rule's outcome in a sentence.
-func (j Judged) words(what string) string {
+func words(j spec.Judged, what string) string {
 	bound := "at least"
-	if j.Side == "max" {
+	if j.Side == spec.SideMax {
 		bound = "at most"
 	}
-	show := spec.MeasureNamed(j.Measure).Unit.Format
+	show := spec.MeasureNamed(j.Name).Unit.Format
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s: %s", what, show(j.Value))
 	if j.Low != nil && j.High != nil {

@@ -28,22 +28,22 @@ func TestDecide(t *testing.T) {
 		policy, err := spec.NamedPolicy(name)
 		require.NoError(t, err)
 		verdict, rules := Decide(policy, fine())
-		require.Equal(t, Pass, verdict, "%+v", rules)
+		require.Equal(t, spec.Pass, verdict, "%+v", rules)
 		for i, r := range policy.Rules {
-			require.Equal(t, r.Measure, rules[i].Measure)
+			require.Equal(t, r.Measure, rules[i].Name)
 			require.NotEmpty(t, rules[i].Reason)
 
 			// Each rule alone: missing, no number, and beyond its bound.
 			missing := fine()
 			delete(missing.Taken, r.Measure)
 			verdict, _ = Decide(policy, missing)
-			require.Equal(t, Inconclusive, verdict, r.Measure)
+			require.Equal(t, spec.Inconclusive, verdict, r.Measure)
 
 			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 				m := fine()
 				m.Taken[r.Measure] = Measure{Value: bad}
 				verdict, _ = Decide(policy, m)
-				require.Equal(t, Inconclusive, verdict, "%s %v", r.Measure, bad)
+				require.Equal(t, spec.Inconclusive, verdict, "%s %v", r.Measure, bad)
 			}
 			beyond := fine()
 			if r.Min != nil {
@@ -51,9 +51,9 @@ func TestDecide(t *testing.T) {
 			} else {
 				beyond.Set(r.Measure, *r.Max+0.001)
 			}
-			want := Fail
-			if r.Otherwise == spec.OtherwiseInconclusive {
-				want = Inconclusive
+			want := spec.Fail
+			if r.Otherwise == spec.Inconclusive {
+				want = spec.Inconclusive
 			}
 			verdict, rules = Decide(policy, beyond)
 			require.Equal(t, want, verdict, r.Measure)
@@ -61,12 +61,12 @@ func TestDecide(t *testing.T) {
 		}
 	}
 	verdict, rules := Decide(spec.ProductionPolicy(), Measures{})
-	require.Equal(t, Inconclusive, verdict)
+	require.Equal(t, spec.Inconclusive, verdict)
 	for _, r := range rules {
-		require.Equal(t, Inconclusive, r.Outcome)
+		require.Equal(t, spec.Inconclusive, r.Outcome)
 	}
 	verdict, _ = Decide(spec.Policy{}, fine())
-	require.Equal(t, Inconclusive, verdict, "no rules")
+	require.Equal(t, spec.Inconclusive, verdict, "no rules")
 }
 
 func TestDecideBoundsAndIntervals(t *testing.T) {
@@ -76,8 +76,8 @@ func TestDecideBoundsAndIntervals(t *testing.T) {
 		value, from, to float64
 		outcome, side   string
 	}{
-		{1, 1, 1, Pass, "min"}, {2, 2, 2, Pass, "max"}, {0.9, 0.9, 0.9, Fail, "min"}, {2.1, 2.1, 2.1, Fail, "max"},
-		{2.1, 1.9, 2.4, Pass, "max"}, {2.3, 2.1, 2.4, Fail, "max"}, {0.9, 0.5, 1.1, Pass, "min"}, {0.8, 0.5, 0.9, Fail, "min"},
+		{1, 1, 1, spec.Pass, "min"}, {2, 2, 2, spec.Pass, "max"}, {0.9, 0.9, 0.9, spec.Fail, "min"}, {2.1, 2.1, 2.1, spec.Fail, "max"},
+		{2.1, 1.9, 2.4, spec.Pass, "max"}, {2.3, 2.1, 2.4, spec.Fail, "max"}, {0.9, 0.5, 1.1, spec.Pass, "min"}, {0.8, 0.5, 0.9, spec.Fail, "min"},
 	} {
 		m := fine()
 		m.set(spec.MeasureDensity, tt.value, tt.from, tt.to, 1)
@@ -91,5 +91,5 @@ func TestDecideBoundsAndIntervals(t *testing.T) {
 	delete(m.Taken, spec.MeasureDensity)
 	m.Set(spec.MeasureSWDRatio, 5)
 	verdict, _ := Decide(policy, m)
-	require.Equal(t, Fail, verdict)
+	require.Equal(t, spec.Fail, verdict)
 }

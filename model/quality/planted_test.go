@@ -106,11 +106,11 @@ func judgeSet(t *testing.T, real thirds, candidates []uint8, seed uint64) outcom
 		Training: real.training, Holdout: real.holdout, Candidates: pick(candidates, accepted),
 		TrainingGroups: real.trainingGroups, HoldoutGroups: real.holdoutGroups, TailAt: copies.TailAt, Reals: n, Seed: seed,
 	}))
-	var rules []Judged
+	var rules []spec.Judged
 	out.verdict, rules = Decide(spec.ProductionPolicy(), out.measures)
 	for _, r := range rules {
-		if r.Outcome != Pass {
-			out.broken = append(out.broken, fmt.Sprintf("%s=%.3g", r.Measure, r.Value))
+		if r.Outcome != spec.Pass {
+			out.broken = append(out.broken, fmt.Sprintf("%s=%.3g", r.Name, r.Value))
 		}
 	}
 	return out
@@ -132,7 +132,7 @@ func (s study) add(name string, o outcome, planted, n int) {
 	}
 	t := s[name]
 	t.sets++
-	if o.verdict != Pass {
+	if o.verdict != spec.Pass {
 		t.caught++
 	}
 	t.copies += planted
@@ -167,7 +167,7 @@ func (s study) plant(t *testing.T, real, other realSet, seed uint64, full bool) 
 	n := countImages(parts.fresh)
 	o := judgeSet(t, parts, parts.fresh, seed)
 	s.add(cleared, o, 0, n)
-	if o.verdict != Pass {
+	if o.verdict != spec.Pass {
 		t.Logf("division %d: real images did not pass: %v", seed, o.broken)
 	}
 	for _, name := range slices.Sorted(maps.Keys(copyCases)) {
@@ -187,7 +187,7 @@ func (s study) plant(t *testing.T, real, other realSet, seed uint64, full bool) 
 		set := setCases[name](rand.New(rand.NewPCG(seed, 4)), parts, other)
 		o := judgeSet(t, parts, set, seed)
 		s.add(name, o, 0, countImages(set))
-		if o.verdict == Pass {
+		if o.verdict == spec.Pass {
 			t.Logf("division %d: %s passed: %v", seed, name, o.measures.Taken)
 		}
 	}
@@ -224,7 +224,7 @@ func (s study) search(t *testing.T, real realSet, seed uint64) {
 		if k == len(names) {
 			to = from + countImages(parts.fresh)
 		}
-		o := outcome{verdict: Pass}
+		o := outcome{verdict: spec.Pass}
 		for i := from; i < to; i++ {
 			if why, _, _ := copies.Reason(i, func(n int) string { return fmt.Sprint(n) }); why != "" {
 				o.rejected = append(o.rejected, i-from)

@@ -9,12 +9,6 @@ import (
 	"strings"
 )
 
-// Outcomes of a rule whose bound is not kept, the values of Rule.Otherwise.
-const (
-	OtherwiseFail         = "fail"
-	OtherwiseInconclusive = "inconclusive"
-)
-
 // Ways of approval, the values of Policy.Approval.
 const (
 	ApproveAuto   = "auto"   // what passes is published
@@ -41,8 +35,8 @@ type Rule struct {
 	Measure string   `json:"measure" yaml:"measure"` // the Name of one of Measures
 	Min     *float64 `json:"min,omitempty" yaml:"min,omitempty"`
 	Max     *float64 `json:"max,omitempty" yaml:"max,omitempty"`
-	// Otherwise is the outcome where a bound is not kept: OtherwiseFail, the
-	// default, or OtherwiseInconclusive for a measure of how much could be judged.
+	// Otherwise is the outcome where a bound is not kept: Fail, the default, or
+	// Inconclusive for a measure of how much could be judged.
 	Otherwise string `json:"otherwise,omitempty" yaml:"otherwise,omitempty"`
 }
 
@@ -50,7 +44,7 @@ func atLeast(measure string, bound float64) Rule { return Rule{Measure: measure,
 func atMost(measure string, bound float64) Rule  { return Rule{Measure: measure, Max: &bound} }
 
 func (r Rule) orInconclusive() Rule {
-	r.Otherwise = OtherwiseInconclusive
+	r.Otherwise = Inconclusive
 	return r
 }
 
@@ -179,5 +173,5 @@ func (r Rule) validate(p *problems, field string) {
 	if r.Min != nil && r.Max != nil && *r.Min > *r.Max {
 		p.add(field+".min", fmt.Sprint(*r.Min), fmt.Sprintf("above max (%v), so no set could ever pass; lower it", *r.Max))
 	}
-	oneOf(p, field+".otherwise", r.Otherwise, "", OtherwiseFail, OtherwiseInconclusive)
+	oneOf(p, field+".otherwise", r.Otherwise, "", Fail, Inconclusive)
 }
