@@ -28,7 +28,7 @@ type Activities struct {
 	// its own; nil where that is Store's.
 	Releases storage.Bucket
 	// Sources opens the bucket that images are read from.
-	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
 	// Scratch is the folder for temporary files; empty means the system's.
 	Scratch string
 	// Webhook is told of runs that wait for somebody, and of how runs end.

@@ -24,7 +24,7 @@ import (
 var testCampaign = step.Run{WorkflowID: "campaign-all-0123456789ab", RunID: "run-9"}
 
 func planner(b storage.Bucket) Planner {
-	return Planner{Store: storage.New(b), Sources: func(context.Context, string) (storage.Bucket, error) { return b, nil }}
+	return Planner{Store: storage.New(b), Sources: func(context.Context, string) (storage.Reader, error) { return b, nil }}
 }
 
 func TestPlanCampaign(t *testing.T) {

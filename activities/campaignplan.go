@@ -40,7 +40,7 @@ type planPage struct {
 // Planner makes and reads plans of campaigns.
 type Planner struct {
 	Store   *storage.Store
-	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
 	// Progress, if set, is told the classes found so far; the total is 0.
 	Progress func(done, total int)
 }

@@ -2,9 +2,7 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
@@ -16,7 +14,7 @@ import (
 // and writes nothing to the store.
 type Forecaster struct {
 	Store   *storage.Store
-	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
 }
 
 // Forecast is what a run would find.
@@ -44,7 +42,7 @@ func (f *Forecast) add(stage string, found bool, why string) {
 // one has to be done, what comes after is not known.
 func (f Forecaster) Forecast(ctx context.Context, class string, source step.Source, r spec.Recipe) (Forecast, error) {
 	var out Forecast
-	store := storage.New(beside{f.Store.Bucket(), memory.New()})
+	store := storage.New(memory.Over(f.Store.Bucket()))
 	var err error
 	out.Ingest, err = Ingester{Store: store, Sources: f.Sources}.Ingest(ctx, step.IngestInput{Class: class, Source: source, Ingest: r.Ingest})
 	if err != nil {
@@ -114,32 +112,3 @@ func (f Forecaster) forecastTraining(ctx context.Context, store *storage.Store, 
 	out.add(string(step.CheckOverfit), ok, why)
 	return nil
 }
-
-// beside reads from a bucket and keeps what is written in memory.
-type beside struct {
-	storage.Bucket
-	written *memory.Bucket
-}
-
-func (b beside) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition) (storage.Info, error) {
-	return b.written.Put(ctx, key, body, size, sha256, cond)
-}
-
-func (b beside) Get(ctx context.Context, key string) (io.ReadCloser, storage.Info, error) {
-	r, info, err := b.written.Get(ctx, key)
-	if errors.Is(err, storage.ErrNotFound) {
-		return b.Bucket.Get(ctx, key)
-	}
-	return r, info, err
-}
-
-func (b beside) Stat(ctx context.Context, key string) (storage.Info, error) {
-	info, err := b.written.Stat(ctx, key)
-	if errors.Is(err, storage.ErrNotFound) {
-		return b.Bucket.Stat(ctx, key)
-	}
-	return info, err
-}
-
-func (beside) Delete(context.Context, string) error { return errors.New("a forecast removes nothing") }
-func (beside) Sync(context.Context) error           { return nil }

@@ -24,7 +24,7 @@ const maxForeign = 10_000
 // Foreign judges images of any origin as a run judges its own.
 type Foreign struct {
 	Store    *storage.Store // for what is made on the way
-	Sources  func(ctx context.Context, bucket string) (storage.Bucket, error)
+	Sources  func(ctx context.Context, bucket string) (storage.Reader, error)
 	Scratch  string
 	Progress func(done, total int)
 }
@@ -203,8 +203,8 @@ func (f Foreign) candidates(ctx context.Context, in ForeignInput, out *Judgement
 }
 
 // squares stores each readable candidate as a PNG of 128x128.
-func (f Foreign) squares(ctx context.Context, bucket storage.Bucket, prefix string, infos []storage.Info, limits spec.Ingest, out *Judgement) (CandidateList, error) {
-	source := storage.New(bucket)
+func (f Foreign) squares(ctx context.Context, bucket storage.Reader, prefix string, infos []storage.Info, limits spec.Ingest, out *Judgement) (CandidateList, error) {
+	source := storage.ViewOf(bucket)
 	d := newDecoder(picture.Limits{MaxBytes: limits.MaxBytes, MaxPixels: limits.MaxPixels})
 	stored := make([]storage.Object, len(infos))
 	var mu sync.Mutex

@@ -27,7 +27,7 @@ const maxCompared = 3000
 // Ingester makes a data set manifest of the images below a source's prefix.
 type Ingester struct {
 	Store   *storage.Store
-	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
 	// Progress, if set, is told the objects read so far, and then the images
 	// compared; total is 0 while it is unknown.
 	Progress func(done, total int)
@@ -47,7 +47,7 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 	if err != nil {
 		return step.IngestResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
-	s := scan{source: storage.New(bucket), prefix: folder(in.Source), progress: g.Progress,
+	s := scan{source: storage.ViewOf(bucket), prefix: folder(in.Source), progress: g.Progress,
 		decoder: newDecoder(picture.Limits{MaxBytes: in.Ingest.MaxBytes, MaxPixels: in.Ingest.MaxPixels})}
 	if err := s.run(ctx); err != nil {
 		if errors.Is(err, storage.ErrNotFound) && s.found == 0 {
@@ -256,7 +256,7 @@ type scanned struct {
 
 // scan reads the objects below a prefix.
 type scan struct {
-	source   *storage.Store
+	source   storage.View
 	prefix   string
 	decoder  decoder
 	progress func(done, total int)
@@ -274,7 +274,7 @@ func (s *scan) run(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers())
 	var listing error
-	for info, err := range s.source.Bucket().List(gctx, s.prefix) {
+	for info, err := range s.source.Reader().List(gctx, s.prefix) {
 		if err != nil {
 			listing = fmt.Errorf("list objects: %w", err)
 			break

@@ -45,7 +45,7 @@ func (s shelf) put(key string, data []byte) {
 	require.NoError(s.t, err)
 }
 
-func (s shelf) open(context.Context, string) (storage.Bucket, error) { return s.source, nil }
+func (s shelf) open(context.Context, string) (storage.Reader, error) { return s.source, nil }
 
 func (s shelf) input() step.IngestInput {
 	in := step.IngestInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "p"}, Ingest: spec.Quick().Ingest}
@@ -373,7 +373,7 @@ func TestIngestPassesStoreFailuresOn(t *testing.T) {
 	}
 	down := errors.New("connection reset")
 	for _, b := range []storage.Bucket{faulty{Bucket: s.source, get: down}, faulty{Bucket: s.source, list: down, after: 3}} {
-		g := Ingester{Store: s.store, Sources: func(context.Context, string) (storage.Bucket, error) { return b, nil }}
+		g := Ingester{Store: s.store, Sources: func(context.Context, string) (storage.Reader, error) { return b, nil }}
 		_, err := g.Ingest(t.Context(), s.input())
 		require.ErrorIs(t, err, down)
 		var app *temporal.ApplicationError
@@ -407,7 +407,7 @@ func (e endless) Get(context.Context, string) (io.ReadCloser, storage.Info, erro
 
 func TestIngestStreamsLongListings(t *testing.T) {
 	s := newShelf(t)
-	g := Ingester{Store: s.store, Sources: func(context.Context, string) (storage.Bucket, error) { return endless{n: 100_000}, nil }}
+	g := Ingester{Store: s.store, Sources: func(context.Context, string) (storage.Reader, error) { return endless{n: 100_000}, nil }}
 	var before, now runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

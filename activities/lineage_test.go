@@ -74,7 +74,7 @@ func TestLineageEvents(t *testing.T) {
 	s := storage.New(memory.New())
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
-	Register(env, Activities{Store: s, Lineage: l, Sources: func(context.Context, string) (storage.Bucket, error) { return memory.New(), nil }}, step.IO)
+	Register(env, Activities{Store: s, Lineage: l, Sources: func(context.Context, string) (storage.Reader, error) { return memory.New(), nil }}, step.IO)
 	_, err := env.ExecuteActivity(string(step.Ingest), step.IngestInput{Class: "pits", Source: step.Source{Bucket: "factory", Prefix: "pits"}, Ingest: tiny().Ingest})
 	require.ErrorContains(t, err, "no images")
 	_, err = env.ExecuteActivity(string(step.RecordRun), lineageRecord(id))

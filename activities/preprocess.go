@@ -30,7 +30,7 @@ const (
 // Preprocessor makes tensors of a data set's images.
 type Preprocessor struct {
 	Store   *storage.Store
-	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
 	// Progress, if set, is told the images done.
 	Progress func(done, total int)
 }
@@ -55,7 +55,7 @@ func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (
 	if err != nil {
 		return step.PreprocessResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
-	m := shardMaker{store: p.Store, source: storage.New(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress}
+	m := shardMaker{store: p.Store, source: storage.ViewOf(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress}
 	out := step.PreprocessResult{
 		Training:  len(ofSplit(dataset.Images, SplitTraining)),
 		Holdout:   len(ofSplit(dataset.Images, SplitHoldout)),
@@ -128,7 +128,7 @@ func ofSplit(images []DatasetImage, split string) []DatasetImage {
 // shardMaker reads images and writes shards of them.
 type shardMaker struct {
 	store    *storage.Store
-	source   *storage.Store
+	source   storage.View
 	decoder  decoder
 	progress func(done, total int)
 	total    int

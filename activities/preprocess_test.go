@@ -108,7 +108,7 @@ func TestPreprocessFindsWhatWasDone(t *testing.T) {
 	require.False(t, first.Cached)
 
 	p := s.preprocessor()
-	p.Sources = func(context.Context, string) (storage.Bucket, error) { return deaf{s.source}, nil }
+	p.Sources = func(context.Context, string) (storage.Reader, error) { return deaf{s.source}, nil }
 	again, err := p.Preprocess(t.Context(), in)
 	require.NoError(t, err)
 	require.True(t, again.Cached)
@@ -156,7 +156,7 @@ func TestPreprocessNoticesChanges(t *testing.T) {
 	s.put("p/02.png", metalPNG(t, 2))
 	down := errors.New("connection reset")
 	p := s.preprocessor()
-	p.Sources = func(context.Context, string) (storage.Bucket, error) { return faulty{Bucket: s.source, get: down}, nil }
+	p.Sources = func(context.Context, string) (storage.Reader, error) { return faulty{Bucket: s.source, get: down}, nil }
 	_, err = p.Preprocess(t.Context(), in)
 	require.ErrorIs(t, err, down)
 	_, err = s.preprocessor().Preprocess(t.Context(), in)
@@ -228,7 +228,7 @@ func TestPreprocessStreams(t *testing.T) {
 		}
 		return nil
 	}}
-	p := Preprocessor{Store: storage.New(store), Sources: func(context.Context, string) (storage.Bucket, error) { return source, nil }}
+	p := Preprocessor{Store: storage.New(store), Sources: func(context.Context, string) (storage.Reader, error) { return source, nil }}
 	out, err := p.Preprocess(t.Context(), in)
 	require.NoError(t, err)
 	require.EqualValues(t, 3, shards.Load())

@@ -198,7 +198,7 @@ func (c Cleaner) RecordCleanUp(ctx context.Context, in step.RecordCleanUpInput) 
 		return step.RecordCleanUpResult{}, permanent(step.ErrBadInput, "clean-up %+v: needs a workflow and a run identifier", r.Run)
 	}
 	if r.Applied {
-		if err := c.Store.Denounce(ctx, sweepName(r.Run)); err != nil {
+		if err := c.Store.Retract(ctx, sweepName(r.Run)); err != nil {
 			return step.RecordCleanUpResult{}, err
 		}
 	}

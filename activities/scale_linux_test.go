@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime/debug"
 	"strconv"
@@ -28,6 +25,7 @@ import (
 	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/memory"
 )
 
 const (
@@ -99,10 +97,10 @@ func scaleRun(t *testing.T, images int) (stages []scaleStage) {
 
 // stagesAt runs the stages and prints their peaks.
 func stagesAt(t *testing.T, images int) {
-	store := storage.New(folderBucket(t.TempDir()))
+	store := storage.New(memory.InFolder(t.TempDir()))
 	dir := t.TempDir()
 	source := &drawnBucket{n: images, textures: textures()}
-	sources := func(context.Context, string) (storage.Bucket, error) { return source, nil }
+	sources := func(context.Context, string) (storage.Reader, error) { return source, nil }
 	recipe := spec.Quick()
 	recipe.Ingest.SelectionShare, recipe.Sample.Count, recipe.Monitor.Images = 0.1, 240, 64
 	o := step.Outcome{Run: testRun, Class: "drawn", Source: step.Source{Bucket: "drawn"}, Recipe: recipe}
@@ -253,69 +251,3 @@ func (b *drawnBucket) Get(_ context.Context, key string) (io.ReadCloser, storage
 	}
 	return io.NopCloser(bytes.NewReader(b.draw(i))), storage.Info{Key: key, Size: bitmapSize}, nil
 }
-
-// folderBucket keeps objects in files, for one writer of each key.
-type folderBucket string
-
-func (b folderBucket) path(key string) string {
-	return filepath.Join(string(b), filepath.FromSlash(key))
-}
-
-func (b folderBucket) Put(_ context.Context, key string, body io.ReadSeeker, _ int64, _ string, cond storage.Condition) (storage.Info, error) {
-	if cond != (storage.Condition{}) {
-		return storage.Info{}, errors.New("no conditions here")
-	}
-	if err := os.MkdirAll(filepath.Dir(b.path(key)), 0o700); err != nil {
-		return storage.Info{}, err
-	}
-	f, err := os.Create(b.path(key))
-	if err != nil {
-		return storage.Info{}, err
-	}
-	n, err := io.Copy(f, body)
-	return storage.Info{Key: key, Size: n}, errors.Join(err, f.Close())
-}
-
-func (b folderBucket) Get(ctx context.Context, key string) (io.ReadCloser, storage.Info, error) {
-	info, err := b.Stat(ctx, key)
-	if err != nil {
-		return nil, info, err
-	}
-	f, err := os.Open(b.path(key))
-	return f, info, err
-}
-
-func (b folderBucket) Stat(_ context.Context, key string) (storage.Info, error) {
-	info, err := os.Stat(b.path(key))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return storage.Info{}, storage.ErrNotFound
-	case err != nil:
-		return storage.Info{}, err
-	}
-	return storage.Info{Key: key, Size: info.Size()}, nil
-}
-
-func (b folderBucket) List(_ context.Context, prefix string) iter.Seq2[storage.Info, error] {
-	return func(yield func(storage.Info, error) bool) {
-		_ = filepath.WalkDir(string(b), func(path string, d fs.DirEntry, err error) error {
-			key := strings.TrimPrefix(filepath.ToSlash(path), string(b)+"/")
-			if err != nil || d.IsDir() || !strings.HasPrefix(key, prefix) {
-				return err
-			}
-			if !yield(storage.Info{Key: key}, nil) {
-				return fs.SkipAll
-			}
-			return nil
-		})
-	}
-}
-
-func (b folderBucket) Delete(_ context.Context, key string) error {
-	if err := os.Remove(b.path(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-func (b folderBucket) Sync(context.Context) error { return nil }

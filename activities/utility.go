@@ -37,7 +37,7 @@ const (
 // Comparer asks whether a set helps a classifier to tell its class from others.
 type Comparer struct {
 	Store   *storage.Store
-	Sources func(ctx context.Context, bucket string) (storage.Bucket, error)
+	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
 	Scratch string // folder for temporary files; empty means the system's
 	// Progress, if set, is told the pairs done.
 	Progress func(done, total int)

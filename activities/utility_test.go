@@ -293,7 +293,7 @@ func TestCompareRefusesAndPassesOn(t *testing.T) {
 	}
 	// A store that is down for a moment is no reason.
 	c := s.comparer()
-	c.Sources = func(context.Context, string) (storage.Bucket, error) { return nil, errors.New("connection refused") }
+	c.Sources = func(context.Context, string) (storage.Reader, error) { return nil, errors.New("connection refused") }
 	_, err := c.Compare(t.Context(), in)
 	require.ErrorContains(t, err, "class columns: open source bucket")
 }

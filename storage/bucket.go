@@ -39,16 +39,11 @@ type Condition struct {
 	IfETag string
 }
 
-// Bucket is what a driver provides. All methods may be called concurrently and
-// may be retried: writing the same key with the same bytes twice leaves the
-// same object. Every driver passes the suite in storagetest.
-type Bucket interface {
-	// Put stores size bytes of body under key, all of them or none: readers
-	// see the former object or the whole new one. sha256 (hex) is kept with
-	// the object and checked by the store where it can. It seeks body back to
-	// the start to retry. Fails with ErrPrecondition where cond does not hold;
-	// never with it when the object present has the very sha256 of body.
-	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond Condition) (Info, error)
+// Reader is the reading half of a Bucket, for what is never written to: a folder of
+// images, a pulled release, a bucket of somebody else's. All methods may be called
+// concurrently and may be retried. Every driver passes the suite in storagetest:
+// one that only reads its RunReader.
+type Reader interface {
 	// Get opens the object under key; ErrNotFound where there is none. The
 	// reader must be closed. It does not verify digests: Store does.
 	Get(ctx context.Context, key string) (io.ReadCloser, Info, error)
@@ -57,6 +52,19 @@ type Bucket interface {
 	// List yields the objects whose keys begin with prefix, in byte order of
 	// keys, page by page in bounded memory. It stops at the first error.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
+}
+
+// Bucket is what a driver provides. All methods may be called concurrently and
+// may be retried: writing the same key with the same bytes twice leaves the
+// same object. Every driver passes the suite in storagetest.
+type Bucket interface {
+	Reader
+	// Put stores size bytes of body under key, all of them or none: readers
+	// see the former object or the whole new one. sha256 (hex) is kept with
+	// the object and checked by the store where it can. It seeks body back to
+	// the start to retry. Fails with ErrPrecondition where cond does not hold;
+	// never with it when the object present has the very sha256 of body.
+	Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond Condition) (Info, error)
 	// Delete removes the object under key; a missing key is no error.
 	Delete(ctx context.Context, key string) error
 	// Sync returns once everything written before is durable. Stores that are

@@ -57,7 +57,7 @@ type Sweeping struct {
 	Until  time.Time `json:"until"`
 }
 
-// Announce tells everybody that the clean-up called name removes, before it does.
+// Announce says in the bucket that the clean-up called name removes, before it does.
 func (s *Store) Announce(ctx context.Context, name string, w Sweeping) error {
 	raw, err := json.Marshal(w)
 	if err != nil {
@@ -69,8 +69,8 @@ func (s *Store) Announce(ctx context.Context, name string, w Sweeping) error {
 	return nil
 }
 
-// Denounce tells everybody that the clean-up called name has ended.
-func (s *Store) Denounce(ctx context.Context, name string) error {
+// Retract withdraws what Announce has said: the clean-up called name has ended.
+func (s *Store) Retract(ctx context.Context, name string) error {
 	if err := s.bucket.Delete(ctx, sweepingKey(name)); err != nil {
 		return fmt.Errorf("end clean-up: %w", err)
 	}

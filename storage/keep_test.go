@@ -131,7 +131,7 @@ func TestWhatARemovalTakesIsNoticed(t *testing.T) {
 	for what, danger := range map[string]func(){
 		"too young for it": func() { announce(-72*time.Hour, time.Minute) },
 		"over":             func() { announce(-time.Hour, -time.Hour) },
-		"ended":            func() { require.NoError(t, s.Denounce(ctx, "c")) },
+		"ended":            func() { require.NoError(t, s.Retract(ctx, "c")) },
 	} {
 		danger()
 		waited, err := s.Settle(ctx, time.Now().Add(-48*time.Hour))

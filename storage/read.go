@@ -17,16 +17,26 @@ import (
 // as they should, before it believes that the store itself holds other ones.
 const readAttempts = 3
 
+// View reads what is stored, and trusts no byte before it has verified it. Store is
+// one that writes as well.
+type View struct{ reader Reader }
+
+// ViewOf returns a view of what r holds.
+func ViewOf(r Reader) View { return View{r} }
+
+// Reader returns what the view is of.
+func (v View) Reader() Reader { return v.reader }
+
 // Read returns the bytes of obj. It fails with ErrTooLarge where obj has more
 // than limit bytes, with ErrNotFound where nothing has its key, and with
 // ErrCorrupt where the object there has another size or digest.
-func (s *Store) Read(ctx context.Context, obj Object, limit int64) ([]byte, error) {
+func (v View) Read(ctx context.Context, obj Object, limit int64) ([]byte, error) {
 	if obj.Size > limit {
 		return nil, fmt.Errorf("read %q: %w: %d bytes, limit %d", obj.Key, ErrTooLarge, obj.Size, limit)
 	}
 	var data []byte
-	err := s.repeat(ctx, func() error {
-		r, err := s.Open(ctx, obj)
+	err := v.repeat(ctx, func() error {
+		r, err := v.Open(ctx, obj)
 		if err != nil {
 			return err
 		}
@@ -47,12 +57,12 @@ func (s *Store) Read(ctx context.Context, obj Object, limit int64) ([]byte, erro
 // ReadNamed returns the bytes under key, whatever they are, and describes them.
 // It fails with ErrTooLarge where there are more than limit, and with
 // ErrCorrupt where the digest that the writer stated is another.
-func (s *Store) ReadNamed(ctx context.Context, key string, limit int64) ([]byte, Info, error) {
+func (v View) ReadNamed(ctx context.Context, key string, limit int64) ([]byte, Info, error) {
 	var data []byte
 	var info Info
-	err := s.repeat(ctx, func() error {
+	err := v.repeat(ctx, func() error {
 		var err error
-		data, info, err = s.readNamed(ctx, key, limit)
+		data, info, err = v.readNamed(ctx, key, limit)
 		return err
 	})
 	if err != nil {
@@ -61,8 +71,8 @@ func (s *Store) ReadNamed(ctx context.Context, key string, limit int64) ([]byte,
 	return data, info, nil
 }
 
-func (s *Store) readNamed(ctx context.Context, key string, limit int64) ([]byte, Info, error) {
-	r, info, err := s.bucket.Get(ctx, key)
+func (v View) readNamed(ctx context.Context, key string, limit int64) ([]byte, Info, error) {
+	r, info, err := v.reader.Get(ctx, key)
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("read object: %w", err)
 	}
@@ -83,7 +93,7 @@ func (s *Store) readNamed(ctx context.Context, key string, limit int64) ([]byte,
 }
 
 // repeat calls read again where another try may give another outcome.
-func (s *Store) repeat(ctx context.Context, read func() error) error {
+func (v View) repeat(ctx context.Context, read func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := read()
 		if err == nil || attempt == readAttempts || ctx.Err() != nil ||
@@ -96,11 +106,11 @@ func (s *Store) repeat(ctx context.Context, read func() error) error {
 // Open opens obj for reading. The reader fails with ErrCorrupt, at the latest
 // where it would end, if the bytes are not those of obj; what was read before
 // must not be trusted until it has ended with io.EOF.
-func (s *Store) Open(ctx context.Context, obj Object) (io.ReadCloser, error) {
+func (v View) Open(ctx context.Context, obj Object) (io.ReadCloser, error) {
 	if !validDigest(obj.SHA256) || obj.Size < 0 {
 		return nil, fmt.Errorf("open %q: %w: a reference with SHA-256 %q and size %d", obj.Key, ErrCorrupt, obj.SHA256, obj.Size)
 	}
-	r, info, err := s.bucket.Get(ctx, obj.Key)
+	r, info, err := v.reader.Get(ctx, obj.Key)
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w", err)
 	}
@@ -153,12 +163,12 @@ func (v *verifier) Close() error { return v.r.Close() }
 
 // ReadToFile downloads obj to path. The file appears whole and verified, in
 // place of one that was there, or not at all.
-func (s *Store) ReadToFile(ctx context.Context, obj Object, path string) error {
-	return s.repeat(ctx, func() error { return s.readToFile(ctx, obj, path) })
+func (v View) ReadToFile(ctx context.Context, obj Object, path string) error {
+	return v.repeat(ctx, func() error { return v.readToFile(ctx, obj, path) })
 }
 
-func (s *Store) readToFile(ctx context.Context, obj Object, path string) (err error) {
-	r, err := s.Open(ctx, obj)
+func (v View) readToFile(ctx context.Context, obj Object, path string) (err error) {
+	r, err := v.Open(ctx, obj)
 	if err != nil {
 		return err
 	}

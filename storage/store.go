@@ -26,11 +26,12 @@ const ArtifactPrefix = "artifacts/sha256/"
 
 // Store keeps artifacts in a bucket. It may be used concurrently.
 type Store struct {
+	View
 	bucket Bucket
 }
 
 // New returns a store on b.
-func New(b Bucket) *Store { return &Store{bucket: b} }
+func New(b Bucket) *Store { return &Store{ViewOf(b), b} }
 
 // Bucket returns the bucket that the store keeps everything in.
 func (s *Store) Bucket() Bucket { return s.bucket }

@@ -97,7 +97,7 @@ func comparingInput(t *testing.T, b storage.Bucket, folder string) AugmentInput 
 func actual(b storage.Bucket) activities.Activities {
 	return activities.Activities{
 		Store:   storage.New(b),
-		Sources: func(context.Context, string) (storage.Bucket, error) { return b, nil },
+		Sources: func(context.Context, string) (storage.Reader, error) { return b, nil },
 	}
 }
 

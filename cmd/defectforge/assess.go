@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -16,6 +15,8 @@ import (
 	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/folder"
+	"github.com/defectforge/defectforge/storage/memory"
 )
 
 type assessOptions struct {
@@ -82,7 +83,7 @@ func (p *program) assess(ctx context.Context, o assessOptions) error {
 	if err != nil {
 		return &statusError{exitUsage, err}
 	}
-	s := sources{p: p, buckets: map[string]storage.Bucket{}}
+	s := sources{p: p, buckets: map[string]storage.Reader{}}
 	defer s.close()
 	in := activities.ForeignInput{Ingest: spec.Classic().Ingest, Overfit: spec.Classic().Overfit, Policy: policy, Seed: o.seed}
 	in.Ingest.MinImages = 3
@@ -104,7 +105,7 @@ func (p *program) assess(ctx context.Context, o assessOptions) error {
 		return fmt.Errorf("create scratch folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	judge := activities.Foreign{Store: storage.New(scratchBucket{dir, &sync.Mutex{}}), Sources: s.open, Scratch: dir}
+	judge := activities.Foreign{Store: storage.New(memory.InFolder(dir)), Sources: s.open, Scratch: dir}
 	judged, err := judge.Judge(ctx, in)
 	if err != nil {
 		return fmt.Errorf("assess: %w", userError(err))
@@ -197,7 +198,7 @@ func (p *program) showAssessment(r assessReport) error {
 type sources struct {
 	p       *program
 	session *session
-	buckets map[string]storage.Bucket // folders, by the name they are given
+	buckets map[string]storage.Reader // folders, by the name they are given
 }
 
 func (s *sources) close() {
@@ -226,11 +227,11 @@ func (s *sources) add(ctx context.Context, flag, src string) (step.Source, error
 	if err != nil {
 		return source, err
 	}
-	s.buckets[flag] = newFolderBucket(files)
+	s.buckets[flag] = folder.NewFiles("", files)
 	return step.Source{Bucket: flag}, nil
 }
 
-func (s *sources) open(ctx context.Context, bucket string) (storage.Bucket, error) {
+func (s *sources) open(ctx context.Context, bucket string) (storage.Reader, error) {
 	if b, ok := s.buckets[bucket]; ok {
 		return b, nil
 	}

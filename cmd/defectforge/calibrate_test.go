@@ -9,13 +9,14 @@ import (
 	"github.com/defectforge/defectforge/activities"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/storage/folder"
 )
 
 // TestEstimate extrapolates from tried steps to what is left to do.
 func TestEstimate(t *testing.T) {
 	r := spec.Quick()
 	r.Model.GeneratorDepth, r.Model.DiscriminatorDepth, r.Sample.StatisticsBatches = 1, 1, 1
-	j := job{recipe: r, uploads: []folderSource{{files: make([]sourceFile, 150)}}}
+	j := job{recipe: r, uploads: []folderSource{{files: make([]folder.File, 150)}}}
 	p := newProgram(t.Output(), t.Output())
 	e, err := p.estimate(t.Context(), j, nil)
 	require.NoError(t, err)

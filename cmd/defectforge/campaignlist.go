@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -21,36 +17,6 @@ import (
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/workflows"
 )
-
-// foldersOf lists the folders directly below dir, the value of a flag, and
-// counts the files there. Hidden ones are left out.
-func foldersOf(flag, dir string) (names []string, files int, err error) {
-	list, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, 0, usageError("%s: %s: no such folder; give a folder of folders or s3://bucket/prefix", flag, dir)
-	case err != nil:
-		return nil, 0, usageError("%s: %w", flag, err)
-	}
-	for _, e := range list {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		info, err := os.Stat(filepath.Join(dir, e.Name())) // follows links
-		if err != nil {
-			return nil, 0, usageError("%s: %w", flag, err)
-		}
-		if info.IsDir() {
-			names = append(names, e.Name())
-		} else {
-			files++
-		}
-	}
-	if len(names) == 0 {
-		return nil, 0, usageError("%s: %s: holds no folders; a campaign makes a class of each folder in it, `defectforge run` takes a folder of images", flag, dir)
-	}
-	return names, files, nil
-}
 
 func (p *program) campaignListCommand() *cobra.Command {
 	limit := 50

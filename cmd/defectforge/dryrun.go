@@ -13,6 +13,7 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/folder"
 )
 
 // dryRunReport is the JSON object of `run --dry-run`.
@@ -101,10 +102,10 @@ func (p *program) forecast(ctx context.Context, j job, r *dryRunReport) *activit
 		return nil
 	}
 	defer s.close(p)
-	sources := func(ctx context.Context, bucket string) (storage.Bucket, error) {
+	sources := func(ctx context.Context, bucket string) (storage.Reader, error) {
 		for _, f := range j.uploads {
 			if f.prefix == j.source.Prefix {
-				return prefixed(f), nil
+				return folder.NewFiles(f.prefix, f.files), nil
 			}
 		}
 		return s.source(ctx, bucket)
@@ -127,7 +128,7 @@ func (p *program) forecast(ctx context.Context, j job, r *dryRunReport) *activit
 }
 
 // fewEnough fails where a dry run would have too much to read.
-func fewEnough(ctx context.Context, b storage.Bucket, prefix string) error {
+func fewEnough(ctx context.Context, b storage.Reader, prefix string) error {
 	n := 0
 	for _, err := range b.List(ctx, prefix) {
 		if err != nil {
@@ -138,16 +139,6 @@ func fewEnough(ctx context.Context, b storage.Bucket, prefix string) error {
 		}
 	}
 	return nil
-}
-
-// prefixed is a folder as it will lie in the bucket.
-func prefixed(f folderSource) storage.Bucket {
-	files := make([]sourceFile, len(f.files))
-	for i, file := range f.files {
-		files[i] = file
-		files[i].name = f.prefix + file.name
-	}
-	return newFolderBucket(files)
 }
 
 // printForecast prints what would be found, how long the rest takes, and what it

@@ -34,7 +34,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/defectforge/defectforge/activities/observe"
-	"github.com/defectforge/defectforge/storage/observed"
+	"github.com/defectforge/defectforge/storage/instrumented"
 )
 
 // metricsList is what rules and dashboards are held against.
@@ -180,7 +180,7 @@ func exported(t *testing.T, scraped, path string, update bool) {
 // their values where those are known.
 func describeFamily(f *dto.MetricFamily) string {
 	known := observe.NewMetrics(prometheus.NewRegistry()).Values()
-	maps.Copy(known, observed.Values())
+	maps.Copy(known, instrumented.Values())
 	seen := map[string]bool{}
 	for _, m := range f.GetMetric() {
 		for _, l := range m.GetLabel() {

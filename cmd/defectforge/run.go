@@ -20,6 +20,7 @@ import (
 	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/folder"
 	"github.com/defectforge/defectforge/workflows"
 )
 
@@ -292,12 +293,12 @@ func (p *program) hintAtWorkers(ctx context.Context, s *session) {
 	}
 }
 
-func (p *program) uploadSource(ctx context.Context, s *session, folder folderSource) error {
+func (p *program) uploadSource(ctx context.Context, s *session, source folderSource) error {
 	began, last := time.Now(), time.Now()
-	sent, err := upload(ctx, s.bucket, folder.prefix, folder.files, func(done int) {
+	sent, err := folder.Upload(ctx, s.bucket, source.prefix, source.files, func(done int) {
 		if now := time.Now(); now.Sub(last) > 15*time.Second {
 			last = now
-			p.say("%-16s %d of %d files", "upload", done, len(folder.files))
+			p.say("%-16s %d of %d files", "upload", done, len(source.files))
 		}
 	})
 	if err != nil {
@@ -307,10 +308,10 @@ func (p *program) uploadSource(ctx context.Context, s *session, folder folderSou
 		return fmt.Errorf("sync store: %w", err)
 	}
 	var bytes int64
-	for _, f := range folder.files {
-		bytes += f.size
+	for _, f := range source.files {
+		bytes += f.Size
 	}
-	p.say("%-16s %d files, %s, %d of them new, %s", "upload", len(folder.files), humanize.IBytes(uint64(bytes)), sent, timeWords(time.Since(began).Seconds()))
+	p.say("%-16s %d files, %s, %d of them new, %s", "upload", len(source.files), humanize.IBytes(uint64(bytes)), sent, timeWords(time.Since(began).Seconds()))
 	return nil
 }
 

@@ -176,7 +176,7 @@ func (p *program) connectStore(ctx context.Context, s *session) error {
 }
 
 // source opens the bucket that images are read from.
-func (s *session) source(ctx context.Context, bucket string) (storage.Bucket, error) {
+func (s *session) source(ctx context.Context, bucket string) (storage.Reader, error) {
 	return s.observe(s.bucket.Client().Bucket(bucket)), nil
 }
 

@@ -27,7 +27,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/observe"
 	"github.com/defectforge/defectforge/storage"
-	"github.com/defectforge/defectforge/storage/observed"
+	"github.com/defectforge/defectforge/storage/instrumented"
 	"github.com/defectforge/defectforge/workflows"
 )
 
@@ -36,7 +36,7 @@ import (
 type telemetry struct {
 	registry *prometheus.Registry
 	stages   *observe.Metrics
-	store    *observed.Metrics
+	store    *instrumented.Metrics
 	sdk      client.MetricsHandler // nil where nobody can ask
 	tracer   trace.Tracer
 	tracing  interceptor.Interceptor // nil without a collector
@@ -49,7 +49,7 @@ func (p *program) tell(ctx context.Context) (*telemetry, error) {
 		return p.told, nil
 	}
 	t := &telemetry{registry: prometheus.NewRegistry(), tracer: noop.NewTracerProvider().Tracer("")}
-	t.stages, t.store = observe.NewMetrics(t.registry), observed.NewMetrics(t.registry)
+	t.stages, t.store = observe.NewMetrics(t.registry), instrumented.NewMetrics(t.registry)
 	v := readVersion()
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "defectforge_build_info", Help: "1, with what this program was built from.",
@@ -152,7 +152,7 @@ func (t *telemetry) client(o *client.Options) {
 
 // bucket observes b.
 func (t *telemetry) bucket(b storage.Bucket) storage.Bucket {
-	return observed.New(b, t.store, t.tracer)
+	return instrumented.New(b, t.store, t.tracer)
 }
 
 // observer observes stages.

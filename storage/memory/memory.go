@@ -1,4 +1,7 @@
-// Package memory keeps a bucket in memory, for tests and demonstrations.
+// Package memory keeps track of a bucket's objects in memory, for tests,
+// demonstrations and what a command needs only while it runs. Their bytes lie in
+// memory, too (New), or in files (InFolder); Over lays a bucket in memory over one
+// that is only read.
 package memory
 
 import (
@@ -19,45 +22,70 @@ import (
 // page is how many keys List takes at a time, as S3 does.
 const page = 1000
 
-// Bucket is a storage.Bucket in memory. Use New.
+// Bucket is a storage.Bucket whose list of objects is in memory. Use New or
+// InFolder.
 type Bucket struct {
+	keep    func(body io.Reader) (content, error)
 	mu      sync.RWMutex
 	objects map[string]object
 }
 
 type object struct {
-	info storage.Info
-	data []byte // never changed
+	info    storage.Info
+	content content
+}
+
+// content is an object's bytes, which never change.
+type content interface {
+	open() (io.ReadCloser, error)
+	// drop frees them. Whoever has opened them may still read.
+	drop()
 }
 
 // New returns an empty bucket.
-func New() *Bucket { return &Bucket{objects: map[string]object{}} }
+func New() *Bucket { return &Bucket{keep: keepBytes, objects: map[string]object{}} }
+
+type inMemory []byte
+
+func keepBytes(body io.Reader) (content, error) {
+	data, err := io.ReadAll(body)
+	return inMemory(data), err
+}
+
+func (c inMemory) open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(c)), nil }
+func (inMemory) drop()                          {}
 
 // Put implements storage.Bucket.
 func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition) (storage.Info, error) {
-	data, err := readBody(ctx, key, body, size)
+	data, err := b.receive(ctx, key, body, size, sha256)
 	if err != nil {
 		return storage.Info{}, fmt.Errorf("put %q: %w", key, err)
-	}
-	if digest := storage.Digest(data); digest != sha256 {
-		return storage.Info{}, fmt.Errorf("put %q: %w: SHA-256 is %s, stated was %s", key, storage.ErrCorrupt, digest, sha256)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	present, exists := b.objects[key]
-	holds := (!cond.IfAbsent || !exists) && (cond.IfETag == "" || exists && present.info.ETag == cond.IfETag)
-	if !holds {
+	if !holds(cond, present.info, exists) {
+		data.drop()
 		if exists && present.info.SHA256 == sha256 {
 			return present.info, nil
 		}
 		return storage.Info{}, fmt.Errorf("put %q: %w", key, storage.ErrPrecondition)
 	}
+	if exists {
+		present.content.drop()
+	}
 	info := storage.Info{Key: key, Size: size, ETag: sha256[:32], Modified: time.Now(), SHA256: sha256}
-	b.objects[key] = object{info: info, data: data}
+	b.objects[key] = object{info: info, content: data}
 	return info, nil
 }
 
-func readBody(ctx context.Context, key string, body io.ReadSeeker, size int64) ([]byte, error) {
+// holds reports whether a write on a condition may take place.
+func holds(cond storage.Condition, present storage.Info, exists bool) bool {
+	return (!cond.IfAbsent || !exists) && (cond.IfETag == "" || exists && present.ETag == cond.IfETag)
+}
+
+// receive keeps a body's bytes, if they are what the writer says.
+func (b *Bucket) receive(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string) (content, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -67,27 +95,37 @@ func readBody(ctx context.Context, key string, body io.ReadSeeker, size int64) (
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(body)
+	passing := newMeter(body)
+	data, err := b.keep(passing)
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(data)) != size {
-		return nil, fmt.Errorf("%w: a body of %d bytes, stated were %d", storage.ErrCorrupt, len(data), size)
+	if err := passing.check(size, sha256); err != nil {
+		data.drop()
+		return nil, err
 	}
 	return data, nil
 }
 
 // Get implements storage.Bucket.
 func (b *Bucket) Get(ctx context.Context, key string) (io.ReadCloser, storage.Info, error) {
+	b.mu.RLock() // while it opens, so that nobody drops the bytes before
+	defer b.mu.RUnlock()
 	o, err := b.find(ctx, key)
 	if err != nil {
 		return nil, storage.Info{}, fmt.Errorf("get %q: %w", key, err)
 	}
-	return io.NopCloser(bytes.NewReader(o.data)), o.info, nil
+	r, err := o.content.open()
+	if err != nil {
+		return nil, storage.Info{}, fmt.Errorf("get %q: %w", key, err)
+	}
+	return r, o.info, nil
 }
 
 // Stat implements storage.Bucket.
 func (b *Bucket) Stat(ctx context.Context, key string) (storage.Info, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
 	o, err := b.find(ctx, key)
 	if err != nil {
 		return storage.Info{}, fmt.Errorf("stat %q: %w", key, err)
@@ -99,8 +137,6 @@ func (b *Bucket) find(ctx context.Context, key string) (object, error) {
 	if err := ctx.Err(); err != nil {
 		return object{}, err
 	}
-	b.mu.RLock()
-	defer b.mu.RUnlock()
 	o, exists := b.objects[key]
 	if !exists {
 		return object{}, storage.ErrNotFound
@@ -157,9 +193,13 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.objects, key)
+	if o, exists := b.objects[key]; exists {
+		o.content.drop()
+		delete(b.objects, key)
+	}
 	return nil
 }
 
-// Sync implements storage.Bucket; memory is as durable as it gets.
+// Sync implements storage.Bucket; what is forgotten at the end is as durable as it
+// gets.
 func (b *Bucket) Sync(ctx context.Context) error { return ctx.Err() }

@@ -63,14 +63,14 @@ func textPiece(path string, data []byte) piece {
 }
 
 // bytes are the piece's content.
-func (p piece) bytes(ctx context.Context, b storage.Bucket) ([]byte, error) {
+func (p piece) bytes(ctx context.Context, b storage.Reader) ([]byte, error) {
 	switch {
 	case p.samples != nil:
 		buf := bytes.NewBuffer(make([]byte, 0, p.Size))
 		err := writeShard(ctx, b, p.samples, buf)
 		return buf.Bytes(), err
 	case p.object.Key != "":
-		data, err := storage.New(b).Read(ctx, p.object, maxFile)
+		data, err := storage.ViewOf(b).Read(ctx, p.object, maxFile)
 		if err != nil {
 			return nil, fmt.Errorf("file %q: %w", p.Path, err)
 		}
@@ -81,7 +81,7 @@ func (p piece) bytes(ctx context.Context, b storage.Bucket) ([]byte, error) {
 
 // compile checks the draft and returns all files but the manifest, by path,
 // and the manifest. It reads every image, to know its shard.
-func (d Draft) compile(ctx context.Context, b storage.Bucket) ([]piece, Manifest, error) {
+func (d Draft) compile(ctx context.Context, b storage.Reader) ([]piece, Manifest, error) {
 	files := slices.Clone(d.Files)
 	slices.SortFunc(files, func(a, b DraftFile) int { return strings.Compare(a.Path, b.Path) })
 	pieces, err := d.pieces(files)

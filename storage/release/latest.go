@@ -49,16 +49,16 @@ func latestKey(class string) string { return root + class + "/" + latestName }
 
 // ReadLatest returns a class's pointer; storage.ErrNotFound where nothing has
 // been published.
-func ReadLatest(ctx context.Context, b storage.Bucket, class string) (Latest, error) {
+func ReadLatest(ctx context.Context, b storage.Reader, class string) (Latest, error) {
 	l, _, err := readLatest(ctx, b, class)
 	return l, err
 }
 
-func readLatest(ctx context.Context, b storage.Bucket, class string) (Latest, string, error) {
+func readLatest(ctx context.Context, b storage.Reader, class string) (Latest, string, error) {
 	if err := validClass(class); err != nil {
 		return Latest{}, "", err
 	}
-	raw, info, err := storage.New(b).ReadNamed(ctx, latestKey(class), maxLatest)
+	raw, info, err := storage.ViewOf(b).ReadNamed(ctx, latestKey(class), maxLatest)
 	if err != nil {
 		return Latest{}, "", fmt.Errorf("read latest release of class %q: %w", class, err)
 	}

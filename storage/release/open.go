@@ -23,7 +23,7 @@ type Release struct {
 	// not been withdrawn. A folder does not know.
 	Withdrawn *Withdrawal
 
-	bucket    storage.Bucket
+	bucket    storage.Reader
 	raw       []byte // the manifest
 	signature []byte // nil where there is none
 }
@@ -31,7 +31,7 @@ type Release struct {
 // Open opens a release, by name or Newest; see Load for its errors. A release
 // that has been withdrawn opens as well: look at Withdrawn. WithVerifier it
 // fails with ErrSignature unless the manifest's signature is right.
-func Open(ctx context.Context, b storage.Bucket, class, release string, opts ...Option) (*Release, error) {
+func Open(ctx context.Context, b storage.Reader, class, release string, opts ...Option) (*Release, error) {
 	m, raw, w, err := load(ctx, b, class, release)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (r *Release) Read(ctx context.Context, file string) ([]byte, error) {
 	if !listed {
 		return nil, fmt.Errorf("file %q: %w in the manifest", file, storage.ErrNotFound)
 	}
-	return storage.New(r.bucket).Read(ctx, r.object(r.Manifest.Files[i]), maxFile)
+	return storage.ViewOf(r.bucket).Read(ctx, r.object(r.Manifest.Files[i]), maxFile)
 }
 
 // Sample is an image and what is known about it.

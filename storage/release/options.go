@@ -64,8 +64,8 @@ func (o options) putSignature(ctx context.Context, b storage.Bucket, m Manifest,
 
 // signature returns the manifest's signature, nil where there is none, checked
 // if that is wanted. What is wrong with it is an ErrSignature.
-func (o options) signature(ctx context.Context, b storage.Bucket, class, release string, manifest []byte) ([]byte, error) {
-	signature, _, err := storage.New(b).ReadNamed(ctx, Prefix(class, release)+SignatureName, maxSignature)
+func (o options) signature(ctx context.Context, b storage.Reader, class, release string, manifest []byte) ([]byte, error) {
+	signature, _, err := storage.ViewOf(b).ReadNamed(ctx, Prefix(class, release)+SignatureName, maxSignature)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) && o.verifier == nil:
 		return nil, nil

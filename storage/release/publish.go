@@ -133,7 +133,7 @@ func placeAll(ctx context.Context, b storage.Bucket, prefix string, files []piec
 			small = append(small, f)
 		}
 	}
-	if err := each(ctx, small, one); err != nil {
+	if err := storage.Each(ctx, workers, small, one); err != nil {
 		return oldest, err
 	}
 	for _, f := range files {
@@ -175,33 +175,4 @@ func write(ctx context.Context, b storage.Bucket, key string, data []byte) error
 		return fmt.Errorf("%w: %q is there and differs; find out who wrote it, and delete it to publish again", ErrConflict, key)
 	}
 	return err
-}
-
-// each calls do for every item, some at a time, and returns the first error,
-// after which no more are begun.
-func each[T any](ctx context.Context, items []T, do func(context.Context, T) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	queue := make(chan T)
-	var group sync.WaitGroup
-	for range min(workers, len(items)) {
-		group.Go(func() {
-			for item := range queue {
-				if err := do(ctx, item); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-feed:
-	for _, item := range items {
-		select {
-		case queue <- item:
-		case <-ctx.Done():
-			break feed
-		}
-	}
-	close(queue)
-	group.Wait()
-	return context.Cause(ctx)
 }

@@ -32,7 +32,7 @@ type Pulled struct {
 // nothing is ever written outside of it and of the temporary folder beside it
 // that becomes it. It fails with ErrWithdrawn for a release that has been,
 // unless AllowWithdrawn, and WithVerifier with ErrSignature.
-func Pull(ctx context.Context, b storage.Bucket, class, release, dir string, opts ...Option) (Pulled, error) {
+func Pull(ctx context.Context, b storage.Reader, class, release, dir string, opts ...Option) (Pulled, error) {
 	r, err := openToPull(ctx, b, class, release, opts)
 	if err != nil {
 		return Pulled{}, err
@@ -47,7 +47,7 @@ func Pull(ctx context.Context, b storage.Bucket, class, release, dir string, opt
 }
 
 // openToPull is Open for what shall be used.
-func openToPull(ctx context.Context, b storage.Bucket, class, release string, opts []Option) (*Release, error) {
+func openToPull(ctx context.Context, b storage.Reader, class, release string, opts []Option) (*Release, error) {
 	r, err := Open(ctx, b, class, release, opts...)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func inFolder(dir string, fill func(*os.Root) error) (err error) {
 // fill writes everything into the folder. The manifest's paths have been
 // checked; the root keeps them inside all the same.
 func (r *Release) fill(ctx context.Context, folder *os.Root) error {
-	err := each(ctx, r.Manifest.Files, func(ctx context.Context, f File) error { return r.fetch(ctx, f, folder, f.Path) })
+	err := storage.Each(ctx, workers, r.Manifest.Files, func(ctx context.Context, f File) error { return r.fetch(ctx, f, folder, f.Path) })
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (r *Release) fetch(ctx context.Context, f File, folder *os.Root, to string)
 			return err
 		}
 	}
-	body, err := storage.New(r.bucket).Open(ctx, r.object(f))
+	body, err := storage.ViewOf(r.bucket).Open(ctx, r.object(f))
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const Newest = "latest"
 // the release has been, Open tells. It fails with storage.ErrNotFound where there is no such
 // release, and with ErrMalformed or storage.ErrCorrupt where the manifest or
 // the pointer is not as it was written.
-func Load(ctx context.Context, b storage.Bucket, class, release string) (Manifest, string, error) {
+func Load(ctx context.Context, b storage.Reader, class, release string) (Manifest, string, error) {
 	m, raw, _, err := load(ctx, b, class, release)
 	if err != nil {
 		return Manifest{}, "", err
@@ -27,12 +27,12 @@ func Load(ctx context.Context, b storage.Bucket, class, release string) (Manifes
 	return m, storage.Digest(raw), nil
 }
 
-func load(ctx context.Context, b storage.Bucket, class, release string) (Manifest, []byte, *Withdrawal, error) {
+func load(ctx context.Context, b storage.Reader, class, release string) (Manifest, []byte, *Withdrawal, error) {
 	release, digest, w, err := Resolve(ctx, b, class, release)
 	if err != nil {
 		return Manifest{}, nil, nil, err
 	}
-	raw, _, err := storage.New(b).ReadNamed(ctx, Prefix(class, release)+ManifestName, maxManifest)
+	raw, _, err := storage.ViewOf(b).ReadNamed(ctx, Prefix(class, release)+ManifestName, maxManifest)
 	if err != nil {
 		return Manifest{}, nil, nil, fmt.Errorf("read manifest of release %s of class %q: %w", release, class, err)
 	}
@@ -74,7 +74,7 @@ type Summary struct {
 // List returns the releases of a class, or those of all classes if class is
 // empty, by class and sequence. Prefixes without a manifest are none. It looks
 // at manifests, not at the files they list: see Verify.
-func List(ctx context.Context, b storage.Bucket, class string) ([]Summary, error) {
+func List(ctx context.Context, b storage.Reader, class string) ([]Summary, error) {
 	prefix := root
 	if class != "" {
 		if err := validClass(class); err != nil {
@@ -123,7 +123,7 @@ func List(ctx context.Context, b storage.Bucket, class string) ([]Summary, error
 }
 
 // fill reads the summary's manifest.
-func (s *Summary) fill(ctx context.Context, b storage.Bucket) error {
+func (s *Summary) fill(ctx context.Context, b storage.Reader) error {
 	m, digest, err := Load(ctx, b, s.Class, s.Release)
 	switch {
 	case errors.Is(err, ErrMalformed), errors.Is(err, storage.ErrCorrupt), errors.Is(err, storage.ErrTooLarge),
@@ -138,7 +138,7 @@ func (s *Summary) fill(ctx context.Context, b storage.Bucket) error {
 }
 
 // rank finds the summary's place in its class's pointer.
-func (s *Summary) rank(ctx context.Context, b storage.Bucket, pointers map[string]Latest) error {
+func (s *Summary) rank(ctx context.Context, b storage.Reader, pointers map[string]Latest) error {
 	latest, known := pointers[s.Class]
 	if !known {
 		var err error

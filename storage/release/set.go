@@ -37,7 +37,7 @@ type Source struct {
 // one folder, as <class>/<name>.png with a common metadata.jsonl and
 // sources.json: a classification set for whatever reads labels from folders.
 // Otherwise it is like Pull.
-func PullSet(ctx context.Context, b storage.Bucket, choices []Choice, dir string, opts ...Option) (Set, error) {
+func PullSet(ctx context.Context, b storage.Reader, choices []Choice, dir string, opts ...Option) (Set, error) {
 	set := Set{Dir: dir, Sources: []Source{}}
 	var releases []*Release
 	seen := map[string]bool{}
@@ -104,7 +104,7 @@ func (r *Release) addTo(ctx context.Context, folder *os.Root, metadata *bytes.Bu
 		metadata.Write(line(s.Metadata))
 		metadata.WriteByte('\n')
 	}
-	return each(ctx, samples, func(ctx context.Context, s Sample) error {
+	return storage.Each(ctx, workers, samples, func(ctx context.Context, s Sample) error {
 		return r.fetch(ctx, files[s.Path], folder, s.Label+"/"+s.name())
 	})
 }

@@ -46,7 +46,7 @@ func (s sample) size() int64 {
 
 // shards divides the images, which have the lines in order, into shards, and
 // reads them all to learn the shards' sizes and digests.
-func (d Draft) shards(ctx context.Context, b storage.Bucket, pieces []piece, lines [][]byte) ([]piece, error) {
+func (d Draft) shards(ctx context.Context, b storage.Reader, pieces []piece, lines [][]byte) ([]piece, error) {
 	var shards []piece
 	var used int64
 	names := map[string]bool{}
@@ -92,7 +92,7 @@ func (c *counter) Write(p []byte) (int, error) { c.n += int64(len(p)); return le
 
 // writeShard writes a tar file with nothing in it that the samples do not say.
 // A few images are in memory at a time.
-func writeShard(ctx context.Context, b storage.Bucket, samples []sample, w io.Writer) error {
+func writeShard(ctx context.Context, b storage.Reader, samples []sample, w io.Writer) error {
 	out := tar.NewWriter(w)
 	for len(samples) > 0 {
 		batch := samples[:min(workers, len(samples))]
@@ -128,7 +128,7 @@ func readAll[T any](ctx context.Context, items []T, read func(context.Context, T
 	for i := range index {
 		index[i] = i
 	}
-	err := each(ctx, index, func(ctx context.Context, i int) (err error) {
+	err := storage.Each(ctx, workers, index, func(ctx context.Context, i int) (err error) {
 		all[i], err = read(ctx, items[i])
 		return err
 	})

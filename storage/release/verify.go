@@ -45,7 +45,7 @@ const (
 // the class's pointer. It reports everything that is missing, differs or should
 // not be there; WithVerifier, also what is wrong with the manifest's signature.
 // Only a store that can't be asked is an error.
-func Verify(ctx context.Context, b storage.Bucket, class, release string, opts ...Option) (Report, error) {
+func Verify(ctx context.Context, b storage.Reader, class, release string, opts ...Option) (Report, error) {
 	if err := validClass(class); err != nil {
 		return Report{}, err
 	}
@@ -98,8 +98,8 @@ func (r *Report) end(path string, err error) (Report, error) {
 }
 
 // manifest reads and checks the manifest; without files if it is of no use.
-func (r *Report) manifest(ctx context.Context, b storage.Bucket, latest Latest, o options) (Manifest, error) {
-	raw, _, err := storage.New(b).ReadNamed(ctx, Prefix(r.Class, r.Release)+ManifestName, maxManifest)
+func (r *Report) manifest(ctx context.Context, b storage.Reader, latest Latest, o options) (Manifest, error) {
+	raw, _, err := storage.ViewOf(b).ReadNamed(ctx, Prefix(r.Class, r.Release)+ManifestName, maxManifest)
 	if err != nil {
 		_, err = r.end(ManifestName, err)
 		return Manifest{}, err
@@ -124,7 +124,7 @@ func (r *Report) manifest(ctx context.Context, b storage.Bucket, latest Latest, 
 }
 
 // signature looks for the manifest's signature and, where it can, checks it.
-func (r *Report) signature(ctx context.Context, b storage.Bucket, manifest []byte, o options) error {
+func (r *Report) signature(ctx context.Context, b storage.Reader, manifest []byte, o options) error {
 	signature, err := o.signature(ctx, b, r.Class, r.Release, manifest)
 	switch {
 	case errors.Is(err, ErrSignature):
@@ -141,9 +141,9 @@ func (r *Report) signature(ctx context.Context, b storage.Bucket, manifest []byt
 }
 
 // files compares every listed file.
-func (r *Report) files(ctx context.Context, b storage.Bucket, m Manifest) error {
+func (r *Report) files(ctx context.Context, b storage.Reader, m Manifest) error {
 	var mu sync.Mutex
-	return each(ctx, m.Files, func(ctx context.Context, f File) error {
+	return storage.Each(ctx, workers, m.Files, func(ctx context.Context, f File) error {
 		problem, err := inspect(ctx, b, Prefix(m.Class, m.Release)+f.Path, f)
 		if err != nil {
 			return err
@@ -158,7 +158,7 @@ func (r *Report) files(ctx context.Context, b storage.Bucket, m Manifest) error 
 }
 
 // inspect says what is wrong with one file, or nothing.
-func inspect(ctx context.Context, b storage.Bucket, key string, want File) (string, error) {
+func inspect(ctx context.Context, b storage.Reader, key string, want File) (string, error) {
 	body, info, err := b.Get(ctx, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		return "missing", nil
@@ -185,7 +185,7 @@ func inspect(ctx context.Context, b storage.Bucket, key string, want File) (stri
 }
 
 // extras finds what lies below the prefix and is not listed.
-func (r *Report) extras(ctx context.Context, b storage.Bucket, m Manifest) error {
+func (r *Report) extras(ctx context.Context, b storage.Reader, m Manifest) error {
 	prefix := Prefix(m.Class, m.Release)
 	for info, err := range b.List(ctx, prefix) {
 		if err != nil {

@@ -108,8 +108,8 @@ func (w *Withdrawal) Is(target error) bool { return target == ErrWithdrawn }
 
 // readWithdrawal returns the release's withdrawal, nil where it has none. One
 // that can't be understood counts all the same: the doubt is the release's.
-func readWithdrawal(ctx context.Context, b storage.Bucket, class, release string) (*Withdrawal, error) {
-	raw, _, err := storage.New(b).ReadNamed(ctx, withdrawalKey(class, release), maxWithdrawal)
+func readWithdrawal(ctx context.Context, b storage.Reader, class, release string) (*Withdrawal, error) {
+	raw, _, err := storage.ViewOf(b).ReadNamed(ctx, withdrawalKey(class, release), maxWithdrawal)
 	unclear := func(err error) *Withdrawal {
 		return &Withdrawal{Format: withdrawalFormat, Class: class, Release: release, Reason: "the withdrawal can't be read: " + err.Error()}
 	}
@@ -135,7 +135,7 @@ func readWithdrawal(ctx context.Context, b storage.Bucket, class, release string
 // been withdrawn, or, if all have been, of the newest one. It returns the
 // release's withdrawal, nil where there is none, and the digest of its manifest
 // where the pointer states it.
-func Resolve(ctx context.Context, b storage.Bucket, class, release string) (name, digest string, w *Withdrawal, err error) {
+func Resolve(ctx context.Context, b storage.Reader, class, release string) (name, digest string, w *Withdrawal, err error) {
 	if err := validClass(class); err != nil {
 		return "", "", nil, err
 	}
@@ -154,7 +154,7 @@ func Resolve(ctx context.Context, b storage.Bucket, class, release string) (name
 }
 
 // usable is what Resolve makes of Newest.
-func (l Latest) usable(ctx context.Context, b storage.Bucket) (name, digest string, w *Withdrawal, err error) {
+func (l Latest) usable(ctx context.Context, b storage.Reader) (name, digest string, w *Withdrawal, err error) {
 	newest, err := readWithdrawal(ctx, b, l.Class, l.Release)
 	if err != nil || newest == nil {
 		return l.Release, l.ManifestSHA256, nil, err

@@ -1,6 +1,6 @@
-// Package observed counts, times and traces what a bucket is asked for. It is a
+// Package instrumented counts, times and traces what a bucket is asked for. It is a
 // decorator: drivers know nothing of it.
-package observed
+package instrumented
 
 import (
 	"context"
@@ -80,14 +80,14 @@ func Values() map[string]map[string][]string {
 	}
 }
 
-// Bucket is an observed storage.Bucket.
+// Bucket is an instrumented storage.Bucket.
 type Bucket struct {
 	bucket  storage.Bucket
 	metrics *Metrics
 	tracer  trace.Tracer
 }
 
-// New observes b. Spans are children of the caller's; where there is none, as
+// New instruments b. Spans are children of the caller's; where there is none, as
 // outside of stages, calls are not traced.
 func New(b storage.Bucket, m *Metrics, t trace.Tracer) *Bucket {
 	return &Bucket{bucket: b, metrics: m, tracer: t}
@@ -203,7 +203,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[storage.Info
 	return b.list(ctx, prefix, b.bucket.List)
 }
 
-// Folders implements storage.FolderLister as well as the observed bucket does.
+// Folders implements storage.FolderLister as well as the bucket beneath does.
 func (b *Bucket) Folders(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
 	return b.list(ctx, prefix, func(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
 		return storage.Folders(ctx, b.bucket, prefix)
