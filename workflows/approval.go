@@ -26,8 +26,8 @@ type DecideInput struct {
 	Why     string `json:"why"`
 }
 
-// listen takes decisions: one, from the moment the run waits for it until its
-// deadline. The same decision again is answered with the first one's approval.
+// listen accepts one decision, from the moment the run waits for it until its
+// deadline. The same decision made again is answered with the first one's approval.
 func (a *augmentation) listen(ctx workflow.Context) error {
 	err := workflow.SetUpdateHandlerWithOptions(ctx, DecideUpdate, a.decide, workflow.UpdateHandlerOptions{
 		Validator:   func(_ workflow.Context, in DecideInput) error { return a.mayDecide(in) },
@@ -70,7 +70,7 @@ func (a *augmentation) decide(ctx workflow.Context, in DecideInput) (step.Approv
 	return a.outcome.Approval, nil
 }
 
-// approve decides about a set that passed: by policy at once, else by a person,
+// approve decides about a set that passed: at once by policy, or by a person,
 // whose silence means no.
 func (a *augmentation) approve(ctx workflow.Context) error {
 	o := &a.outcome
@@ -80,8 +80,8 @@ func (a *augmentation) approve(ctx workflow.Context) error {
 		return nil
 	}
 	start := workflow.Now(ctx)
-	// Runs of before counted from here, and a timer of no time would be none: they
-	// must go on with the commands of their histories.
+	// Earlier versions counted from here, and a timer of no duration would be no
+	// timer: their runs must continue with the commands of their histories.
 	deadline := *o.Deadline
 	patience := max(deadline.Sub(start), time.Second)
 	if err := a.enter(ctx, step.AwaitApproval); err != nil {
@@ -90,7 +90,7 @@ func (a *augmentation) approve(ctx workflow.Context) error {
 	a.status.Deadline = &deadline
 	a.describe(ctx, "until "+deadline.Format(time.RFC3339)+"; then the answer is no")
 	ctx2, quiet := workflow.WithCancel(ctx)
-	workflow.Go(ctx2, func(ctx workflow.Context) { a.notify(ctx, deadline) })
+	workflow.Go(ctx2, func(ctx workflow.Context) { a.notifyWaiting(ctx, deadline) })
 	decided, err := workflow.AwaitWithTimeout(ctx, patience, func() bool { return o.Approval.By != "" })
 	quiet()
 	if err != nil {
@@ -104,11 +104,11 @@ func (a *augmentation) approve(ctx workflow.Context) error {
 	return nil
 }
 
-// notify tells whoever waits. That nobody could be told is no reason to stop
-// waiting.
-func (a *augmentation) notify(ctx workflow.Context, deadline time.Time) {
+// notifyWaiting sends the notice that the run waits for a person. It goes on
+// waiting where the notice could not be sent.
+func (a *augmentation) notifyWaiting(ctx workflow.Context, deadline time.Time) {
 	o := a.outcome
-	out, err := step.Notify.Run(workflow.WithActivityOptions(ctx, telling("approval of "+a.in.Class)), step.NotifyInput{Notice: step.Notice{
+	out, err := step.Notify.Run(workflow.WithActivityOptions(ctx, notifying("approval of "+a.in.Class)), step.NotifyInput{Notice: step.Notice{
 		Kind: step.NoticeWaiting, Run: o.Run, Class: a.in.Class, Verdict: o.Assess.Verdict, Report: a.report.HTML.Key, Deadline: deadline,
 	}})
 	if a.status.Deadline == nil || ctx.Err() != nil {
@@ -125,7 +125,7 @@ func (a *augmentation) notify(ctx workflow.Context, deadline time.Time) {
 	a.describe(ctx, a.doing)
 }
 
-// ApprovalWords tells a decision in words, for people.
+// ApprovalWords puts a decision into words, for people.
 func ApprovalWords(p step.Approval) string {
 	verb := map[bool]string{true: "approved", false: "refused"}[p.Approved]
 	switch p.By {

@@ -24,7 +24,7 @@ type AugmentInput struct {
 	Source step.Source `json:"source"`
 	Recipe spec.Recipe `json:"recipe"`
 	// Policy decides what is published, and whether a person is asked. Without a
-	// name it is spec.CopyingPolicy, as for runs of before.
+	// name it is spec.CopyingPolicy, as in earlier versions.
 	Policy spec.Policy `json:"policy"`
 	// Utility, if set, asks whether the set helps a classifier.
 	Utility *step.UtilityPlan `json:"utility,omitempty"`
@@ -57,7 +57,7 @@ type Progress struct {
 	Change *step.ChangeResult `json:"change,omitempty"`
 }
 
-// AugmentResult tells how a run ended. Release, Prefix and ManifestSHA256 are
+// AugmentResult says how a run ended. Release, Prefix and ManifestSHA256 are
 // empty unless the verdict is step.Pass and the set was approved, or the run had
 // nothing to do: then they name what the class stands on.
 type AugmentResult struct {
@@ -70,8 +70,8 @@ type AugmentResult struct {
 	ImagesIn          int      `json:"images_in"`
 	ImagesQuarantined int      `json:"images_quarantined"`
 	ImagesPublished   int      `json:"images_published"`
-	// Reasons tells, for a verdict that is not a pass, each rule's reason, and
-	// for a set that passed, why it was not approved.
+	// Reasons holds each rule's reason where the verdict is not a pass, and why a
+	// set that passed was not approved.
 	Reasons []string `json:"reasons,omitempty"`
 	// Approval is zero where none was due.
 	Approval step.Approval `json:"approval"`
@@ -81,7 +81,7 @@ type AugmentResult struct {
 	Change *step.ChangeResult `json:"change,omitempty"`
 	// Unpublished: what passed was not to be published.
 	Unpublished bool `json:"unpublished,omitempty"`
-	// Times tell where the time went.
+	// Times say where the time went.
 	Times []step.StageTime `json:"times,omitempty"`
 }
 
@@ -104,7 +104,7 @@ func Register(r Registry) {
 func Augment(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
 	a := begin(ctx, in)
 	out, err := a.execute(ctx)
-	a.tellEnd(ctx, out, err)
+	a.notifyEnd(ctx, out, err)
 	return out, err
 }
 
@@ -199,7 +199,7 @@ func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 		Class: in.Class, Epochs: in.Recipe.Train.Epochs,
 		Epoch: a.outcome.Train.Epoch, Step: a.outcome.Train.Step, StagesDone: a.outcome.Times, Change: a.change,
 	}
-	a.tellTraining()
+	a.updateTraining()
 	return a
 }
 
@@ -235,7 +235,7 @@ func (a *augmentation) judge(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.compare(ctx); err != nil {
+	if err := a.utility(ctx); err != nil {
 		return err
 	}
 	o.Assess, err = run(ctx, a, step.Assess, short(fmt.Sprintf("%d accepted, %d rejected", o.Check.Accepted, o.Check.Rejected)),
@@ -253,9 +253,9 @@ func (a *augmentation) judge(ctx workflow.Context) error {
 	return nil
 }
 
-// compare asks whether the set helps a classifier, where the run knows other
+// utility asks whether the set helps a classifier, where the run knows other
 // classes.
-func (a *augmentation) compare(ctx workflow.Context) error {
+func (a *augmentation) utility(ctx workflow.Context) error {
 	if a.in.Utility == nil {
 		return nil
 	}
@@ -278,11 +278,12 @@ func otherWords(others []step.ClassSource) string {
 	return fmt.Sprintf("%d other classes", len(others))
 }
 
-// conclude reports, publishes what passed and was approved, and records the run.
+// conclude writes the report, publishes a set that passed and was approved, and
+// records the run.
 func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 	o, err := &a.outcome, error(nil)
 	if o.Assess.Verdict == step.Pass && o.Policy.Approval == spec.ApprovePerson && !o.Unpublished {
-		// From the verdict on, so that the report that is decided on tells the moment.
+		// Counted from the verdict, so that the report that is decided on names the moment.
 		deadline := workflow.Now(ctx).Add(time.Duration(o.Policy.DeadlineHours * float64(time.Hour))).UTC()
 		o.Deadline = &deadline
 	}
@@ -293,7 +294,7 @@ func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 		if err := a.approve(ctx); err != nil {
 			return AugmentResult{}, err
 		}
-		if o.Approval.By != step.ByPolicy { // the report that was decided on does not tell what was decided
+		if o.Approval.By != step.ByPolicy { // the report that was decided on does not hold the decision
 			a.report, err = run(ctx, a, step.Report, short("approval: "+ApprovalWords(o.Approval)), step.ReportInput{Outcome: *o})
 			if err != nil {
 				return AugmentResult{}, err
@@ -343,7 +344,7 @@ func (a *augmentation) result() AugmentResult {
 		ImagesIn: o.Ingest.Found, ImagesQuarantined: o.Ingest.Quarantined, ImagesPublished: a.publish.Images,
 		Approval: o.Approval, Unpublished: o.Unpublished, Times: o.Times,
 	}
-	if a.tellChange(&r); a.idle() {
+	if a.addChange(&r); a.idle() {
 		return r
 	}
 	if a.in.Utility != nil {
@@ -365,8 +366,8 @@ func (a *augmentation) result() AugmentResult {
 // refresh reports whether a stage is done even where its result would be found.
 func (a *augmentation) refresh(stage fmt.Stringer) bool { return a.in.Rerun.Refreshes(stage.String()) }
 
-// run executes one stage: it names it to onlookers, times it, and turns its
-// failure into a typed one.
+// run executes one stage: it shows onlookers that the stage has begun, times it,
+// and gives its failure a type.
 func run[In, Out any](ctx workflow.Context, a *augmentation, s step.Step[In, Out], o workflow.ActivityOptions, in In) (Out, error) {
 	if err := a.enter(ctx, string(s)); err != nil {
 		var none Out
@@ -396,8 +397,8 @@ func (a *augmentation) took(stage string, d time.Duration, found bool) {
 	a.outcome.Times, a.status.StagesDone = times, times
 }
 
-// failed gives the workflow's failure the type of the activity's, so that who
-// started it can tell too few images from a diverged training.
+// failed gives the workflow's failure the type of the activity's, so that whoever
+// started it can distinguish too few images from a training that diverged.
 func failed(stage string, err error) error {
 	if temporal.IsCanceledError(err) {
 		return err

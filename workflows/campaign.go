@@ -68,7 +68,7 @@ type CampaignProgress struct {
 	Running []underWay `json:"running,omitempty"`
 }
 
-// CampaignResult tells how a campaign ended.
+// CampaignResult says how a campaign ended.
 type CampaignResult struct {
 	Items   int            `json:"items"`
 	Counts  step.RunCounts `json:"counts"`
@@ -87,7 +87,7 @@ type underWay struct {
 	Waiting  bool      `json:"waiting,omitempty"`  // for a person
 
 	begun   bool // the server knows it
-	watched bool // its end is looked for, not told
+	watched bool // its end is polled for, not awaited
 	carried bool // an earlier execution's child
 }
 
@@ -104,10 +104,10 @@ type campaign struct {
 	status   CampaignStatus
 }
 
-// Campaign makes one run of every item of a plan: of every class below a source,
-// or of every choice of values of a sweep. So many are under way at once as the
-// input says; one that fails is no reason for the others to stop. It ends with
-// one summary of all.
+// Campaign starts one run for every item of a plan: for every class below a
+// source, or for every choice of values of a sweep. At most as many are under way
+// at once as the input says; one that fails does not stop the others. The campaign
+// ends with one summary of them all.
 //
 // Runs are children that are abandoned when an execution closes: continuing as
 // new closes it, and so does a termination, and a run under way is worth
@@ -115,7 +115,7 @@ type campaign struct {
 // began.
 func Campaign(ctx workflow.Context, in CampaignInput) (CampaignResult, error) {
 	c := beginCampaign(ctx, in)
-	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (CampaignStatus, error) { return c.told(), nil }); err != nil {
+	if err := workflow.SetQueryHandler(ctx, StatusQuery, func() (CampaignStatus, error) { return c.current(), nil }); err != nil {
 		return CampaignResult{}, fmt.Errorf("set query handler: %w", err)
 	}
 	if err := answerReferences(ctx, c.references); err != nil {
@@ -295,7 +295,8 @@ func (c *campaign) item(ctx workflow.Context) (*step.PlanItem, error) {
 	return &item, nil
 }
 
-// keep writes down the outcomes that have come in, if there are at least so many.
+// keep writes down the outcomes that have come in, if there are at least
+// atLeast.
 func (c *campaign) keep(ctx workflow.Context, atLeast int) error {
 	for len(c.finished) >= atLeast && len(c.finished) > 0 {
 		batch := c.finished[:min(len(c.finished), keepAt)]

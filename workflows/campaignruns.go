@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// Runs that the workflow cannot wait for are looked at in growing intervals.
+	// Runs that the workflow cannot wait for are polled at growing intervals.
 	firstLook = 2 * time.Second
 	lastLook  = time.Minute
 	// stopPatience bounds the wait for runs that were cancelled.
@@ -52,15 +52,15 @@ func (c *campaign) start(ctx workflow.Context, item step.PlanItem) error {
 	if item.Recipe != nil {
 		in.Recipe = *item.Recipe
 	}
-	// History keeps the identifier: a version whose recipes have more values would
-	// come to another one.
+	// The history keeps the identifier: a later version, whose recipes have more
+	// values, would compute another one.
 	var id string
 	if err := workflow.SideEffect(ctx, func(workflow.Context) any { return AugmentID(in) }).Get(&id); err != nil {
 		return fmt.Errorf("name run of %s: %w", item.Name, err)
 	}
 	r := &underWay{
 		Index: item.Index, Name: item.Name, Class: item.Class, Run: step.Run{WorkflowID: id}, Started: workflow.Now(ctx).UTC(),
-		// The server tells a run's end, but not that it waits for a person.
+		// The server reports a run's end, but not that it waits for a person.
 		watched: in.Policy.Approval == spec.ApprovePerson,
 	}
 	c.running = append(c.running, r)
@@ -171,9 +171,9 @@ func (c *campaign) watched() []*underWay {
 	return list
 }
 
-// watch looks at runs whose end nobody tells: those that an earlier execution
-// started, those of somebody else, and those that may wait for a person. ctx is
-// not cancelled with the campaign.
+// watch polls the runs whose end nobody reports: those that an earlier execution
+// started, those that somebody else started, and those that may wait for a person.
+// ctx is not cancelled with the campaign.
 func (c *campaign) watch(ctx workflow.Context) {
 	pause := firstLook
 	for {
@@ -239,7 +239,7 @@ func (c *campaign) cancel(ctx workflow.Context, cause error) error {
 		if !r.carried {
 			continue
 		}
-		// One that has ended in the meantime can't be told, and is looked at.
+		// One that has ended in the meantime can't be cancelled, and is polled.
 		_ = workflow.RequestCancelExternalWorkflow(ctx, r.Run.WorkflowID, "").Get(ctx, nil)
 	}
 	if _, err := workflow.AwaitWithTimeout(ctx, stopPatience, func() bool { return len(c.running) == 0 }); err != nil {

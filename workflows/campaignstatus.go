@@ -77,8 +77,8 @@ func (s *CampaignStatus) recent(number int, o step.RunOutcome) {
 	s.Recent = s.Recent[max(0, len(s.Recent)-maxRecent):]
 }
 
-// told is the status as it is answered.
-func (c *campaign) told() CampaignStatus {
+// current is the status as queries are answered.
+func (c *campaign) current() CampaignStatus {
 	s := c.status
 	s.Name, s.Kind, s.Items, s.Counts = c.in.Name, c.in.Kind, c.progress.Items, c.progress.Counts
 	s.Running, s.Recent = []CampaignRun{}, append([]CampaignRecent{}, s.Recent...)

@@ -41,9 +41,9 @@ func (a *augmentation) checkChange(ctx workflow.Context) error {
 // idle reports whether the run has nothing to do.
 func (a *augmentation) idle() bool { return a.change != nil && a.change.Verdict != "" }
 
-// tellChange puts into the result what the class stands on, where the run did
-// nothing about it.
-func (a *augmentation) tellChange(r *AugmentResult) {
+// addChange puts into the result what the class stands on, where the run had
+// nothing to do.
+func (a *augmentation) addChange(r *AugmentResult) {
 	r.Change = a.change
 	if a.idle() {
 		c := a.change
@@ -51,7 +51,7 @@ func (a *augmentation) tellChange(r *AugmentResult) {
 	}
 }
 
-// changeWords tells a finding in words, for people.
+// changeWords puts a finding into words, for people.
 func changeWords(c step.ChangeResult) string {
 	words := c.Reason
 	if c.Verdict != "" {

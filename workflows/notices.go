@@ -10,31 +10,31 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 )
 
-// changeTellEnd guards the notice of how a run ended: runs that ended before it
-// was introduced have none in their history.
-const changeTellEnd = "tell-how-the-run-ended"
+// changeNotifyEnd guards the notice of how a run ended: runs that ended before it
+// was introduced have none in their history. Histories hold the value.
+const changeNotifyEnd = "tell-how-the-run-ended"
 
 const (
-	// endPatience bounds how long telling may hold up the end of a run.
+	// endPatience bounds how long a notice may hold up the end of a run.
 	endPatience = 3 * time.Minute
 	// maxReasons and maxWords bound what a notice quotes.
 	maxReasons = 20
 )
 
-// tellEnd tells whoever listens how the run ended. That nobody could be told
-// changes nothing about the end. A cancelled run tells nobody: somebody has
-// asked for it; nor does one that found nothing to do, as most scheduled ones may.
-// One that continues as new has not ended, and one that is compared with others
-// is told of by whoever compares.
-func (a *augmentation) tellEnd(ctx workflow.Context, out AugmentResult, err error) {
+// notifyEnd sends the notice of how the run ended. Whether it arrives changes
+// nothing about the end. None is sent of a cancelled run, which somebody asked
+// for, nor of one that found nothing to do, as most scheduled runs may. A run that
+// continues as new has not ended, and of one that is to be compared with others,
+// whoever compares gives notice.
+func (a *augmentation) notifyEnd(ctx workflow.Context, out AugmentResult, err error) {
 	if workflow.IsContinueAsNewError(err) || temporal.IsCanceledError(err) || ctx.Err() != nil || err == nil && (a.idle() || a.in.Unpublished) {
 		return
 	}
-	if workflow.GetVersion(ctx, changeTellEnd, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+	if workflow.GetVersion(ctx, changeNotifyEnd, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return
 	}
 	n := a.endNotice(out, err)
-	o := telling(strings.TrimPrefix(n.Kind, "run.") + ": " + a.in.Class)
+	o := notifying(strings.TrimPrefix(n.Kind, "run.") + ": " + a.in.Class)
 	o.ScheduleToCloseTimeout = endPatience
 	if _, err := step.Notify.Run(workflow.WithActivityOptions(ctx, o), step.NotifyInput{Notice: n}); err != nil {
 		workflow.GetLogger(ctx).Warn("nobody could be told how the run ended", "error", rootMessage(err))

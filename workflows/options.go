@@ -32,9 +32,9 @@ func short(summary string) workflow.ActivityOptions {
 	}
 }
 
-// telling is for notices: they are given up after some minutes, as the run waits
-// without them too.
-func telling(summary string) workflow.ActivityOptions {
+// notifying is for notices: they are given up after some minutes, as the run goes
+// on without them.
+func notifying(summary string) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		StartToCloseTimeout: time.Minute, HeartbeatTimeout: 30 * time.Second, RetryPolicy: retry(8), Summary: summary,
 	}

@@ -58,7 +58,7 @@ func CleanUp(ctx workflow.Context, in CleanUpInput) (CleanUpResult, error) {
 			return CleanUpResult{}, failed(string(step.Sweep), err)
 		}
 		enterSweep(&r, out)
-		tellCleanUp(ctx, r)
+		describeCleanUp(ctx, r)
 	}
 	out, err := step.RecordCleanUp.Run(do("report"), step.RecordCleanUpInput{Report: r})
 	if err != nil {
@@ -88,8 +88,8 @@ func enterSweep(r *step.CleanUpReport, out step.SweepResult) {
 	}
 }
 
-// tellCleanUp writes what the web UI shows above the history.
-func tellCleanUp(ctx workflow.Context, r step.CleanUpReport) {
+// describeCleanUp writes what the web UI shows above the history.
+func describeCleanUp(ctx workflow.Context, r step.CleanUpReport) {
 	verb := "removed"
 	if !r.Applied {
 		verb = "to be removed (dry run)"
@@ -98,9 +98,9 @@ func tellCleanUp(ctx workflow.Context, r step.CleanUpReport) {
 		verb, r.Total.Objects, r.Total.Bytes, r.Kept.Objects, r.Kept.Bytes, r.Mark.Releases, r.Mark.Running))
 }
 
-// answerReferences lets a run tell what it refers to.
-func answerReferences[T any](ctx workflow.Context, tell func() T) error {
-	if err := workflow.SetQueryHandler(ctx, ReferencesQuery, func() (T, error) { return tell(), nil }); err != nil {
+// answerReferences makes a run answer what it refers to.
+func answerReferences[T any](ctx workflow.Context, references func() T) error {
+	if err := workflow.SetQueryHandler(ctx, ReferencesQuery, func() (T, error) { return references(), nil }); err != nil {
 		return fmt.Errorf("set query handler: %w", err)
 	}
 	return nil
@@ -134,7 +134,7 @@ type references struct {
 
 func (a *augmentation) references() references { return references{a.in, a.progress(), a.report} }
 
-// campaignReferences is all that a campaign refers to; its runs tell for
+// campaignReferences is all that a campaign refers to; its runs answer for
 // themselves.
 type campaignReferences struct {
 	Input    CampaignInput    `json:"input"`

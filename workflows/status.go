@@ -137,7 +137,7 @@ func selectionWords(n int) string {
 	return fmt.Sprintf(", %d for selection", n)
 }
 
-// describeTraining tells every try, and how the states compared.
+// describeTraining writes of every try, and of how the states compared.
 func (a *augmentation) describeTraining(line func(format string, args ...any)) {
 	for i, r := range a.outcome.Rollbacks {
 		line("- try %d: %s (epoch %d); back to epoch %d with %g of the discriminator's rate",

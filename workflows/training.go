@@ -28,7 +28,7 @@ func (a *augmentation) train(ctx workflow.Context) error {
 		if err := a.leg(ctx); err != nil {
 			return err
 		}
-		a.tellTraining()
+		a.updateTraining()
 	}
 	if !a.evaluated() || a.outcome.Choice != nil {
 		return nil
@@ -157,7 +157,7 @@ func (a *augmentation) rollBack(ctx workflow.Context, alarm step.Alarm) error {
 	return nil
 }
 
-// giveUp fails the run with what every try came to, and writes it down where
+// giveUp fails the run with the outcome of every try, and writes it down if
 // that is possible.
 func (a *augmentation) giveUp(ctx workflow.Context, alarm step.Alarm) error {
 	tries := append(slices.Clip(a.outcome.Rollbacks), step.Rollback{Alarm: alarm})
@@ -171,7 +171,7 @@ func (a *augmentation) giveUp(ctx workflow.Context, alarm step.Alarm) error {
 		o.RetryPolicy = retry(5)
 		return o
 	}
-	// What can't be reported or recorded does not hide why the run failed.
+	// A report or record that fails must not hide why the run failed.
 	a.outcome.Train.Alarm = &alarm
 	report, err := run(ctx, a, step.Report, bounded(short("training failed")), step.ReportInput{Outcome: a.outcome})
 	if err == nil {
@@ -206,7 +206,7 @@ func (a *augmentation) choose(ctx workflow.Context) error {
 	}
 	best.Checkpoint, best.Curves = out.Choice.Checkpoint, out.Choice.Curves
 	a.takeChoice(out.Choice, best)
-	a.tellTraining()
+	a.updateTraining()
 	return nil
 }
 
@@ -225,8 +225,8 @@ func (a *augmentation) choiceReason() string {
 	return words
 }
 
-// tellTraining brings the status up to date.
-func (a *augmentation) tellTraining() {
+// updateTraining brings the status up to date.
+func (a *augmentation) updateTraining() {
 	o := a.outcome
 	a.status.Epoch, a.status.Step = o.Train.Epoch, o.Train.Step
 	a.status.Rollbacks, a.status.Evaluations = o.Rollbacks, len(a.evaluations)

@@ -43,7 +43,7 @@ type attempt struct {
 }
 
 func (a *attempt) Init(next interceptor.ActivityOutboundInterceptor) error {
-	out := &told{attempt: a}
+	out := &attemptOutbound{attempt: a}
 	out.Next = next
 	return a.Next.Init(out)
 }
@@ -100,7 +100,7 @@ func (a *attempt) end(ctx context.Context, began time.Time, in *interceptor.Exec
 	}
 }
 
-// outcome tells how an attempt ended by its error.
+// outcome is how an attempt ended, by its error.
 func outcome(err error) string {
 	var app *temporal.ApplicationError
 	switch {
@@ -146,21 +146,21 @@ func (a *attempt) epochs(out any) {
 	}
 }
 
-// told stands between a stage and the SDK.
-type told struct {
+// attemptOutbound stands between a stage and the SDK.
+type attemptOutbound struct {
 	interceptor.ActivityOutboundInterceptorBase
 	attempt *attempt
 }
 
-func (t *told) GetLogger(context.Context) sdklog.Logger { return t.attempt.slog }
+func (o *attemptOutbound) GetLogger(context.Context) sdklog.Logger { return o.attempt.slog }
 
-func (t *told) RecordHeartbeat(ctx context.Context, details ...any) {
+func (o *attemptOutbound) RecordHeartbeat(ctx context.Context, details ...any) {
 	if len(details) == 1 {
 		if p, ok := details[0].(step.TrainProgress); ok {
-			t.attempt.progress(p)
+			o.attempt.progress(p)
 		}
 	}
-	t.Next.RecordHeartbeat(ctx, details...)
+	o.Next.RecordHeartbeat(ctx, details...)
 }
 
 // facts are what a stage's result says in a log line.

@@ -1,6 +1,6 @@
 // Package observe watches stages from outside, as an interceptor of the worker
-// that runs them: it logs, counts and times them, and tells how a training goes
-// from its heartbeats. Stages know nothing of it.
+// that runs them: it logs, counts and times them, and follows a training
+// by its heartbeats. Stages know nothing of it.
 package observe
 
 import (
@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// classHeader is the header by which a workflow tells its activities the class
+// classHeader is the header in which a workflow sends its activities the class
 // that it works on: few of their inputs have it.
 const classHeader = "defectforge-class"
 

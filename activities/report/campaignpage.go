@@ -31,20 +31,20 @@ var statusStates = map[string]string{
 // campaignView is what the template sees.
 type campaignView struct {
 	Campaign
-	Style       template.CSS
-	Script      template.JS
-	ScriptHash  string
-	Title, Kick string
-	State, Told string
-	Varied      []string
-	Columns     []column
-	Table       []campaignRow
-	Left        int
-	Facts       map[string][]fact
-	Charts      []Chart
-	Causes      []cause
-	Values      []Setting
-	Statuses    []cause
+	Style          template.CSS
+	Script         template.JS
+	ScriptHash     string
+	Title, Kick    string
+	State, Summary string
+	Varied         []string
+	Columns        []column
+	Table          []campaignRow
+	Left           int
+	Facts          map[string][]fact
+	Charts         []Chart
+	Causes         []cause
+	Values         []Setting
+	Statuses       []cause
 }
 
 // column is a measure that runs are compared by.
@@ -100,7 +100,7 @@ func newCampaignView(c Campaign) (*campaignView, error) {
 	if c.Kind == step.KindSweep {
 		v.Title, v.Kick = "Sweep "+c.Name, "Sweep report"
 	}
-	v.tell()
+	v.sumUp()
 	v.table()
 	if v.Values, err = flatten(c.Recipe); err != nil {
 		return nil, fmt.Errorf("list settings: %w", err)
@@ -109,8 +109,8 @@ func newCampaignView(c Campaign) (*campaignView, error) {
 	return v, err
 }
 
-// tell sums the campaign up in words and numbers.
-func (v *campaignView) tell() {
+// sumUp sums the campaign up in words and numbers.
+func (v *campaignView) sumUp() {
 	n := v.Counts
 	v.State = step.Pass
 	switch {
@@ -133,9 +133,9 @@ func (v *campaignView) tell() {
 			v.Statuses = append(v.Statuses, cause{s.status, s.n})
 		}
 	}
-	v.Told = count(len(v.Rows), "run", "runs") + ": " + strings.Join(parts, ", ") + "."
+	v.Summary = count(len(v.Rows), "run", "runs") + ": " + strings.Join(parts, ", ") + "."
 	if v.Cancelled {
-		v.Told += " The campaign was cancelled."
+		v.Summary += " The campaign was cancelled."
 	}
 	images, work := 0, 0.0
 	for _, r := range v.Rows {

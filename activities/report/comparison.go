@@ -16,7 +16,7 @@ import (
 const ComparisonFormat = "defectforge.comparison/1"
 
 // MaxCompared is the most runs that one page compares: as many as its curves can
-// be told apart.
+// be distinguished.
 const MaxCompared = 6
 
 // gridShown is how many pictures of each run the page shows.
@@ -47,7 +47,7 @@ type Comparison struct {
 	Measures []Difference `json:"measures"`
 	Digests  []Difference `json:"digests"`
 	Times    []Difference `json:"times"` // seconds of each stage
-	// Stages tell, of two runs, why the second's were reused or done.
+	// Stages say, of two runs, why the second's were reused or done.
 	Stages []StageWhy `json:"stages,omitempty"`
 }
 

@@ -106,7 +106,7 @@ type Duplicate struct {
 
 // Samples are the candidates in the order of their latent index.
 type Samples struct {
-	// Checked tells whether Accepted, Reason and Nearest mean anything.
+	// Checked says whether Accepted, Reason and Nearest mean anything.
 	Checked bool        `json:"checked"`
 	Images  []Candidate `json:"images"`
 	// Real are training images that the page shows for comparison.
@@ -206,7 +206,7 @@ type Utility struct {
 	Harms   bool              `json:"harms,omitempty"`
 	Summary string            `json:"summary"`
 	Why     string            `json:"why,omitempty"`   // nothing was compared, and no field below means anything
-	Notes   []string          `json:"notes,omitempty"` // what the numbers do not tell
+	Notes   []string          `json:"notes,omitempty"` // what the numbers do not show
 	Classes []string          `json:"classes,omitempty"`
 	Pairs   int               `json:"pairs,omitempty"`     // trainings of each arm
 	Seen    int               `json:"generator,omitempty"` // images that the generator was trained on
@@ -299,15 +299,15 @@ func (d Data) ForRelease() Data {
 
 // JSON is the page's twin: the same facts for programs.
 func (d Data) JSON() ([]byte, error) {
-	raw, err := json.MarshalIndent(d.told(), "", "  ")
+	raw, err := json.MarshalIndent(d.worded(), "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode report: %w", err)
 	}
 	return append(raw, '\n'), nil
 }
 
-// told is d with what follows from it in words.
-func (d Data) told() Data {
+// worded is d with what follows from it in words.
+func (d Data) worded() Data {
 	d.Missing, d.Next = d.missing(), d.next()
 	if d.Decision != nil {
 		decision := *d.Decision

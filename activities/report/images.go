@@ -158,7 +158,7 @@ func (v *view) pictures(p Pictures) error {
 	return nil
 }
 
-// short is the end of a file's name, which tells images apart, without its kind.
+// short is the end of a file's name, which distinguishes images, without its kind.
 func short(name string) string {
 	const longest = 11 // characters that fit below a picture
 	runes := []rune(strings.TrimSuffix(path.Base(name), path.Ext(name)))

@@ -97,7 +97,7 @@ type timeRow struct {
 
 // HTML renders the standalone page. Equal input gives equal bytes.
 func (d Data) HTML(p Pictures) ([]byte, error) {
-	v, err := newView(d.told(), p)
+	v, err := newView(d.worded(), p)
 	if err != nil {
 		return nil, err
 	}
@@ -157,10 +157,10 @@ func (v *view) decide() {
 	}
 }
 
-// Textures tells whether there is a second classifier's opinion.
+// Textures reports whether there is a second classifier's opinion.
 func (v *view) Textures() bool { return v.Utility != nil && len(v.Utility.TextureGains) > 0 }
 
-// Waits tells whether a person is asked to decide now.
+// Waits reports whether a person is asked to decide now.
 func (v *view) Waits() bool {
 	return v.Verdict == step.Pass && !v.IsRelease && v.Approval == nil && !v.Unpublished && v.Policy != nil && v.Policy.Approval == spec.ApprovePerson
 }
@@ -191,7 +191,7 @@ func (v *view) takeIn() {
 	}
 }
 
-// tries tells the training's rollbacks as tries, the last one included.
+// tries lists the training's tries: one for each rollback, and the last one.
 func (v *view) tries() {
 	if v.Training == nil && v.Alarm == nil {
 		return

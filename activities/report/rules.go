@@ -41,7 +41,7 @@ func rows(rules []step.Rule) []ruleRow {
 	return out
 }
 
-// unmeasured tells a rule whose value could not be taken by how its reason
+// unmeasured recognises a rule whose value could not be taken by how its reason
 // begins: its value is 0 then, and means nothing.
 func unmeasured(reason string) bool {
 	return strings.HasPrefix(reason, "not measured") || strings.HasPrefix(reason, "not judged")

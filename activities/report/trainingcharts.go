@@ -69,7 +69,7 @@ func addLine(p *plot.Plot, xys plotter.XYs, ink color.Color) error {
 // marks draws where training went on after a rollback, and the chosen
 // checkpoint, over the whole height; it comes after the curves, whose range it
 // keeps. It returns what the legend and the text for a reader say of them.
-func (h history) marks(p *plot.Plot) (keys []Key, told string, err error) {
+func (h history) marks(p *plot.Plot) (keys []Key, words string, err error) {
 	draw := func(at float64, ink color.Color, dash []vg.Length) error {
 		line, err := plotter.NewLine(plotter.XYs{{X: at, Y: p.Y.Min}, {X: at, Y: p.Y.Max}})
 		if err != nil {
@@ -89,9 +89,9 @@ func (h history) marks(p *plot.Plot) (keys []Key, told string, err error) {
 		if err := draw(float64(r.ToEpoch), inkMark, []vg.Length{4, 3}); err != nil {
 			return nil, "", err
 		}
-		told += fmt.Sprintf(" Rolled back to epoch %d.", r.ToEpoch)
+		words += fmt.Sprintf(" Rolled back to epoch %d.", r.ToEpoch)
 	}
-	if told != "" {
+	if words != "" {
 		keys = append(keys, Key{"mark", true, "rolled back to here"})
 	}
 	if c := h.Choice; c != nil {
@@ -99,9 +99,9 @@ func (h history) marks(p *plot.Plot) (keys []Key, told string, err error) {
 			return nil, "", err
 		}
 		keys = append(keys, Key{"pick", false, fmt.Sprintf("chosen checkpoint, epoch %d", c.Epoch)})
-		told += fmt.Sprintf(" The checkpoint of epoch %d was chosen.", c.Epoch)
+		words += fmt.Sprintf(" The checkpoint of epoch %d was chosen.", c.Epoch)
 	}
-	return keys, told, nil
+	return keys, words, nil
 }
 
 // line is one curve of a chart.
@@ -119,11 +119,11 @@ func (h history) chart(p *plot.Plot, c Chart, lines []line) (Chart, error) {
 		}
 		c.Legend = append(c.Legend, Key{fmt.Sprint(i + 1), false, l.label})
 	}
-	keys, told, err := h.marks(p)
+	keys, words, err := h.marks(p)
 	if err != nil {
 		return c, err
 	}
-	c.Legend, c.Alt = append(c.Legend, keys...), c.Alt+told
+	c.Legend, c.Alt = append(c.Legend, keys...), c.Alt+words
 	c.SVG, err = inline(p, c.Alt)
 	return c, err
 }
@@ -173,7 +173,7 @@ func (h history) kidChart() (Chart, error) {
 	if err := addLine(p, xys, ink1); err != nil {
 		return c, err
 	}
-	keys, told, err := h.marks(p)
+	keys, words, err := h.marks(p)
 	if err != nil {
 		return c, err
 	}
@@ -188,7 +188,7 @@ func (h history) kidChart() (Chart, error) {
 		return draw.GlyphStyle{Color: ink1, Radius: 2, Shape: draw.CircleGlyph{}}
 	}
 	p.Add(dots)
-	c.Legend, c.Alt = append(c.Legend, keys...), c.Alt+told
+	c.Legend, c.Alt = append(c.Legend, keys...), c.Alt+words
 	c.SVG, err = inline(p, c.Alt)
 	return c, err
 }

@@ -41,6 +41,6 @@ type ChangeResult struct {
 	// NewImages are those that neither that release nor the last decided run had.
 	NewImages int `json:"new_images"`
 	MinNew    int `json:"min_new"`
-	// Decided is the run that decided about the same inputs, if its record tells.
+	// Decided is the run that decided about the same inputs, if its record says so.
 	Decided *Run `json:"decided,omitempty"`
 }

@@ -16,7 +16,7 @@ type PublishInput struct {
 	Policy     spec.Policy  `json:"policy,omitzero"`
 	Report     ReportResult `json:"report"`
 	Approval   Approval     `json:"approval"`
-	// Utility is told on the card, and its scores are published.
+	// Utility stands on the card, and its scores are published.
 	Utility UtilityResult `json:"utility"`
 }
 

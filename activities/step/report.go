@@ -7,8 +7,9 @@ type ReportInput struct {
 	Outcome Outcome `json:"outcome"`
 }
 
-// ReportResult names both editions of the report: the run's report tells times and run identifiers; the
-// release's leaves them out, so that equal content gives equal bytes.
+// ReportResult names both editions of the report: the run's has times and
+// identifiers; the release's leaves them out, so that equal content gives equal
+// bytes.
 type ReportResult struct {
 	HTML        Ref `json:"html"`
 	JSON        Ref `json:"json"`
