@@ -11,6 +11,8 @@ import (
 
 	"github.com/defectforge/defectforge/activities"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model"
+	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/folder"
@@ -33,7 +35,7 @@ type dryRunReport struct {
 	Found   []activities.FoundStage `json:"found"`
 	Unknown string                  `json:"unknown,omitempty"`
 	// Estimate is null with --no-estimate.
-	Estimate *estimate `json:"estimate"`
+	Estimate *activities.Estimate `json:"estimate"`
 }
 
 func (p *program) dryRun(ctx context.Context, j job) error {
@@ -139,6 +141,19 @@ func fewEnough(ctx context.Context, b storage.Reader, prefix string) error {
 		}
 	}
 	return nil
+}
+
+// estimate tries some steps of the recipe and extrapolates. f is what the run
+// would find, nil where that is not known.
+func (p *program) estimate(ctx context.Context, j job, f *activities.Forecast) (*activities.Estimate, error) {
+	p.say("trying some training steps, a few seconds...")
+	kernel.SetThreads(p.threads())
+	c, err := model.Calibrate(ctx, j.recipe)
+	if err != nil {
+		return nil, fmt.Errorf("try a training step: %w", err)
+	}
+	e := activities.EstimateRun(j.recipe, j.files(), f, c)
+	return &e, nil
 }
 
 // printForecast prints what would be found, how long the rest takes, and what it
