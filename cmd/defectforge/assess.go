@@ -3,14 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/defectforge/defectforge/activities"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
@@ -24,7 +26,7 @@ type assessOptions struct {
 	seed                              uint64
 }
 
-func (p *program) assessCommand() *cobra.Command {
+func assessCommand(a *app) *cobra.Command {
 	var o assessOptions
 	c := &cobra.Command{
 		Use:   "assess --real SRC --candidates SRC",
@@ -39,12 +41,9 @@ Exit status: 0 the set passes, 3 it does not, 2 usage, 1 something failed.`,
 		Example: `  defectforge assess --real photos/scratches --candidates generated
   defectforge assess --real train --holdout unseen --candidates generated --policy strict.yaml --json`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.load(c); err != nil {
-				return err
-			}
-			return p.assess(c.Context(), o)
-		},
+		RunE: a.loading(func(c *cobra.Command, _ []string) error {
+			return assess(c.Context(), a, o)
+		}),
 	}
 	f := c.Flags()
 	f.StringVar(&o.real, "real", "", "real images that the generator was trained on")
@@ -78,28 +77,18 @@ type assessReport struct {
 	Notes      []string                   `json:"notes"`
 }
 
-func (p *program) assess(ctx context.Context, o assessOptions) error {
+func assess(ctx context.Context, a *app, o assessOptions) error {
 	policy, err := config.Policy(o.policy)
 	if err != nil {
-		return &statusError{exitUsage, err}
+		return console.AsUsage(err)
 	}
-	s := sources{p: p, buckets: map[string]storage.Reader{}}
+	s := sources{app: a, buckets: map[string]storage.Reader{}}
 	defer s.close()
-	in := activities.ForeignInput{Ingest: spec.Classic().Ingest, Overfit: spec.Classic().Overfit, Policy: policy, Seed: o.seed}
-	in.Ingest.MinImages = 3
-	if in.Real, err = s.add(ctx, "--real", o.real); err != nil {
+	in, err := s.input(ctx, o)
+	if err != nil {
 		return err
 	}
-	if in.Candidates, err = s.add(ctx, "--candidates", o.candidates); err != nil {
-		return err
-	}
-	if o.holdout != "" {
-		held, err := s.add(ctx, "--holdout", o.holdout)
-		if err != nil {
-			return err
-		}
-		in.Holdout = &held
-	}
+	in.Policy = policy
 	dir, err := os.MkdirTemp("", "defectforge-assess-*")
 	if err != nil {
 		return fmt.Errorf("create scratch folder: %w", err)
@@ -111,11 +100,11 @@ func (p *program) assess(ctx context.Context, o assessOptions) error {
 		return fmt.Errorf("assess: %w", userError(err))
 	}
 	report := reportOf(judged, in)
-	if err := p.showAssessment(report); err != nil {
+	if err := showAssessment(a, report); err != nil {
 		return err
 	}
 	if report.Verdict != step.Pass {
-		return &statusError{exitNotApproved, nil}
+		return console.Exit(console.ExitNotApproved)
 	}
 	return nil
 }
@@ -123,7 +112,7 @@ func (p *program) assess(ctx context.Context, o assessOptions) error {
 // userError makes the status of errors that the user can mend that of usage.
 func userError(err error) error {
 	if kind := activities.FailureType(err); kind == step.ErrBadInput || kind == step.ErrTooFewImages {
-		return &statusError{exitUsage, err}
+		return console.AsUsage(err)
 	}
 	return err
 }
@@ -149,69 +138,96 @@ func reportOf(j activities.Judgement, in activities.ForeignInput) assessReport {
 	return r
 }
 
-func (p *program) showAssessment(r assessReport) error {
-	if p.json {
-		return p.emit(r)
+func showAssessment(a *app, r assessReport) error {
+	if a.console.JSON() {
+		return a.console.Emit(r)
 	}
-	p.print("verdict: %s, by policy %s", r.Verdict, r.Policy)
-	p.print("%d candidates, %d rejected; %d real images and %d held out", r.Candidates, len(r.Rejected), r.Training, r.Holdout)
-	p.print("")
-	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "RULE\tVALUE\tBOUND\tREAL\tOUTCOME")
-	for _, rule := range r.Rules {
-		reference := "-"
-		if rule.Reference != nil {
-			reference = fmt.Sprintf("%.3g", *rule.Reference)
+	a.console.Print("verdict: %s, by policy %s", r.Verdict, r.Policy)
+	a.console.Print("%d candidates, %d rejected; %d real images and %d held out", r.Candidates, len(r.Rejected), r.Training, r.Holdout)
+	a.console.Print("")
+	err := a.console.Table("table", func(w io.Writer) {
+		fmt.Fprintln(w, "RULE\tVALUE\tBOUND\tREAL\tOUTCOME")
+		for _, rule := range r.Rules {
+			reference := "-"
+			if rule.Reference != nil {
+				reference = fmt.Sprintf("%.3g", *rule.Reference)
+			}
+			fmt.Fprintf(w, "%s\t%.3g\t%s %.3g\t%s\t%s\n", rule.Name, rule.Value, rule.Side, rule.Threshold, reference, rule.Outcome)
 		}
-		fmt.Fprintf(w, "%s\t%.3g\t%s %.3g\t%s\t%s\n", rule.Name, rule.Value, rule.Side, rule.Threshold, reference, rule.Outcome)
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("write table: %w", err)
+	})
+	if err != nil {
+		return err
 	}
 	for _, rule := range r.Rules {
 		if rule.Outcome != step.Pass {
-			p.print("\n%s: %s", rule.Outcome, rule.Reason)
+			a.console.Print("\n%s: %s", rule.Outcome, rule.Reason)
 		}
 	}
+	printRejected(a, r)
+	for _, note := range r.Notes {
+		a.console.Print("note: %s", note)
+	}
+	a.console.Print("\n%s", r.Scope)
+	return nil
+}
+
+// printRejected prints the first candidates that were rejected or could not be
+// read.
+func printRejected(a *app, r assessReport) {
 	const shown = 10
 	for i, line := range r.Rejected {
 		if i == shown {
-			p.print("... and %d more; --json lists all", len(r.Rejected)-shown)
+			a.console.Print("... and %d more; --json lists all", len(r.Rejected)-shown)
 			break
 		}
 		if i == 0 {
-			p.print("\nrejected:")
+			a.console.Print("\nrejected:")
 		}
-		p.print("  %s: %s", line.Candidate, line.Reason)
+		a.console.Print("  %s: %s", line.Candidate, line.Reason)
 	}
 	for _, u := range r.Unreadable[:min(len(r.Unreadable), shown)] {
-		p.print("  %s: cannot be read: %s", u.Name, u.Reason)
+		a.console.Print("  %s: cannot be read: %s", u.Name, u.Reason)
 	}
-	for _, note := range r.Notes {
-		p.print("note: %s", note)
-	}
-	p.print("\n%s", r.Scope)
-	return nil
 }
 
 // sources are the places that images are read from.
 type sources struct {
-	p       *program
-	session *session
+	app     *app
+	session *process.Session
 	buckets map[string]storage.Reader // folders, by the name they are given
 }
 
 func (s *sources) close() {
 	if s.session != nil {
-		s.session.close(s.p)
+		s.session.Close()
 	}
+}
+
+// input says what to judge, and makes its places known.
+func (s *sources) input(ctx context.Context, o assessOptions) (in activities.ForeignInput, err error) {
+	in = activities.ForeignInput{Ingest: spec.Classic().Ingest, Overfit: spec.Classic().Overfit, Seed: o.seed}
+	in.Ingest.MinImages = 3
+	if in.Real, err = s.add(ctx, "--real", o.real); err != nil {
+		return in, err
+	}
+	if in.Candidates, err = s.add(ctx, "--candidates", o.candidates); err != nil {
+		return in, err
+	}
+	if o.holdout != "" {
+		held, err := s.add(ctx, "--holdout", o.holdout)
+		if err != nil {
+			return in, err
+		}
+		in.Holdout = &held
+	}
+	return in, nil
 }
 
 // add makes a folder or s3://bucket/prefix known. The store is opened for the
 // latter only.
 func (s *sources) add(ctx context.Context, flag, src string) (step.Source, error) {
 	if src == "" {
-		return step.Source{}, usageError("%s: not given; name a folder of images or s3://bucket/prefix", flag)
+		return step.Source{}, console.Usage("%s: not given; name a folder of images or s3://bucket/prefix", flag)
 	}
 	source, remote, err := parseS3(flag, src)
 	if err != nil {
@@ -219,7 +235,7 @@ func (s *sources) add(ctx context.Context, flag, src string) (step.Source, error
 	}
 	if remote {
 		if s.session == nil {
-			s.session, err = s.p.openStore(ctx)
+			s.session, err = s.app.process.OpenStore(ctx)
 		}
 		return source, err
 	}
@@ -235,5 +251,5 @@ func (s *sources) open(ctx context.Context, bucket string) (storage.Reader, erro
 	if b, ok := s.buckets[bucket]; ok {
 		return b, nil
 	}
-	return s.session.source(ctx, bucket)
+	return s.session.Source(ctx, bucket)
 }

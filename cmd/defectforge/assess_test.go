@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/model/picture"
 )
 
@@ -49,7 +50,7 @@ func TestAssessFolders(t *testing.T) {
 	require.NoError(t, os.WriteFile(policy, []byte("rules:\n- {measure: tail_share, max: 0.09}\n- {measure: coverage, min: 0.3}\n"), 0o600))
 
 	status, report, _ := runAssess(t, "--real", real, "--candidates", metalFolder(t, numbers(200, 230)...), "--policy", policy)
-	require.Equal(t, exitOK, status, "%+v", report.Rules)
+	require.Equal(t, console.ExitOK, status, "%+v", report.Rules)
 	require.Equal(t, "pass", report.Verdict)
 	require.Equal(t, "own", report.Policy)
 	require.Equal(t, 120, report.Training+report.Holdout)
@@ -60,7 +61,7 @@ func TestAssessFolders(t *testing.T) {
 	copies := metalFolder(t, numbers(0, 20)...)
 	require.NoError(t, os.WriteFile(filepath.Join(copies, "notes.txt"), []byte("no image"), 0o600))
 	status, report, _ = runAssess(t, "--real", real, "--candidates", copies, "--holdout", metalFolder(t, numbers(300, 320)...))
-	require.Equal(t, exitNotApproved, status)
+	require.Equal(t, console.ExitNotApproved, status)
 	require.Equal(t, "fail", report.Verdict)
 	require.Equal(t, 20, report.Holdout)
 	require.Len(t, report.Rejected, 20)
@@ -86,6 +87,6 @@ func TestAssessUsage(t *testing.T) {
 		{"--real", metalFolder(t, 1), "--candidates", real},
 	} {
 		var stdout, stderr bytes.Buffer
-		require.Equal(t, exitUsage, execute(t.Context(), append([]string{"assess"}, args...), &stdout, &stderr), "%v: %s", args, stderr.String())
+		require.Equal(t, console.ExitUsage, execute(t.Context(), append([]string{"assess"}, args...), &stdout, &stderr), "%v: %s", args, stderr.String())
 	}
 }

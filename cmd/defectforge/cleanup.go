@@ -4,17 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
+	sdk "go.temporal.io/sdk/client"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/client"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/workflows"
 )
@@ -42,18 +44,22 @@ func (k keeping) retention() (step.Retention, error) {
 	for _, f := range []struct {
 		flag         string
 		value, least time.Duration
-	}{{"--grace", k.grace, storage.MinGrace}, {"--checkpoint-age", k.checkpoints, storage.MinGrace}, {"--record-age", k.records, 0}} {
+	}{
+		{"--grace", k.grace, storage.MinGrace}, {"--checkpoint-age", k.checkpoints, storage.MinGrace}, {"--record-age", k.records, 0},
+	} {
 		if f.value < f.least {
-			return step.Retention{}, usageError("%s: %s: must be at least %s", f.flag, f.value, f.least)
+			return step.Retention{}, console.Usage("%s: %s: must be at least %s", f.flag, f.value, f.least)
 		}
 	}
 	if k.count < 0 {
-		return step.Retention{}, usageError("--checkpoint-count: %d: must not be negative", k.count)
+		return step.Retention{}, console.Usage("--checkpoint-count: %d: must not be negative", k.count)
 	}
-	return step.Retention{GraceHours: k.grace.Hours(), CheckpointHours: k.checkpoints.Hours(), CheckpointCount: k.count, RecordHours: k.records.Hours()}, nil
+	return step.Retention{
+		GraceHours: k.grace.Hours(), CheckpointHours: k.checkpoints.Hours(), CheckpointCount: k.count, RecordHours: k.records.Hours(),
+	}, nil
 }
 
-func (p *program) cleanUpCommand() *cobra.Command {
+func cleanUpCommand(a *app) *cobra.Command {
 	var k keeping
 	var apply bool
 	c := &cobra.Command{
@@ -74,92 +80,93 @@ every key. ` + "`schedule create NAME --cleanup`" + ` does it by the clock.`,
 		Example: `  defectforge cleanup
   defectforge cleanup --apply --grace 336h --checkpoint-count 2`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.load(c); err != nil {
-				return err
-			}
+		RunE: a.loading(func(c *cobra.Command, _ []string) error {
 			r, err := k.retention()
 			if err != nil {
 				return err
 			}
-			return p.cleanUp(c.Context(), workflows.CleanUpInput{Retention: r, Apply: apply})
-		},
+			return cleanUp(c.Context(), a, workflows.CleanUpInput{Retention: r, Apply: apply})
+		}),
 	}
 	k.addFlags(c)
 	c.Flags().BoolVar(&apply, "apply", false, "remove it")
 	return c
 }
 
-func (p *program) cleanUp(ctx context.Context, in workflows.CleanUpInput) error {
-	s, err := p.open(ctx)
+// cleanUp starts a clean-up and waits for its end.
+func cleanUp(ctx context.Context, a *app, in workflows.CleanUpInput) error {
+	s, err := a.process.Open(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.close(p)
-	handle, err := s.temp.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: cleanUpID, TaskQueue: p.cfg.Temporal.TaskQueue, WorkflowExecutionErrorWhenAlreadyStarted: true, StaticSummary: "clean-up" + either(in.Apply, "", ", dry run"),
-	}, workflows.CleanUpName, in)
+	defer s.Close()
+	e, err := s.Client().Start(ctx, client.Job{
+		ID: cleanUpID, Alone: true, Workflow: workflows.CleanUpName, Input: in,
+		Summary: "clean-up" + console.Either(in.Apply, "", ", dry run"),
+	})
 	if busy := (*serviceerror.WorkflowExecutionAlreadyStarted)(nil); errors.As(err, &busy) {
-		return fmt.Errorf("a clean-up is under way: %s; wait for its end, or end it with `defectforge runs cancel %s`", cleanUpID, cleanUpID)
+		return fmt.Errorf("a clean-up is under way: %s; wait for its end, or end it with `defectforge runs cancel %s`",
+			cleanUpID, cleanUpID)
 	}
 	if err != nil {
 		return fmt.Errorf("start clean-up: %w", err)
 	}
-	failed, stop, err := p.serve(ctx, s)
+	failed, stop, err := a.process.Serve(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	var out workflows.CleanUpResult
 	ended := make(chan error, 1)
-	go func() { ended <- handle.Get(ctx, &out) }()
+	go func() { ended <- s.Client().Result(ctx, cleanUpID, e.Current, &out) }()
 	select {
 	case err = <-ended:
 	case err = <-failed:
 	}
 	if err != nil {
-		return explain(err)
+		return client.Explain(err)
 	}
-	return p.printCleanUp(out)
+	return printCleanUp(a, out)
 }
 
-func (p *program) printCleanUp(out workflows.CleanUpResult) error {
-	if p.json {
-		return p.emit(struct {
+func printCleanUp(a *app, out workflows.CleanUpResult) error {
+	if a.console.JSON() {
+		return a.console.Emit(struct {
 			step.CleanUpReport
 			Record string `json:"record"` // the report's key
 		}{out.Report, out.Record.Key})
 	}
 	r := out.Report
-	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, either(r.Applied, "REMOVED", "WOULD GO")+"\tOBJECTS\tSIZE")
-	line := func(kind string, c step.Count) {
-		fmt.Fprintf(w, "%s\t%d\t%s\n", kind, c.Objects, humanize.IBytes(uint64(c.Bytes)))
+	err := a.console.Table("report", func(w io.Writer) {
+		fmt.Fprintln(w, console.Either(r.Applied, "REMOVED", "WOULD GO")+"\tOBJECTS\tSIZE")
+		line := func(kind string, c step.Count) {
+			fmt.Fprintf(w, "%s\t%d\t%s\n", kind, c.Objects, humanize.IBytes(uint64(c.Bytes)))
+		}
+		for _, kind := range slices.Sorted(maps.Keys(r.Removed)) {
+			line(kind, r.Removed[kind])
+		}
+		line("together", r.Total)
+		line("kept", r.Kept)
+		if r.Spared.Objects > 0 {
+			line("spared: used meanwhile", r.Spared)
+		}
+	})
+	if err != nil {
+		return err
 	}
-	for _, kind := range slices.Sorted(maps.Keys(r.Removed)) {
-		line(kind, r.Removed[kind])
-	}
-	line("together", r.Total)
-	line("kept", r.Kept)
-	if r.Spared.Objects > 0 {
-		line("spared: used meanwhile", r.Spared)
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	p.print("%d releases and %d runs under way were asked what they refer to", r.Mark.Releases, r.Mark.Running)
-	p.print("report     %s", out.Record.Key)
+	a.console.Print("%d releases and %d runs under way were asked what they refer to", r.Mark.Releases, r.Mark.Running)
+	a.console.Print("report     %s", out.Record.Key)
 	if !r.Applied && r.Total.Objects > 0 {
-		p.say("a dry run: nothing was removed; --apply removes it")
+		a.console.Say("a dry run: nothing was removed; --apply removes it")
 	}
 	return nil
 }
 
 // cleanUpAction is what a schedule of clean-ups does.
-func (p *program) cleanUpAction(name string, k keeping) (*client.ScheduleWorkflowAction, error) {
+func cleanUpAction(a *app, name string, k keeping) (*sdk.ScheduleWorkflowAction, error) {
 	r, err := k.retention()
-	return &client.ScheduleWorkflowAction{
+	return &sdk.ScheduleWorkflowAction{
 		ID: "cleanup-" + name, Workflow: workflows.CleanUpName, Args: []any{workflows.CleanUpInput{Retention: r, Apply: true}},
-		TaskQueue: p.cfg.Temporal.TaskQueue, StaticSummary: "clean-up by schedule " + name,
+		TaskQueue: a.cfg.Temporal.TaskQueue, StaticSummary: "clean-up by schedule " + name,
 	}, err
 }

@@ -3,18 +3,16 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/client"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage/release"
@@ -26,9 +24,6 @@ const (
 	completePatience = 1500 * time.Millisecond
 	maxNames         = 200
 )
-
-// errNothingRuns: there is nobody to ask.
-var errNothingRuns = errors.New("no stack runs")
 
 // completeFunc finds what may stand in an argument's or a flag's place.
 type completeFunc = func(c *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective)
@@ -42,40 +37,14 @@ func files(words ...string) completeFunc {
 	return cobra.FixedCompletions(words, cobra.ShellCompDirectiveDefault)
 }
 
-// addCompletion completes a command's arguments and flags.
-func (p *program) addCompletion(c *cobra.Command, path string) {
-	const running = " AND ExecutionStatus = 'Running'"
-	arguments := map[string]completeFunc{
-		"runs show":          p.completeRuns("", 1),
-		"runs watch":         p.completeRuns("", 1),
-		"runs rerun":         p.completeRuns("", 1),
-		"runs compare":       p.completeRuns("", maxNames),
-		"runs cancel":        p.completeRuns(running, 1),
-		"runs approve":       p.completeRuns(running+" AND "+workflows.Stage.GetName()+" = '"+step.AwaitApproval+"'", 1),
-		"runs reject":        p.completeRuns(running+" AND "+workflows.Stage.GetName()+" = '"+step.AwaitApproval+"'", 1),
-		"runs lineage":       p.completeReleases(1),
-		"campaign show":      p.completeWorkflows(workflows.CampaignName, "", 1),
-		"campaign watch":     p.completeWorkflows(workflows.CampaignName, "", 1),
-		"campaign retry":     p.completeWorkflows(workflows.CampaignName, "", 1),
-		"campaign cancel":    p.completeWorkflows(workflows.CampaignName, running, 1),
-		"releases verify":    p.completeReleases(1),
-		"releases pull":      p.completeReleases(maxNames),
-		"releases withdraw":  p.completeReleases(1),
-		"checkpoint inspect": orFile(p.completeRuns(" AND ExecutionStatus = 'Completed'", 1)),
-		"checkpoint export":  orFile(p.completeRuns(" AND ExecutionStatus = 'Completed'", 1)),
-		"config init":        files(),
-	}
-	if group, name, _ := strings.Cut(path, " "); group == "schedule" && name != "list" && name != "create" {
-		arguments[path] = p.completeSchedules
-	}
+// addCompletion completes the flags of a command, which mean the same wherever
+// they occur, and no files as arguments unless the command does it itself.
+func addCompletion(a *app, c *cobra.Command, path string) {
 	if c.ValidArgsFunction == nil && !c.HasSubCommands() && !strings.HasPrefix(path, "completion") {
 		c.ValidArgsFunction = cobra.NoFileCompletions
-		if f, ok := arguments[path]; ok {
-			c.ValidArgsFunction = f
-		}
 	}
 	for flag, f := range map[string]completeFunc{
-		"class":      p.completeClasses,
+		"class":      completeClasses(a),
 		"stage":      choices(slices.Sorted(slices.Values(step.StatusStages()))...),
 		"verdict":    choices(step.Pass, step.Fail, step.Inconclusive),
 		"recipe":     files(spec.Names()...),
@@ -92,6 +61,13 @@ func (p *program) addCompletion(c *cobra.Command, path string) {
 	}
 }
 
+// Conditions of a visibility query.
+var (
+	whileRunning  = " AND ExecutionStatus = 'Running'"
+	whileWaiting  = whileRunning + " AND " + workflows.Stage.GetName() + " = '" + step.AwaitApproval + "'"
+	whenCompleted = " AND ExecutionStatus = 'Completed'"
+)
+
 // orFile completes a file as well.
 func orFile(f completeFunc) completeFunc {
 	return func(c *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -100,111 +76,108 @@ func orFile(f completeFunc) completeFunc {
 	}
 }
 
-// completeRuns asks for the identifiers of runs, for up to so many arguments.
-func (p *program) completeRuns(condition string, most int) completeFunc {
-	return p.completeWorkflows(workflows.AugmentName, condition, most)
+// completeRuns asks for the identifiers of runs that meet a condition, for at
+// most that many arguments.
+func completeRuns(a *app, condition string, most int) completeFunc {
+	return completeWorkflows(a, workflows.AugmentName, condition, most)
 }
 
-func (p *program) completeWorkflows(kind, condition string, most int) completeFunc {
-	return func(c *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) >= most {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return p.ask(c, prefix, func(ctx context.Context, s *session) (out []cobra.Completion, err error) {
-			if err := p.glanceTemporal(ctx, s); err != nil {
-				return nil, err
-			}
-			page, err := s.temp.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-				Namespace: s.place.Namespace, Query: "WorkflowType = '" + kind + "'" + condition, PageSize: maxNames,
-			})
-			for _, info := range page.GetExecutions() {
-				r := readLine(info)
-				out = append(out, cobra.CompletionWithDesc(r.WorkflowID, fmt.Sprintf("%s, %s, %s", cmp.Or(r.Class, "campaign"), cmp.Or(r.Verdict, r.Status), r.Started.Local().Format(time.DateTime))))
-			}
-			return out, err
-		})
-	}
-}
-
-// completeSchedules asks for the names of schedules.
-func (p *program) completeSchedules(c *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return p.ask(c, prefix, func(ctx context.Context, s *session) (out []cobra.Completion, err error) {
-		if err := p.glanceTemporal(ctx, s); err != nil {
+func completeWorkflows(a *app, kind, condition string, most int) completeFunc {
+	return completeNames(a, most, func(ctx context.Context, s *process.Session) (out []cobra.Completion, err error) {
+		if err := glanceAtTemporal(ctx, s); err != nil {
 			return nil, err
 		}
-		list, err := s.temp.ScheduleClient().List(ctx, client.ScheduleListOptions{PageSize: maxNames})
-		for err == nil && list.HasNext() {
-			var e *client.ScheduleListEntry
-			if e, err = list.Next(); err == nil {
-				out = append(out, cobra.CompletionWithDesc(e.ID, whenWords(e.Spec)))
-			}
+		lines, err := s.Client().List(ctx, "WorkflowType = '"+kind+"'"+condition, maxNames)
+		for _, l := range lines {
+			out = append(out, cobra.CompletionWithDesc(l.WorkflowID, describeLine(l)))
 		}
 		return out, err
 	})
+}
+
+func describeLine(l client.Line) string {
+	return fmt.Sprintf("%s, %s, %s", cmp.Or(l.Class, "campaign"), cmp.Or(l.Verdict, l.Status), l.Started.Local().Format(time.DateTime))
 }
 
 // completeReleases asks for classes and their releases.
-func (p *program) completeReleases(most int) completeFunc {
-	return func(c *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) >= most {
-			return nil, cobra.ShellCompDirectiveNoFileComp
+func completeReleases(a *app, most int) completeFunc {
+	return completeNames(a, most, func(ctx context.Context, s *process.Session) (out []cobra.Completion, err error) {
+		all, err := publishedReleases(ctx, s)
+		for _, r := range all {
+			if r.Latest {
+				out = append(out, cobra.CompletionWithDesc(r.Class, "its latest release, "+r.Release))
+			}
+			what := fmt.Sprintf("%d images, %s", r.Images, r.Published.Local().Format(time.DateTime))
+			out = append(out, cobra.CompletionWithDesc(r.Class+"/"+r.Release, what))
 		}
-		return p.ask(c, prefix, func(ctx context.Context, s *session) (out []cobra.Completion, err error) {
-			all, err := p.published(ctx, s)
+		return out, err
+	})
+}
+
+// completeClasses asks for the classes that have releases.
+func completeClasses(a *app) completeFunc {
+	return func(c *cobra.Command, _ []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return askCluster(c, a, prefix, func(ctx context.Context, s *process.Session) (out []cobra.Completion, err error) {
+			all, err := publishedReleases(ctx, s)
 			for _, r := range all {
-				if r.Latest {
-					out = append(out, cobra.CompletionWithDesc(r.Class, "its latest release, "+r.Release))
-				}
-				out = append(out, cobra.CompletionWithDesc(r.Class+"/"+r.Release, fmt.Sprintf("%d images, %s", r.Images, r.Published.Local().Format(time.DateTime))))
+				out = append(out, r.Class)
 			}
 			return out, err
 		})
 	}
 }
 
-// completeClasses asks for the classes that have releases.
-func (p *program) completeClasses(c *cobra.Command, _ []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return p.ask(c, prefix, func(ctx context.Context, s *session) (out []cobra.Completion, err error) {
-		all, err := p.published(ctx, s)
-		for _, r := range all {
-			out = append(out, r.Class)
-		}
-		return out, err
-	})
-}
-
-func (p *program) published(ctx context.Context, s *session) ([]release.Summary, error) {
-	if err := p.connectStore(ctx, s); err != nil {
+func publishedReleases(ctx context.Context, s *process.Session) ([]release.Summary, error) {
+	if err := s.ConnectStore(ctx); err != nil {
 		return nil, err
 	}
-	return release.List(ctx, s.bucket, "")
+	return release.List(ctx, s.Bucket, "")
 }
 
-// ask lets find look at a cluster, or at a stack that runs. It starts none, says
-// nothing where that fails, and gives up soon: the user has a key pressed.
-func (p *program) ask(c *cobra.Command, prefix string, find func(context.Context, *session) ([]cobra.Completion, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
+// glanceAtTemporal connects to Temporal, where one is known.
+func glanceAtTemporal(ctx context.Context, s *process.Session) error {
+	if s.Stack == nil && s.Place.Client.HostPort == "" {
+		return process.ErrNothingRuns
+	}
+	return s.ConnectTemporal(ctx)
+}
+
+// finder finds names in what a session leads to.
+type finder func(context.Context, *process.Session) ([]cobra.Completion, error)
+
+// completeNames completes as many arguments.
+func completeNames(a *app, most int, find finder) completeFunc {
+	return func(c *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) >= most {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return askCluster(c, a, prefix, find)
+	}
+}
+
+// askCluster lets find look at a cluster, or at a stack that runs. It starts
+// none, says nothing where that fails, and gives up soon: the user has a key
+// pressed.
+func askCluster(c *cobra.Command, a *app, prefix string, find finder) ([]cobra.Completion, cobra.ShellCompDirective) {
 	ctx := c.Context()
 	if ctx == nil {
 		ctx = context.Background()
 	}
 	ctx, cancel := context.WithTimeout(ctx, completePatience)
 	defer cancel()
-	loaded, err := config.Load(c.Flags())
+	cfg, err := config.Load(c.Flags())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	p.cfg, p.log = loaded, slog.New(slog.DiscardHandler)
+	a.cfg, a.process = cfg, process.Silent(a.console, cfg.Config)
 	found := make(chan []cobra.Completion, 1)
 	go func() {
-		s, err := p.glance(ctx)
+		s, err := a.process.Glance(ctx)
 		if err != nil {
 			found <- nil
 			return
 		}
-		defer s.close(p)
+		defer s.Close()
 		out, _ := find(ctx, s)
 		found <- out
 	}()
@@ -218,27 +191,28 @@ func (p *program) ask(c *cobra.Command, prefix string, find func(context.Context
 	}
 }
 
-// glance is a session that is connected to nothing yet.
-func (p *program) glance(ctx context.Context) (*session, error) {
-	if p.cfg.Store.Endpoint != "" {
-		place, _ := p.cfg.Place() // the store alone is enough for releases
-		return &session{place: place}, nil
-	}
-	place, err := p.cfg.Place()
-	if err != nil {
-		return nil, err
-	}
-	s := &session{place: place}
-	if s.stack, err = attachStack(ctx, p.cfg.Config); err == nil && s.stack == nil {
-		err = errNothingRuns
-	}
-	return s, err
+// completionHelp is what the help of the completion commands says beside Cobra's
+// own texts, which explain how to install a script for each shell.
+var completionHelp = map[string]string{
+	"completion": "  source <(defectforge completion bash)",
+	"completion bash": `  source <(defectforge completion bash)
+  defectforge completion bash > /etc/bash_completion.d/defectforge`,
+	"completion zsh": `  source <(defectforge completion zsh)
+  defectforge completion zsh > "${fpath[1]}/_defectforge"`,
+	"completion fish": `  defectforge completion fish | source
+  defectforge completion fish > ~/.config/fish/completions/defectforge.fish`,
+	"completion powershell": "  defectforge completion powershell | Out-String | Invoke-Expression",
 }
 
-// glanceTemporal connects to Temporal, where one is known.
-func (p *program) glanceTemporal(ctx context.Context, s *session) error {
-	if s.stack == nil && s.place.Client.HostPort == "" {
-		return errNothingRuns
-	}
-	return p.connectTemporal(ctx, s)
+// explainCompletion completes the help of Cobra's completion commands.
+func explainCompletion(root *cobra.Command) {
+	walk(root, "", func(c *cobra.Command, path string) {
+		if example, ok := completionHelp[path]; ok {
+			c.Example = example
+		}
+		if path == "completion" {
+			c.Long = `Print a script that completes commands, flags, and the names of runs, classes and
+releases of a stack or cluster that answers. Nothing is started to complete.`
+		}
+	})
 }

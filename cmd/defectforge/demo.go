@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/model/picture"
 )
 
@@ -23,40 +24,42 @@ const (
 	maxDemoImages = 10_000
 )
 
-func (p *program) demoCommand() *cobra.Command {
+func demoCommand(a *app) *cobra.Command {
 	o := runOptions{class: demoClass}
 	var count int
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Draw a small data set of scratches on brushed metal and run the quick recipe on it",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.load(c); err != nil {
-				return err
-			}
+		Long: `Draw pictures of scratches on brushed metal into a folder below --data-dir, and
+run the quick recipe on them: everything that a real run does, with nothing at
+hand. The same command again finds what it has done.`,
+		Example: `  defectforge demo
+  defectforge demo --count 200 --set train.epochs=10 --json`,
+		Args: cobra.NoArgs,
+		RunE: a.loading(func(c *cobra.Command, _ []string) error {
 			o.seeded = c.Flags().Changed("seed")
-			return p.demo(c.Context(), o, count)
-		},
+			return demo(c.Context(), a, o, count)
+		}),
 	}
 	o.addRecipeFlags(c, "quick")
 	c.Flags().IntVar(&count, "count", demoImages, "number of images to draw")
 	return c
 }
 
-func (p *program) demo(ctx context.Context, o runOptions, count int) error {
+func demo(ctx context.Context, a *app, o runOptions, count int) error {
 	if count < minDemoImages || count > maxDemoImages {
-		return usageError("--count: %d: must be within %d and %d", count, minDemoImages, maxDemoImages)
+		return console.Usage("--count: %d: must be within %d and %d", count, minDemoImages, maxDemoImages)
 	}
 	seed := uint64(1)
 	if o.seeded {
 		seed = o.seed
 	}
-	o.images = filepath.Join(p.cfg.DataDir, "demo", fmt.Sprintf("brushed-metal-%d-%d", seed, count))
+	o.images = filepath.Join(a.cfg.DataDir, "demo", fmt.Sprintf("brushed-metal-%d-%d", seed, count))
 	if err := drawFolder(ctx, o.images, seed, count); err != nil {
 		return err
 	}
-	p.say("%d images of scratched metal in %s", count, o.images)
-	return p.run(ctx, o)
+	a.console.Say("%d images of scratched metal in %s", count, o.images)
+	return augment(ctx, a, o)
 }
 
 // drawFolder fills a folder with drawn images. It is made under another name

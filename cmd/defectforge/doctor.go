@@ -1,27 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
-	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/model/kernel"
-	"github.com/defectforge/defectforge/storage"
-	"github.com/defectforge/defectforge/storage/s3"
 )
 
 // Outcomes of a check.
@@ -41,7 +35,7 @@ type check struct {
 
 // doctor gathers checks.
 type doctor struct {
-	p      *program
+	app    *app
 	fix    bool
 	checks []check
 }
@@ -58,18 +52,20 @@ func (d *doctor) fail(name, remedy, format string, args ...any) {
 	d.checks = append(d.checks, check{name, checkFail, fmt.Sprintf(format, args...), remedy})
 }
 
-func (p *program) doctorCommand() *cobra.Command {
+func doctorCommand(a *app) *cobra.Command {
 	var fix bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check machine, store and Temporal, and say what to do",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.load(c); err != nil {
-				return err
-			}
-			return p.doctor(c.Context(), fix)
-		},
+		Long: `Check processor, memory, disk, ports, clock, Temporal with its namespace and
+search attributes, and the store with its conditional writes; each with what to
+do where it falls short. The exit status is 1 where anything fails.`,
+		Example: `  defectforge doctor
+  defectforge doctor --fix --json`,
+		Args: cobra.NoArgs,
+		RunE: a.loading(func(c *cobra.Command, _ []string) error {
+			return examine(c.Context(), a, fix)
+		}),
 	}
 	c.Flags().BoolVar(&fix, "fix", false, "register missing search attributes")
 	return c
@@ -77,34 +73,35 @@ func (p *program) doctorCommand() *cobra.Command {
 
 const doctorPatience = 20 * time.Second
 
-func (p *program) doctor(ctx context.Context, fix bool) error {
-	place, err := p.cfg.Place()
+// examine checks this machine, and what the configuration leads to.
+func examine(ctx context.Context, a *app, fix bool) error {
+	place, err := a.cfg.Place()
 	if err != nil {
 		return err
 	}
-	d := &doctor{p: p, fix: fix}
+	d := &doctor{app: a, fix: fix}
 	d.machine()
 	if place.Embedded {
 		d.embedded(ctx)
 	} else {
 		d.cluster(ctx)
 	}
-	return d.tell()
+	return d.print()
 }
 
-func (d *doctor) tell() error {
+func (d *doctor) print() error {
 	bad := 0
 	for _, c := range d.checks {
 		if c.Status == checkFail {
 			bad++
 		}
-		d.p.print("%s  %-18s %s", d.p.paint.state(fmt.Sprintf("%-4s", c.Status)), c.Name, c.Detail)
+		d.app.console.Print("%s  %-18s %s", d.app.console.Paint.State(fmt.Sprintf("%-4s", c.Status)), c.Name, c.Detail)
 		if c.Remedy != "" {
-			d.p.print("      %-18s -> %s", "", c.Remedy)
+			d.app.console.Print("      %-18s -> %s", "", c.Remedy)
 		}
 	}
-	if d.p.json {
-		if err := d.p.emit(struct {
+	if d.app.console.JSON() {
+		if err := d.app.console.Emit(struct {
 			OK     bool    `json:"ok"`
 			Checks []check `json:"checks"`
 		}{bad == 0, d.checks}); err != nil {
@@ -112,7 +109,7 @@ func (d *doctor) tell() error {
 		}
 	}
 	if bad > 0 {
-		return &statusError{exitFailed, nil}
+		return console.Exit(console.ExitFailed)
 	}
 	return nil
 }
@@ -129,13 +126,13 @@ func (d *doctor) machine() {
 	} else {
 		d.ok("processor", "%s, %s", runtime.GOARCH, features)
 	}
-	asked, cpus := d.p.cfg.Worker.Threads, runtime.GOMAXPROCS(0)
+	asked, cpus := d.app.cfg.Worker.Threads, runtime.GOMAXPROCS(0)
 	if asked > cpus {
 		d.warn("threads", "set worker.threads to "+strconv.Itoa(cpus)+" or 0: more would only slow each other, and Temporal, down", "%d are asked for, %d are used: there are no more processors", asked, cpus)
 	} else {
-		d.ok("threads", "%d of %d processors", d.p.threads(), cpus)
+		d.ok("threads", "%d of %d processors", d.app.process.Threads(), cpus)
 	}
-	switch free, known := freeMemory(); {
+	switch free, known := process.FreeMemory(); {
 	case !known:
 		d.ok("memory", "how much is free is not known on %s", runtime.GOOS)
 	case free < leastMemory:
@@ -150,28 +147,28 @@ func (d *doctor) embedded(ctx context.Context) {
 	if !d.dataDir() {
 		return
 	}
-	running, err := attachStack(ctx, d.p.cfg.Config)
+	running, err := d.app.process.Running(ctx)
 	if err == nil && running == nil && !d.ports() {
 		return
 	}
 	began := time.Now()
-	s, err := d.p.open(ctx)
+	s, err := d.app.process.Open(ctx)
 	if err != nil {
-		d.fail("embedded stack", "see "+filepath.Join(d.p.cfg.DataDir, "logs"), "%v", err)
+		d.fail("embedded stack", "see "+filepath.Join(d.app.cfg.DataDir, "logs"), "%v", err)
 		return
 	}
-	defer s.close(d.p)
-	if s.stack.mine() {
-		d.ok("embedded stack", "starts, in %s", timeWords(time.Since(began).Seconds()))
+	defer s.Close()
+	if s.Owns() {
+		d.ok("embedded stack", "starts, in %s", console.TimeWords(time.Since(began).Seconds()))
 	} else {
-		d.ok("embedded stack", "runs already, UI at %s", s.stack.UIURL)
+		d.ok("embedded stack", "runs already, UI at %s", s.Stack.UIURL)
 	}
 	d.temporal(ctx, s)
-	d.conditional(ctx, s.bucket)
+	d.conditional(ctx, s.Bucket)
 }
 
 func (d *doctor) dataDir() bool {
-	dir := d.p.cfg.DataDir
+	dir := d.app.cfg.DataDir
 	const remedy = "make it writable, or choose another with --data-dir"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		d.fail("data folder", remedy, "%v", err)
@@ -185,7 +182,7 @@ func (d *doctor) dataDir() bool {
 	_ = f.Close()
 	_ = os.Remove(f.Name())
 	d.ok("data folder", "%s is writable", dir)
-	switch free, known := freeDisk(dir); {
+	switch free, known := process.FreeDisk(dir); {
 	case !known:
 		d.ok("disk", "how much is free is not known on %s", runtime.GOOS)
 	case free < leastDisk:
@@ -198,7 +195,7 @@ func (d *doctor) dataDir() bool {
 
 // ports checks those that are configured; others are drawn from the free ones.
 func (d *doctor) ports() bool {
-	c, good := d.p.cfg.Devstack, true
+	c, good := d.app.cfg.Devstack, true
 	for _, p := range []struct {
 		field string
 		port  int
@@ -218,132 +215,4 @@ func (d *doctor) ports() bool {
 		d.ok("ports", "those configured are free")
 	}
 	return good
-}
-
-// cluster checks a configured Temporal and store, each as far as it answers.
-func (d *doctor) cluster(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 3*doctorPatience)
-	defer cancel()
-	place, _ := d.p.cfg.Place() // checked by the caller
-	s := &session{place: place}
-	defer s.close(d.p)
-	if err := d.p.connectTemporal(ctx, s); err != nil {
-		d.fail("temporal", "check TEMPORAL_ADDRESS, TEMPORAL_TLS_... and TEMPORAL_API_KEY, and that the server runs", "%v", err)
-	} else {
-		d.temporal(ctx, s)
-	}
-	if err := d.p.connectStore(ctx, s); err != nil {
-		d.fail("store", storeRemedy(err, d.p.cfg.Store.Bucket), "%v", err)
-		return
-	}
-	d.ok("store", "%s, bucket %s, credentials accepted", d.p.cfg.Store.Endpoint, d.p.cfg.Store.Bucket)
-	d.clock(ctx)
-	d.conditional(ctx, s.bucket)
-	d.publisher(ctx, s.bucket)
-}
-
-func storeRemedy(err error, bucket string) string {
-	switch {
-	case errors.Is(err, s3.ErrNoCredentials):
-		return "set DEFECTFORGE_STORE_ACCESS_KEY and DEFECTFORGE_STORE_SECRET_KEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN"
-	case errors.Is(err, storage.ErrNotFound):
-		return "create the bucket " + bucket + ", or set DEFECTFORGE_STORE_CREATE_BUCKET=true"
-	}
-	return "check store.endpoint, store.secure (https or http) and the credentials' permissions"
-}
-
-func (d *doctor) temporal(ctx context.Context, s *session) {
-	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
-	defer cancel()
-	ns := s.place.Namespace
-	if _, err := s.temp.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: ns}); err != nil {
-		d.fail("temporal", "create the namespace with `temporal operator namespace create --namespace "+ns+"`, or set TEMPORAL_NAMESPACE", "namespace %s: %v", ns, err)
-		return
-	}
-	d.ok("temporal", "answers, namespace %s exists", ns)
-	missing, err := missingSearchAttributes(ctx, s.temp, ns)
-	fixed := false
-	if err == nil && len(missing) > 0 && d.fix {
-		_, err = ensureSearchAttributes(ctx, s.temp, ns)
-		fixed = err == nil
-	}
-	switch {
-	case err != nil:
-		d.warn("search attributes", createCommand(ns, missing), "%v", err)
-	case fixed:
-		d.ok("search attributes", "registered %s", strings.Join(missing, ", "))
-	case len(missing) > 0:
-		d.fail("search attributes", "`defectforge doctor --fix` registers them, or: "+createCommand(ns, missing), "missing: %s", strings.Join(missing, ", "))
-	default:
-		d.ok("search attributes", "all registered")
-	}
-}
-
-// Stores refuse requests whose time differs by more than a quarter of an hour.
-const (
-	skewWarn = 10 * time.Second
-	skewFail = 10 * time.Minute
-)
-
-func (d *doctor) clock(ctx context.Context) {
-	scheme := "http://"
-	if d.p.cfg.Store.Secure {
-		scheme = "https://"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+d.p.cfg.Store.Endpoint+"/", nil)
-	if err != nil {
-		return // the endpoint's own check says more
-	}
-	began := time.Now()
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return
-	}
-	_ = resp.Body.Close()
-	there, err := http.ParseTime(resp.Header.Get("Date"))
-	if err != nil {
-		d.ok("clock", "the store tells no time")
-		return
-	}
-	skew := began.Sub(there).Abs()
-	const remedy = "set this machine's clock by NTP"
-	switch {
-	case skew > skewFail:
-		d.fail("clock", remedy, "differs from the store's by %s; it will refuse requests", skew.Round(time.Second))
-	case skew > skewWarn:
-		d.warn("clock", remedy, "differs from the store's by %s", skew.Round(time.Second))
-	default:
-		d.ok("clock", "agrees with the store's")
-	}
-}
-
-// conditional checks what publishing rests on: that a write which must not
-// replace anything does not.
-func (d *doctor) conditional(ctx context.Context, b storage.Bucket) {
-	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
-	defer cancel()
-	key := "doctor/probe-" + strings.ToLower(rand.Text())
-	put := func(text string, c storage.Condition) (storage.Info, error) {
-		raw := []byte(text)
-		return b.Put(ctx, key, bytes.NewReader(raw), int64(len(raw)), storage.Digest(raw), c)
-	}
-	defer func() { _ = b.Delete(context.WithoutCancel(ctx), key) }() // a probe left behind is in nobody's way
-	const remedy = "allow reading, writing and deleting in the bucket"
-	first, err := put("first", storage.Condition{IfAbsent: true})
-	if err != nil {
-		d.fail("conditional writes", remedy, "write a probe: %v", err)
-		return
-	}
-	_, absent := put("second", storage.Condition{IfAbsent: true})
-	_, stale := put("third", storage.Condition{IfETag: "00000000000000000000000000000000"})
-	_, right := put("fourth", storage.Condition{IfETag: first.ETag})
-	switch {
-	case !errors.Is(absent, storage.ErrPrecondition) || !errors.Is(stale, storage.ErrPrecondition):
-		d.fail("conditional writes", "use a store that honours If-None-Match and If-Match; publishing is not safe without",
-			"not honoured: If-None-Match gave %v, If-Match %v", absent, stale)
-	case right != nil:
-		d.fail("conditional writes", remedy, "If-Match with the right ETag: %v", right)
-	default:
-		d.ok("conditional writes", "honoured")
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
@@ -38,50 +39,61 @@ type dryRunReport struct {
 	Estimate *activities.Estimate `json:"estimate"`
 }
 
-func (p *program) dryRun(ctx context.Context, j job) error {
-	place, err := p.cfg.Place()
+// dryRun prints what a run would do, with an estimate if that is wanted.
+func dryRun(ctx context.Context, a *app, p runPlan, estimated bool) error {
+	place, err := a.cfg.Place()
 	if err != nil {
 		return err
 	}
-	t := j.recipe.Train
+	t := p.recipe.Train
 	r := dryRunReport{
-		WorkflowID: j.workflowID(), Class: j.class, Source: j.source, Files: j.files(),
-		Legs: (t.Epochs + t.LegEpochs - 1) / t.LegEpochs, Embedded: place.Embedded, Recipe: j.recipe, Policy: j.policy, Utility: j.utility,
+		WorkflowID: p.workflowID(), Class: p.class, Source: p.source, Files: p.files(),
+		Legs:     (t.Epochs + t.LegEpochs - 1) / t.LegEpochs,
+		Embedded: place.Embedded, Recipe: p.recipe, Policy: p.policy, Utility: p.utility,
 	}
-	forecast := p.forecast(ctx, j, &r)
-	if !j.noEstimate {
-		if r.Estimate, err = p.estimate(ctx, j, forecast); err != nil {
+	forecast := forecastRun(ctx, a, p, &r)
+	if estimated {
+		if r.Estimate, err = estimate(ctx, a, p, forecast); err != nil {
 			return err
 		}
 	}
-	if p.json {
-		return p.emit(r)
+	if a.console.JSON() {
+		return a.console.Emit(r)
 	}
-	recipe, err := yamlText(j.recipe)
-	if err != nil {
-		return err
-	}
-	where := "the embedded stack in " + p.cfg.DataDir
+	where := "the embedded stack in " + a.cfg.DataDir
 	if !place.Embedded {
-		where = "Temporal at " + place.Client.HostPort + ", store at " + p.cfg.Store.Endpoint
+		where = "Temporal at " + place.Client.HostPort + ", store at " + a.cfg.Store.Endpoint
 	}
-	p.print("# run %s on %s", r.WorkflowID, where)
-	policy, err := yamlText(j.policy)
+	a.console.Print("# run %s on %s", r.WorkflowID, where)
+	return printDryRun(a, r, forecast)
+}
+
+// printDryRun prints what is to be done, what of it would be found, and the
+// recipe and the policy as files that are taken again.
+func printDryRun(a *app, r dryRunReport, forecast *activities.Forecast) error {
+	recipe, err := yamlText(r.Recipe)
 	if err != nil {
 		return err
 	}
-	p.print("# images in s3://%s/%s, %d files to upload", r.Source.Bucket, r.Source.Prefix, r.Files)
-	p.print("# ingest, preprocess, %d epochs in %d legs%s, %d samples, check for copies,%s assess, report%s, publish", t.Epochs, r.Legs,
-		either(j.recipe.Ingest.SelectionShare > 0, ", each evaluated on the selection split", ""), j.recipe.Sample.Count,
-		either(j.utility != nil, " compare classifiers,", ""), either(j.policy.Approval == spec.ApprovePerson, ", approval by a person", ""))
-	p.printForecast(r, forecast)
-	p.print("%s", recipe)
-	p.print("# policy %s\n%s", j.policy.Name, policy)
-	if j.utility != nil {
-		u := j.utility
-		p.print("# comparison of classifiers: %d splits of %d paired trainings, %d steps each, at most %d real images of each class", u.Splits, u.Seeds, u.Steps, u.PerClass)
+	policy, err := yamlText(r.Policy)
+	if err != nil {
+		return err
+	}
+	out, either := a.console, console.Either
+	out.Print("# images in s3://%s/%s, %d files to upload", r.Source.Bucket, r.Source.Prefix, r.Files)
+	out.Print("# ingest, preprocess, %d epochs in %d legs%s, %d samples, check for copies,%s assess, report%s, publish",
+		r.Recipe.Train.Epochs, r.Legs,
+		either(r.Recipe.Ingest.SelectionShare > 0, ", each evaluated on the selection split", ""), r.Recipe.Sample.Count,
+		either(r.Utility != nil, " compare classifiers,", ""),
+		either(r.Policy.Approval == spec.ApprovePerson, ", approval by a person", ""))
+	printForecast(a, r, forecast)
+	out.Print("%s", recipe)
+	out.Print("# policy %s\n%s", r.Policy.Name, policy)
+	if u := r.Utility; u != nil {
+		out.Print("# comparison of classifiers: %d splits of %d paired trainings, %d steps each, at most %d real images of each class",
+			u.Splits, u.Seeds, u.Steps, u.PerClass)
 		for _, other := range u.Others {
-			p.print("#   %s in s3://%s/%s", other.Class, other.Source.Bucket, other.Source.Prefix)
+			out.Print("#   %s in s3://%s/%s", other.Class, other.Source.Bucket, other.Source.Prefix)
 		}
 	}
 	return nil
@@ -91,36 +103,36 @@ func (p *program) dryRun(ctx context.Context, j job) error {
 const maxForecast = 3000
 
 // forecast looks up what the run would find, and nil where that is not known.
-func (p *program) forecast(ctx context.Context, j job, r *dryRunReport) *activities.Forecast {
+func forecastRun(ctx context.Context, a *app, p runPlan, r *dryRunReport) *activities.Forecast {
 	if r.Embedded {
-		if _, err := os.Stat(p.cfg.DataDir); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(a.cfg.DataDir); errors.Is(err, fs.ErrNotExist) {
 			r.Unknown = "there is no data folder yet, so nothing can be found"
 			return nil
 		}
 	}
-	s, err := p.openStore(ctx)
+	s, err := a.process.OpenStore(ctx)
 	if err != nil {
 		r.Unknown = "not known without the store: " + err.Error()
 		return nil
 	}
-	defer s.close(p)
+	defer s.Close()
 	sources := func(ctx context.Context, bucket string) (storage.Reader, error) {
-		for _, f := range j.uploads {
-			if f.prefix == j.source.Prefix {
+		for _, f := range p.uploads {
+			if f.prefix == p.source.Prefix {
 				return folder.NewFiles(f.prefix, f.files), nil
 			}
 		}
-		return s.source(ctx, bucket)
+		return s.Source(ctx, bucket)
 	}
-	bucket, err := sources(ctx, j.source.Bucket)
+	bucket, err := sources(ctx, p.source.Bucket)
 	if err == nil {
-		err = fewEnough(ctx, bucket, j.source.Prefix)
+		err = fewEnough(ctx, bucket, p.source.Prefix)
 	}
 	if err != nil {
 		r.Unknown = "not known: " + err.Error()
 		return nil
 	}
-	f, err := activities.Forecaster{Store: s.store, Sources: sources}.Forecast(ctx, j.class, j.source, j.recipe)
+	f, err := activities.Forecaster{Store: s.Store, Sources: sources}.Forecast(ctx, p.class, p.source, p.recipe)
 	if err != nil {
 		r.Unknown = "the run would fail: " + err.Error()
 		return nil
@@ -145,37 +157,38 @@ func fewEnough(ctx context.Context, b storage.Reader, prefix string) error {
 
 // estimate tries some steps of the recipe and extrapolates. f is what the run
 // would find, nil where that is not known.
-func (p *program) estimate(ctx context.Context, j job, f *activities.Forecast) (*activities.Estimate, error) {
-	p.say("trying some training steps, a few seconds...")
-	kernel.SetThreads(p.threads())
-	c, err := model.Calibrate(ctx, j.recipe)
+func estimate(ctx context.Context, a *app, p runPlan, f *activities.Forecast) (*activities.Estimate, error) {
+	a.console.Say("trying some training steps, a few seconds...")
+	kernel.SetThreads(a.process.Threads())
+	c, err := model.Calibrate(ctx, p.recipe)
 	if err != nil {
 		return nil, fmt.Errorf("try a training step: %w", err)
 	}
-	e := activities.EstimateRun(j.recipe, j.files(), f, c)
+	e := activities.EstimateRun(p.recipe, p.files(), f, c)
 	return &e, nil
 }
 
 // printForecast prints what would be found, how long the rest takes, and what it
 // stores.
-func (p *program) printForecast(r dryRunReport, f *activities.Forecast) {
+func printForecast(a *app, r dryRunReport, f *activities.Forecast) {
 	if f != nil {
-		p.print("# images: %d usable of %d, %d for training, %d held out", f.Ingest.Usable, f.Ingest.Found, f.Ingest.Training, f.Ingest.Holdout)
+		a.console.Print("# images: %d usable of %d, %d for training, %d held out", f.Ingest.Usable, f.Ingest.Found, f.Ingest.Training, f.Ingest.Holdout)
 	}
 	for _, s := range r.Found {
-		p.print("# %-16s %-5s %s", step.Title(s.Stage), either(s.Found, "found", "to do"), s.Why)
+		a.console.Print("# %-16s %-5s %s", step.Title(s.Stage), console.Either(s.Found, "found", "to do"), s.Why)
 	}
 	if r.Unknown != "" {
-		p.print("# what would be found: %s", r.Unknown)
+		a.console.Print("# what would be found: %s", r.Unknown)
 	}
 	e := r.Estimate
 	if e == nil {
 		return
 	}
-	p.print("# time: about %s on this machine (%s to %s), of which training %s", timeWords(e.Seconds), timeWords(e.Low), timeWords(e.High), timeWords(e.Training))
-	p.print("#   from %d steps tried here, %.3g s each (%.3g to %.3g); ingest, preprocessing, the check for copies and the report come on top, and other work on the machine, or other workers, change it",
+	out := a.console
+	out.Print("# time: about %s on this machine (%s to %s), of which training %s", console.TimeWords(e.Seconds), console.TimeWords(e.Low), console.TimeWords(e.High), console.TimeWords(e.Training))
+	a.console.Print("#   from %d steps tried here, %.3g s each (%.3g to %.3g); ingest, preprocessing, the check for copies and the report come on top, and other work on the machine, or other workers, change it",
 		e.Tried, e.StepSeconds, e.StepLow, e.StepHigh)
 	size := func(n int64) string { return humanize.IBytes(uint64(n)) }
-	p.print("# storage: tensors %s, checkpoints %s while training and %s after it, candidates about %s, release about %s",
+	a.console.Print("# storage: tensors %s, checkpoints %s while training and %s after it, candidates about %s, release about %s",
 		size(e.TensorBytes), size(e.CheckpointPeak), size(e.CheckpointBytes), size(e.CandidateBytes), size(e.ReleaseBytes))
 }

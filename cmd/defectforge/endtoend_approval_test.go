@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 )
 
 // hook keeps what a webhook is sent.
@@ -50,23 +52,23 @@ func TestEndToEndApproval(t *testing.T) {
 	shown := b.do("runs", "show", id, "--data-dir", data)
 	assert.Contains(t, shown.stdout, "approval   waiting until")
 	assert.Contains(t, shown.stdout, "notice     the webhook was told")
-	assert.Equal(t, exitUsage, b.do("runs", "approve", id, "--data-dir", data).status, "a reason is needed")
+	assert.Equal(t, console.ExitUsage, b.do("runs", "approve", id, "--data-dir", data).status, "a reason is needed")
 	unknown := b.do("runs", "approve", "augment-metal-none", "--reason", "x", "--data-dir", data)
-	assert.Equal(t, exitFailed, unknown.status)
+	assert.Equal(t, console.ExitFailed, unknown.status)
 	assert.Contains(t, unknown.stderr, "not found")
 
 	approve := []string{"runs", "approve", id, "--reason", "looked at every image", "--as", "ada", "--data-dir", data, "--json"}
 	made := b.do(approve...)
-	require.Equal(t, exitOK, made.status, made.stderr)
+	require.Equal(t, console.ExitOK, made.status, made.stderr)
 	assert.Equal(t, "ada", made.object(t)["approval"].(map[string]any)["who"])
 	got := b.published(run.wait())
 	require.NotNil(t, got.Approval)
 	assert.Equal(t, "looked at every image", got.Approval.Why)
 	again := b.do(approve...)
-	assert.Equal(t, exitOK, again.status, "the same decision again is answered alike")
+	assert.Equal(t, console.ExitOK, again.status, "the same decision again is answered alike")
 	assert.Equal(t, made.object(t)["approval"], again.object(t)["approval"])
 	opposite := b.do("runs", "reject", id, "--reason", "no", "--data-dir", data)
-	assert.Equal(t, exitFailed, opposite.status)
+	assert.Equal(t, console.ExitFailed, opposite.status)
 	assert.Contains(t, opposite.stderr, "approved by ada")
 
 	h.mu.Lock()
@@ -89,9 +91,9 @@ func TestEndToEndApproval(t *testing.T) {
 	killed.wait()
 	id = b.do("runs", "list", "--stage", "AwaitApproval", "--data-dir", data, "--json").object(t)["runs"].([]any)[0].(map[string]any)["workflow_id"].(string)
 	refused := b.do("runs", "reject", id, "--reason", "too dark", "--data-dir", data, "--json")
-	require.Equal(t, exitOK, refused.status, refused.stderr)
+	require.Equal(t, console.ExitOK, refused.status, refused.stderr)
 	watched := b.do("runs", "watch", id, "--data-dir", data, "--json")
-	assert.Equal(t, exitNotApproved, watched.status, watched.stderr)
+	assert.Equal(t, console.ExitNotApproved, watched.status, watched.stderr)
 	assert.Equal(t, "pass", watched.object(t)["verdict"])
 	assert.Contains(t, watched.object(t)["reasons"].([]any)[0], "too dark")
 	assert.Empty(t, watched.object(t)["release"])

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 )
@@ -66,7 +68,7 @@ func TestEndToEndCampaign(t *testing.T) {
 	<-killed.done
 
 	o := b.do(args...)
-	require.Equal(t, exitFailed, o.status, o.stderr)
+	require.Equal(t, console.ExitFailed, o.status, o.stderr)
 	first := b.campaign(o)
 	assert.Equal(t, step.RunCounts{Published: 3, Failed: 1}, first.Counts)
 	assert.Regexp(t, `^campaign-nightly-[0-9a-f]{12}$`, first.WorkflowID)
@@ -86,7 +88,7 @@ func TestEndToEndCampaign(t *testing.T) {
 	assert.Equal(t, summary.Rows[3].ManifestSHA256, alone.ManifestSHA256)
 
 	o = b.do("campaign", "retry", first.WorkflowID, "--data-dir", data, "--json")
-	assert.Equal(t, exitFailed, o.status, o.stderr)
+	assert.Equal(t, console.ExitFailed, o.status, o.stderr)
 	again := b.campaign(o)
 	assert.Equal(t, first.Counts, again.Counts, "all rows are there")
 	assert.NotEqual(t, first.RunID, again.RunID)
@@ -98,7 +100,7 @@ func TestEndToEndCampaign(t *testing.T) {
 		}
 	}
 	shown := b.do("campaign", "show", first.WorkflowID, "--data-dir", data, "--json")
-	require.Equal(t, exitOK, shown.status, shown.stderr)
+	require.Equal(t, console.ExitOK, shown.status, shown.stderr)
 	assert.Equal(t, "completed", shown.object(t)["status"])
 	assert.Len(t, b.do("campaign", "list", "--data-dir", data, "--json").object(t)["campaigns"], 2)
 }
@@ -109,21 +111,21 @@ func TestEndToEndSweep(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	o := b.do("campaign", "sweep", "--images", b.images, "--class", "metal", "--recipe", b.recipe, "--set", "train.epochs=2",
 		"--vary", "train.generator_rate=1e-6,2e-6", "--vary", "seed=1,2", "--data-dir", data, "--json")
-	require.Equal(t, exitOK, o.status, o.stderr)
+	require.Equal(t, console.ExitOK, o.status, o.stderr)
 	r := b.campaign(o)
 	assert.Equal(t, step.RunCounts{Passed: 4}, r.Counts)
 	summary := readCampaign(t, r)
 	assert.Equal(t, []step.Setting{{Key: "train.generator_rate", Value: "2e-6"}, {Key: "seed", Value: "1"}}, summary.Rows[2].Settings)
 	assert.NotEmpty(t, summary.Rows[2].Measures)
 	releases := b.do("releases", "list", "--data-dir", data, "--json")
-	require.Equal(t, exitOK, releases.status, releases.stderr)
+	require.Equal(t, console.ExitOK, releases.status, releases.stderr)
 	assert.NotContains(t, releases.stdout, "metal")
 
 	for _, bad := range [][]string{
 		{"--vary", "train.no=1"}, {"--vary", "seed=1,1"}, {"--vary", "seed"}, {"--vary", "seed=1", "--vary", "seed=2"}, {"--vary", "train.epochs=0"}, {},
 	} {
 		o := b.do(append([]string{"campaign", "sweep", "--images", b.images, "--class", "metal", "--recipe", b.recipe, "--data-dir", data}, bad...)...)
-		assert.Equal(t, exitUsage, o.status, "%v: %s", bad, o.stderr)
+		assert.Equal(t, console.ExitUsage, o.status, "%v: %s", bad, o.stderr)
 		assert.Contains(t, o.stderr, "--vary")
 	}
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/defectforge/defectforge/storage"
@@ -83,7 +85,7 @@ func TestEndToEndCleanUp(t *testing.T) {
 		t.Helper()
 		began := time.Now()
 		o := b.do(append([]string{"cleanup", "--data-dir", data, "--json"}, more...)...)
-		require.Equal(t, exitOK, o.status, o.stderr)
+		require.Equal(t, console.ExitOK, o.status, o.stderr)
 		t.Logf("clean-up %v with %d stale artifacts: %.1f s, peak memory of the stack and its worker %d MiB (%d before)",
 			more, n, time.Since(began).Seconds(), peakMemory(up.cmd.Process.Pid), idle)
 		return o.object(t)
@@ -105,7 +107,7 @@ func TestEndToEndCleanUp(t *testing.T) {
 	assert.Contains(t, string(raw), "defectforge.cleanup/1")
 	assert.Zero(t, count(clean("--apply"), "artifact"), "nothing is left to do")
 
-	require.Equal(t, exitOK, b.do("releases", "verify", "metal", "--data-dir", data).status)
+	require.Equal(t, console.ExitOK, b.do("releases", "verify", "metal", "--data-dir", data).status)
 	assert.Equal(t, first.ManifestSHA256, b.published(b.do(run...)).ManifestSHA256)
 
 	lineage := b.do("runs", "lineage", "metal", "--data-dir", data, "--json").object(t)
@@ -120,11 +122,11 @@ func TestEndToEndCleanUp(t *testing.T) {
 	for _, line := range []string{`source     s3://defectforge/sources/metal/`, `images     110: `, `data set   ` + digest, `release    releases/metal/` + first.Release} {
 		assert.Contains(t, words, line)
 	}
-	assert.Equal(t, exitFailed, b.do("runs", "lineage", strings.Repeat("0", 64), "--data-dir", data).status)
+	assert.Equal(t, console.ExitFailed, b.do("runs", "lineage", strings.Repeat("0", 64), "--data-dir", data).status)
 
 	// By the clock, and not while runs are under way that a short grace endangers.
 	o := b.do("schedule", "create", "sweep", "--cleanup", "--grace", "2h", "--every", "1000h", "--data-dir", data)
-	require.Equal(t, exitOK, o.status, o.stderr)
+	require.Equal(t, console.ExitOK, o.status, o.stderr)
 	started := b.do("schedule", "trigger", "sweep", "--data-dir", data, "--json").object(t)
 	require.Regexp(t, `^cleanup-sweep-2`, started["workflow_id"])
 	require.Eventually(t, func() bool {
@@ -135,12 +137,12 @@ func TestEndToEndCleanUp(t *testing.T) {
 	waiting := b.start(append(run, "--policy", asking)...)
 	waiting.seen(`(?m)^approval +waiting until`)
 	refused := b.do("cleanup", "--apply", "--grace", "2h", "--data-dir", data)
-	assert.Equal(t, exitFailed, refused.status)
+	assert.Equal(t, console.ExitFailed, refused.status)
 	assert.Contains(t, refused.stderr, "1 runs are under way")
 	weather(t, data)
 	assert.Equal(t, float64(1), clean("--apply")["mark"].(map[string]any)["running"])
 	listed := b.do("runs", "list", "--stage", "AwaitApproval", "--data-dir", data, "--json").object(t)["runs"].([]any)
 	id := listed[0].(map[string]any)["workflow_id"].(string)
-	require.Equal(t, exitOK, b.do("runs", "approve", id, "--reason", "looked", "--data-dir", data).status)
+	require.Equal(t, console.ExitOK, b.do("runs", "approve", id, "--reason", "looked", "--data-dir", data).status)
 	b.published(waiting.wait())
 }

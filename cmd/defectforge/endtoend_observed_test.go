@@ -27,6 +27,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.temporal.io/sdk/client"
@@ -68,7 +70,7 @@ func (s *spans) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // worker is `up` in the background, with what it says of itself.
-func (b *bench) worker(data string, more ...string) (p *process, metrics string) {
+func (b *bench) worker(data string, more ...string) (p *child, metrics string) {
 	b.t.Helper()
 	p = b.start(append([]string{"up", "--data-dir", data, "--metrics-listen", "127.0.0.1:0",
 		"--log-level", "info", "--log-format", "json"}, more...)...)
@@ -113,7 +115,7 @@ func TestEndToEndObserved(t *testing.T) {
 		writeFile(t, filepath.Join(t.TempDir(), "lax.yaml"), "rules:\n- {measure: accepted_images, min: 1}\n"))...))
 	scraped := get(t, address+"/metrics")
 	require.NoError(t, up.cmd.Process.Signal(syscall.SIGTERM))
-	require.Equal(t, exitOK, up.wait().status)
+	require.Equal(t, console.ExitOK, up.wait().status)
 
 	exported(t, scraped, list, update)
 	oneTrace(t, &traces, made.WorkflowID)
@@ -269,7 +271,7 @@ func TestEndToEndVersionedWorker(t *testing.T) {
 	assert.Equal(t, "build-1", version.GetBuildId())
 	assert.NotContains(t, up.stderr.String(), `"stage fails`)
 	require.NoError(t, up.cmd.Process.Signal(syscall.SIGTERM))
-	require.Equal(t, exitOK, up.wait().status)
+	require.Equal(t, console.ExitOK, up.wait().status)
 }
 
 // setCurrentVersion does what `temporal worker deployment set-current-version`

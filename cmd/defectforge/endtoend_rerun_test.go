@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+
 	"github.com/defectforge/defectforge/activities/report"
 )
 
@@ -26,7 +28,7 @@ func TestEndToEndRerun(t *testing.T) {
 	assert.Empty(t, first.Stages)
 
 	o := b.do("runs", "rerun", first.WorkflowID, "--from", "sample", "--set", "sample.count=20", "--data-dir", data, "--json")
-	require.Equal(t, exitOK, o.status, o.stderr)
+	require.Equal(t, console.ExitOK, o.status, o.stderr)
 	again := b.published(o)
 	assert.NotEqual(t, first.WorkflowID, again.WorkflowID)
 	assert.Equal(t, 20, again.ImagesPublished)
@@ -52,7 +54,7 @@ func TestEndToEndRerun(t *testing.T) {
 
 	page := filepath.Join(t.TempDir(), "compared.html")
 	o = b.do("runs", "compare", first.WorkflowID, again.WorkflowID, "--out", page, "--data-dir", data, "--json")
-	require.Equal(t, exitOK, o.status, o.stderr)
+	require.Equal(t, console.ExitOK, o.status, o.stderr)
 	var compared comparisonReport
 	require.NoError(t, json.Unmarshal([]byte(o.stdout), &compared))
 	assert.Equal(t, report.Difference{Name: "sample.count", Values: []string{"12", "20"}}, compared.Settings[0])
@@ -62,12 +64,12 @@ func TestEndToEndRerun(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 12+20, strings.Count(string(raw), `src="data:image/jpeg`))
 	o = b.do("runs", "compare", "metal/"+first.Release, first.WorkflowID+"/"+first.RunID, "--data-dir", data, "--json")
-	require.Equal(t, exitOK, o.status, o.stderr)
+	require.Equal(t, console.ExitOK, o.status, o.stderr)
 
 	refused := b.do("runs", "rerun", first.WorkflowID, "--from", "sample", "--set", "train.epochs=5", "--data-dir", data)
-	assert.Equal(t, exitUsage, refused.status)
+	assert.Equal(t, console.ExitUsage, refused.status)
 	assert.Contains(t, refused.stderr, "comes before --from sample; give --from train")
 	none := b.do("runs", "rerun", "augment-none", "--data-dir", data)
-	assert.Equal(t, exitFailed, none.status)
+	assert.Equal(t, console.ExitFailed, none.status)
 	assert.Contains(t, none.stderr, "left no record")
 }

@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
@@ -28,7 +30,7 @@ import (
 )
 
 // up starts a stack and returns it with its store, opened for a bucket.
-func (b *bench) up(data, bucket string) (*process, upReport, *storage.Store) {
+func (b *bench) up(data, bucket string) (*child, upReport, *storage.Store) {
 	t := b.t
 	up := b.start("up", "--data-dir", data, "--json")
 	require.Eventually(t, func() bool { return strings.Contains(up.stdout.String(), "}") }, patience, 20*time.Millisecond)
@@ -77,17 +79,17 @@ func TestEndToEndSchedule(t *testing.T) {
 	}
 	create := []string{"schedule", "create", "nightly", "--images", "s3://factory/metal", "--class", "metal", "--recipe", b.recipe,
 		"--set", "train.epochs=2", "--cron", "0 2 * * *", "--time-zone", "Europe/Berlin", "--overlap", "bufferone", "--min-new", "5", "--json"}
-	assert.Equal(t, "created", do(exitOK, create...).object(t)["done"])
-	assert.Contains(t, do(exitFailed, create...).object(t)["error"], "is there already")
+	assert.Equal(t, "created", do(console.ExitOK, create...).object(t)["done"])
+	assert.Contains(t, do(console.ExitFailed, create...).object(t)["error"], "is there already")
 	create[2], create[12] = "other", "0 25 * * *"
-	assert.Contains(t, do(exitUsage, create...).object(t)["error"], `--cron: "0 25 * * *"`)
+	assert.Contains(t, do(console.ExitUsage, create...).object(t)["error"], `--cron: "0 25 * * *"`)
 
 	trigger := func() map[string]any {
 		t.Helper()
 		time.Sleep(time.Second) // Temporal names a schedule's runs by the second
-		started := do(exitOK, "schedule", "trigger", "nightly", "--json").object(t)
+		started := do(console.ExitOK, "schedule", "trigger", "nightly", "--json").object(t)
 		require.Regexp(t, `^augment-nightly-2`, started["workflow_id"])
-		return do(exitOK, "runs", "watch", started["workflow_id"].(string), "--json").object(t)
+		return do(console.ExitOK, "runs", "watch", started["workflow_id"].(string), "--json").object(t)
 	}
 	first := trigger()
 	assert.Equal(t, "pass", first["verdict"])
@@ -107,10 +109,10 @@ func TestEndToEndSchedule(t *testing.T) {
 	assert.NotEqual(t, first["release"], fourth["release"])
 	assert.Equal(t, "5 new images since release "+first["release"].(string), fourth["change"].(map[string]any)["reason"])
 
-	listed := do(exitOK, "runs", "list", "--verdict", "unchanged", "--json").object(t)["runs"].([]any)
+	listed := do(console.ExitOK, "runs", "list", "--verdict", "unchanged", "--json").object(t)["runs"].([]any)
 	require.Len(t, listed, 1)
 	assert.Equal(t, first["release"], listed[0].(map[string]any)["release"])
-	shown := do(exitOK, "runs", "show", second["workflow_id"].(string))
+	shown := do(console.ExitOK, "runs", "show", second["workflow_id"].(string))
 	assert.Contains(t, shown.stdout, "reason     data set, recipe and policy are those of release")
 	assert.NotContains(t, shown.stderr, "warn")
 	noCheckpoint := b.do("checkpoint", "inspect", second["workflow_id"].(string), "--data-dir", data)
@@ -119,16 +121,16 @@ func TestEndToEndSchedule(t *testing.T) {
 	b.queries(stack, string(readme))
 
 	// The same by hand, on the same images, recipe and policy.
-	again := do(exitOK, "run", "--images", "s3://factory/metal", "--class", "metal", "--recipe", b.recipe, "--set", "train.epochs=2", "--if-changed", "--json")
+	again := do(console.ExitOK, "run", "--images", "s3://factory/metal", "--class", "metal", "--recipe", b.recipe, "--set", "train.epochs=2", "--if-changed", "--json")
 	assert.Equal(t, "unchanged", again.object(t)["verdict"])
 	assert.Equal(t, fourth["release"], again.object(t)["release"])
 
-	listed = do(exitOK, "schedule", "list", "--json").object(t)["schedules"].([]any)
+	listed = do(console.ExitOK, "schedule", "list", "--json").object(t)["schedules"].([]any)
 	require.Len(t, listed, 1)
 	assert.Equal(t, "metal", listed[0].(map[string]any)["class"])
 	assert.Equal(t, "0 2 * * * Europe/Berlin", listed[0].(map[string]any)["when"])
-	assert.Equal(t, "paused", do(exitOK, "schedule", "pause", "nightly", "--note", "line stopped", "--json").object(t)["done"])
-	described := do(exitOK, "schedule", "describe", "nightly", "--json").object(t)
+	assert.Equal(t, "paused", do(console.ExitOK, "schedule", "pause", "nightly", "--note", "line stopped", "--json").object(t)["done"])
+	described := do(console.ExitOK, "schedule", "describe", "nightly", "--json").object(t)
 	assert.Equal(t, true, described["paused"])
 	assert.Equal(t, "line stopped", described["note"])
 	assert.Equal(t, "BufferOne", described["overlap"])
@@ -139,25 +141,25 @@ func TestEndToEndSchedule(t *testing.T) {
 		verdicts = append(verdicts, r.(map[string]any)["verdict"])
 	}
 	assert.Equal(t, []any{"pass", "unchanged", "waiting", "pass"}, verdicts)
-	assert.Contains(t, do(exitOK, "schedule", "describe", "nightly").stdout, "images     s3://factory/metal/")
-	do(exitOK, "schedule", "resume", "nightly")
+	assert.Contains(t, do(console.ExitOK, "schedule", "describe", "nightly").stdout, "images     s3://factory/metal/")
+	do(console.ExitOK, "schedule", "resume", "nightly")
 
-	do(exitOK, "schedule", "backfill", "nightly", "--from", time.Now().Add(-48*time.Hour).Format(time.RFC3339))
+	do(console.ExitOK, "schedule", "backfill", "nightly", "--from", time.Now().Add(-48*time.Hour).Format(time.RFC3339))
 	require.Eventually(t, func() bool {
 		list := b.do("runs", "list", "--verdict", "unchanged", "--data-dir", data, "--json").object(t)["runs"].([]any)
 		return len(list) == 4 // this day's and yesterday's besides those above
 	}, patience, time.Second)
-	do(exitOK, "schedule", "delete", "nightly")
+	do(console.ExitOK, "schedule", "delete", "nightly")
 
 	useful := []string{"schedule", "create", "useful", "--images", "s3://factory/metal", "--class", "metal", "--policy", "useful", "--cron", "@weekly",
 		"--compare", "pits=pits", "--utility-seeds", "4", "--json"}
-	assert.Contains(t, do(exitUsage, useful...).object(t)["error"], "--compare: pits=pits: a schedule takes s3://bucket/prefix")
+	assert.Contains(t, do(console.ExitUsage, useful...).object(t)["error"], "--compare: pits=pits: a schedule takes s3://bucket/prefix")
 	useful[12] = "pits=s3://factory/pits"
-	assert.Equal(t, "created", do(exitOK, useful...).object(t)["done"])
-	compared := do(exitOK, "schedule", "describe", "useful", "--json").object(t)["compare"].(map[string]any)
+	assert.Equal(t, "created", do(console.ExitOK, useful...).object(t)["done"])
+	compared := do(console.ExitOK, "schedule", "describe", "useful", "--json").object(t)["compare"].(map[string]any)
 	assert.Equal(t, float64(4), compared["seeds"])
-	assert.Contains(t, do(exitOK, "schedule", "describe", "useful").stdout, "compare    pits, s3://factory/pits/")
-	gone := do(exitFailed, "schedule", "describe", "nightly")
+	assert.Contains(t, do(console.ExitOK, "schedule", "describe", "useful").stdout, "compare    pits, s3://factory/pits/")
+	gone := do(console.ExitFailed, "schedule", "describe", "nightly")
 	assert.Contains(t, gone.stderr, "schedule nightly: not found; `defectforge schedule list`")
 }
 

@@ -24,10 +24,13 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"aead.dev/minisign"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
@@ -37,7 +40,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/defectforge/defectforge/cmd/defectforge/sealing"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/process/sealing"
 	"github.com/defectforge/defectforge/config"
 )
 
@@ -83,7 +86,7 @@ func (s *search) in(kind, place string, raw []byte) {
 	}
 }
 
-func (s *search) output(place string, p *process) {
+func (s *search) output(place string, p *child) {
 	s.t.Helper()
 	s.in("standard output", place, []byte(p.stdout.String()))
 	s.in("standard error", place, []byte(p.stderr.String()))
@@ -195,10 +198,10 @@ func plant(t *testing.T, stack upReport, keys map[string]string, webhook string)
 }
 
 // startUp starts a stack of its own, and tells how to get in.
-func (b *bench) startUp(data string) (*process, upReport, map[string]string) {
+func (b *bench) startUp(data string) (*child, upReport, map[string]string) {
 	b.t.Helper()
 	up := b.start("up", "--data-dir", data, "--json")
-	require.Eventually(b.t, func() bool { return strings.Contains(up.stdout.String(), "}") }, patience, pollEvery/10)
+	require.Eventually(b.t, func() bool { return strings.Contains(up.stdout.String(), "}") }, patience, 20*time.Millisecond)
 	var stack upReport
 	require.NoError(b.t, json.Unmarshal([]byte(up.stdout.String()), &stack))
 	raw, err := os.ReadFile(filepath.Join(data, "credentials.json"))
@@ -209,7 +212,7 @@ func (b *bench) startUp(data string) (*process, upReport, map[string]string) {
 }
 
 // scrape reads a worker's metrics.
-func scrape(t *testing.T, p *process) []byte {
+func scrape(t *testing.T, p *child) []byte {
 	t.Helper()
 	found := regexp.MustCompile(`http://[0-9.:]+/metrics`).FindString(p.stderr.String())
 	require.NotEmpty(t, found, p.stderr.String())
@@ -276,7 +279,7 @@ func TestEndToEndTellsNoSecrets(t *testing.T) {
 	defer server.Close()
 	secrets := plant(t, stack, keys, server.URL)
 	s := &search{t, secrets, map[string]int{}}
-	done := map[string]*process{"up": up}
+	done := map[string]*child{"up": up}
 	do := func(want int, args ...string) outcome {
 		p := b.start(args...)
 		o := p.wait()
@@ -289,10 +292,10 @@ func TestEndToEndTellsNoSecrets(t *testing.T) {
 	trainer := b.start("worker", "--role", "training")
 	done["io worker"], done["training worker"] = mover, trainer
 	mover.seen("role io")
-	got := b.published(do(exitOK, b.runArgs(filepath.Join(root, "unused"), "--set", "train.epochs=2")...))
+	got := b.published(do(console.ExitOK, b.runArgs(filepath.Join(root, "unused"), "--set", "train.epochs=2")...))
 	few := t.TempDir()
 	writeFile(t, filepath.Join(few, "one.png"), "no image")
-	do(exitFailed, "run", "--images", few, "--class", "few", "--recipe", b.recipe)
+	do(console.ExitFailed, "run", "--images", few, "--class", "few", "--recipe", b.recipe)
 	for _, args := range [][]string{
 		{"runs", "list"}, {"runs", "show", got.WorkflowID, "-o", "yaml"}, {"runs", "watch", got.WorkflowID}, {"releases", "list"},
 		{"releases", "verify", "metal"}, {"releases", "pull", "metal", "--dir", filepath.Join(root, "pulled")},
@@ -300,18 +303,18 @@ func TestEndToEndTellsNoSecrets(t *testing.T) {
 		{"__complete", "runs", "show", ""}, {"run", "--images", b.images, "--class", "metal", "--dry-run", "--recipe", b.recipe},
 		{"schedule", "list"}, {"releases", "withdraw", "metal", "--reason", "planted secrets were looked for"},
 	} {
-		do(exitOK, args...)
+		do(console.ExitOK, args...)
 	}
 	secretsGoWrong(t, b, s, do)
 	s.in("metrics", "io worker", scrape(t, mover))
 	histories := allHistories(t, stack)
 	require.GreaterOrEqual(t, len(histories), 2)
-	for _, p := range []*process{mover, trainer} {
+	for _, p := range []*child{mover, trainer} {
 		require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
-		assert.Equal(t, exitOK, p.wait().status)
+		assert.Equal(t, console.ExitOK, p.wait().status)
 	}
 	require.NoError(t, up.cmd.Process.Signal(os.Interrupt))
-	assert.Equal(t, exitOK, up.wait().status)
+	assert.Equal(t, console.ExitOK, up.wait().status)
 
 	for place, p := range done {
 		s.output(place, p)
@@ -352,20 +355,20 @@ func secretsGoWrong(t *testing.T, b *bench, s *search, do func(int, ...string) o
 		do(status, args...)
 		require.NoError(t, os.Setenv(name, old))
 	}
-	wrong("DEFECTFORGE_STORE_SECRET_KEY", s.secrets.add("a wrong secret key"), exitFailed, "doctor")
-	wrong("DEFECTFORGE_STORE_SECRET_KEY", s.secrets["a wrong secret key"], exitFailed, "releases", "list")
-	wrong("DEFECTFORGE_STORE_ENDPOINT", "me:"+s.secrets.add("an endpoint with a password")+"@127.0.0.1", exitUsage, "releases", "list")
-	wrong("DEFECTFORGE_NOTIFY_WEBHOOK", "ftp://"+s.secrets.add("a webhook of no use"), exitUsage, "doctor")
-	wrong("DEFECTFORGE_RELEASE_SIGNING_PASSWORD", s.secrets.add("a wrong password"), exitUsage, "worker", "--role", "io")
+	wrong("DEFECTFORGE_STORE_SECRET_KEY", s.secrets.add("a wrong secret key"), console.ExitFailed, "doctor")
+	wrong("DEFECTFORGE_STORE_SECRET_KEY", s.secrets["a wrong secret key"], console.ExitFailed, "releases", "list")
+	wrong("DEFECTFORGE_STORE_ENDPOINT", "me:"+s.secrets.add("an endpoint with a password")+"@127.0.0.1", console.ExitUsage, "releases", "list")
+	wrong("DEFECTFORGE_NOTIFY_WEBHOOK", "ftp://"+s.secrets.add("a webhook of no use"), console.ExitUsage, "doctor")
+	wrong("DEFECTFORGE_RELEASE_SIGNING_PASSWORD", s.secrets.add("a wrong password"), console.ExitUsage, "worker", "--role", "io")
 	file := os.Getenv("DEFECTFORGE_CODEC_KEYS_FILE")
 	bad := writeFile(t, filepath.Join(t.TempDir(), "keys"), "main:"+s.secrets.add("a key of no use"))
-	wrong("DEFECTFORGE_CODEC_KEYS_FILE", bad, exitUsage, "runs", "list")
-	wrong("DEFECTFORGE_CODEC_KEYS_FILE", file, exitUsage, "codec-server", "--listen", "nonsense")
-	wrong("DEFECTFORGE_PUBLISHER_SECRET_KEY", s.secrets.add("a publisher's wrong key"), exitFailed, "doctor", "--json")
-	wrong("TEMPORAL_ADDRESS", "127.0.0.1:1", exitFailed, "runs", "list")
-	wrong("TEMPORAL_TLS", "true", exitFailed, "runs", "list")
+	wrong("DEFECTFORGE_CODEC_KEYS_FILE", bad, console.ExitUsage, "runs", "list")
+	wrong("DEFECTFORGE_CODEC_KEYS_FILE", file, console.ExitUsage, "codec-server", "--listen", "nonsense")
+	wrong("DEFECTFORGE_PUBLISHER_SECRET_KEY", s.secrets.add("a publisher's wrong key"), console.ExitFailed, "doctor", "--json")
+	wrong("TEMPORAL_ADDRESS", "127.0.0.1:1", console.ExitFailed, "runs", "list")
+	wrong("TEMPORAL_TLS", "true", console.ExitFailed, "runs", "list")
 	file = writeFile(t, filepath.Join(t.TempDir(), "bad.yaml"), "store:\n  secret_key: ["+s.secrets.add("a key in a list")+"]\nnotify:\n  secret: "+s.secrets.add("a secret in a bad file")+"\n  secrets: x\n")
-	do(exitUsage, "config", "show", "--config", file)
+	do(console.ExitUsage, "config", "show", "--config", file)
 }
 
 // recipeName is the name that the recipe gets from its file.

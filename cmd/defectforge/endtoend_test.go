@@ -28,6 +28,7 @@ import (
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/model/picture"
 )
 
@@ -118,8 +119,8 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// process is one run of the binary.
-type process struct {
+// child is one run of the binary.
+type child struct {
 	t              *testing.T
 	cmd            *exec.Cmd
 	stdout, stderr output
@@ -144,8 +145,8 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-func (b *bench) start(args ...string) *process {
-	p := &process{t: b.t, cmd: exec.Command(b.binary, args...), done: make(chan struct{})}
+func (b *bench) start(args ...string) *child {
+	p := &child{t: b.t, cmd: exec.Command(b.binary, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	require.NoError(b.t, p.cmd.Start())
 	go func() { _ = p.cmd.Wait(); close(p.done) }()
@@ -159,7 +160,7 @@ func (b *bench) start(args ...string) *process {
 	return p
 }
 
-func (p *process) wait() outcome {
+func (p *child) wait() outcome {
 	p.t.Helper()
 	select {
 	case <-p.done:
@@ -170,7 +171,7 @@ func (p *process) wait() outcome {
 }
 
 // seen waits until standard error has text that matches.
-func (p *process) seen(pattern string) {
+func (p *child) seen(pattern string) {
 	p.t.Helper()
 	re := regexp.MustCompile(pattern)
 	deadline := time.Now().Add(patience)
@@ -185,7 +186,7 @@ func (p *process) seen(pattern string) {
 	}
 }
 
-func (p *process) running() bool {
+func (p *child) running() bool {
 	select {
 	case <-p.done:
 		return false
@@ -210,7 +211,7 @@ type published struct {
 
 func (b *bench) published(o outcome) published {
 	b.t.Helper()
-	require.Equal(b.t, exitOK, o.status, o.stderr)
+	require.Equal(b.t, console.ExitOK, o.status, o.stderr)
 	var r runReport
 	require.NoError(b.t, json.Unmarshal([]byte(o.stdout), &r), o.stdout)
 	require.Equal(b.t, "pass", r.Verdict)
@@ -263,33 +264,33 @@ func TestEndToEndPublishes(t *testing.T) {
 			"--recipe", b.recipe, "--set", "train.epochs=2", "--data-dir", data, "--json")
 		assert.Equal(t, goodImages+corruptImages, b.published(o).ImagesIn)
 		o = b.do("run", "--images", "s3://no-such-bucket/x", "--class", "bucket", "--data-dir", data, "--json")
-		assert.Equal(t, exitFailed, o.status)
+		assert.Equal(t, console.ExitFailed, o.status)
 		assert.Contains(t, o.object(t)["error"], "no-such-bucket")
 	})
 	t.Run("runs", func(t *testing.T) {
 		listed := b.do("runs", "list", "--class", "metal", "--verdict", "pass", "--data-dir", data, "--json")
-		require.Equal(t, exitOK, listed.status)
+		require.Equal(t, console.ExitOK, listed.status)
 		runs := listed.object(t)["runs"].([]any)
 		require.Len(t, runs, 2)
 		assert.Equal(t, first.Release, runs[1].(map[string]any)["release"])
 		assert.Equal(t, "completed", runs[0].(map[string]any)["status"])
 		shown := b.do("runs", "show", first.WorkflowID, "--run", first.RunID, "--data-dir", data, "--json")
-		require.Equal(t, exitOK, shown.status, shown.stderr)
+		require.Equal(t, console.ExitOK, shown.status, shown.stderr)
 		assert.Equal(t, first.ManifestSHA256, shown.object(t)["result"].(map[string]any)["manifest_sha256"])
 		assert.GreaterOrEqual(t, len(shown.object(t)["stages"].([]any)), 7)
 		watched := b.do("runs", "watch", first.WorkflowID, "--data-dir", data, "--json")
-		assert.Equal(t, exitOK, watched.status, watched.stderr)
+		assert.Equal(t, console.ExitOK, watched.status, watched.stderr)
 		assert.Equal(t, first.ManifestSHA256, watched.object(t)["manifest_sha256"])
 		none := b.do("runs", "show", "augment-metal-none", "--data-dir", data)
-		assert.Equal(t, exitFailed, none.status)
+		assert.Equal(t, console.ExitFailed, none.status)
 		assert.Contains(t, none.stderr, "not found")
 	})
 	t.Run("checkpoint", func(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "g.safetensors")
 		exported := b.do("checkpoint", "export", first.WorkflowID, "--out", out, "--data-dir", data)
-		require.Equal(t, exitOK, exported.status, exported.stderr)
+		require.Equal(t, console.ExitOK, exported.status, exported.stderr)
 		inspected := b.do("checkpoint", "inspect", out, "--json")
-		require.Equal(t, exitOK, inspected.status, inspected.stderr)
+		require.Equal(t, console.ExitOK, inspected.status, inspected.stderr)
 		assert.Contains(t, inspected.stdout, `"layer1.0.weight"`)
 		assert.NotContains(t, inspected.stdout, "discriminator.")
 	})
@@ -302,22 +303,22 @@ func TestEndToEndPublishes(t *testing.T) {
 func (b *bench) release(data string, first published) {
 	t := b.t
 	verified := b.do("releases", "verify", "metal", "--data-dir", data, "--json")
-	require.Equal(t, exitOK, verified.status, verified.stderr)
+	require.Equal(t, console.ExitOK, verified.status, verified.stderr)
 	assert.Equal(t, true, verified.object(t)["ok"])
 	assert.Equal(t, []any{}, verified.object(t)["problems"])
 	assert.Equal(t, first.ManifestSHA256, verified.object(t)["manifest_sha256"])
 	dir := filepath.Join(t.TempDir(), "pulled")
 	pulled := b.do("releases", "pull", "metal/"+first.Release, "--dir", dir, "--data-dir", data)
-	require.Equal(t, exitOK, pulled.status, pulled.stderr)
+	require.Equal(t, console.ExitOK, pulled.status, pulled.stderr)
 	images, err := filepath.Glob(filepath.Join(dir, "images", "metal", "*.png"))
 	require.NoError(t, err)
 	assert.Len(t, images, 12)
 	assert.NotContains(t, b.do("__complete", "releases", "pull", "--data-dir", data, "").stdout, "metal", "nothing runs that could be asked")
 	assert.FileExists(t, filepath.Join(dir, "metadata.jsonl"))
 	again := b.do("releases", "pull", "metal", "--dir", dir, "--data-dir", data)
-	assert.Equal(t, exitFailed, again.status, "a folder that is not empty is left alone")
+	assert.Equal(t, console.ExitFailed, again.status, "a folder that is not empty is left alone")
 	none := b.do("releases", "verify", "other", "--data-dir", data, "--json")
-	assert.Equal(t, exitFailed, none.status)
+	assert.Equal(t, console.ExitFailed, none.status)
 	assert.Contains(t, none.object(t)["error"], "has no release")
 }
 
@@ -330,7 +331,7 @@ func (b *bench) notApproved(data string, first published) {
 	o := b.do("demo", "--count", strconv.Itoa(goodImages), "--recipe", b.recipe, "--set", "train.epochs=2",
 		"--set", "overfit.reject_quantile=1", "--set", "overfit.tail_quantile=1",
 		"--policy", writeFile(t, filepath.Join(t.TempDir(), "strict.yaml"), strictPolicy), "--data-dir", data, "--json")
-	assert.Equal(t, exitNotApproved, o.status, o.stderr)
+	assert.Equal(t, console.ExitNotApproved, o.status, o.stderr)
 	got := o.object(t)
 	assert.Equal(t, "fail", got["verdict"])
 	assert.Empty(t, got["release"])
@@ -348,33 +349,33 @@ func (b *bench) notApproved(data string, first published) {
 func (b *bench) withdrawn(t *testing.T, data string, first published) {
 	set := filepath.Join(t.TempDir(), "set")
 	made := b.do("releases", "pull", "--classification", set, "metal", "--data-dir", data, "--json")
-	require.Equal(t, exitOK, made.status, made.stderr)
+	require.Equal(t, console.ExitOK, made.status, made.stderr)
 	assert.Equal(t, float64(12), made.object(t)["images"])
 	images, err := filepath.Glob(filepath.Join(set, "metal", "*.png"))
 	require.NoError(t, err)
 	assert.Len(t, images, 12)
 
-	assert.Equal(t, exitUsage, b.do("releases", "withdraw", "metal", "--data-dir", data).status, "a reason is needed")
+	assert.Equal(t, console.ExitUsage, b.do("releases", "withdraw", "metal", "--data-dir", data).status, "a reason is needed")
 	for i, reason := range []string{"wrong light", "another reason"} {
 		o := b.do("releases", "withdraw", "metal", "--reason", reason, "--data-dir", data, "--json")
-		require.Equal(t, exitOK, o.status, o.stderr)
+		require.Equal(t, console.ExitOK, o.status, o.stderr)
 		assert.Equal(t, "wrong light", o.object(t)["reason"])
 		assert.Equal(t, i == 0, o.object(t)["first"])
 		assert.Equal(t, first.Release, o.object(t)["release"])
 	}
 	assert.Contains(t, b.do("releases", "list", "--data-dir", data).stdout, "withdrawn: wrong light")
 	verified := b.do("releases", "verify", "metal", "--data-dir", data, "--json")
-	assert.Equal(t, exitOK, verified.status, "it is as it was published")
+	assert.Equal(t, console.ExitOK, verified.status, "it is as it was published")
 	assert.Equal(t, "wrong light", verified.object(t)["withdrawn"].(map[string]any)["reason"])
 	assert.Contains(t, verified.stderr, "do not use it")
 	dir := filepath.Join(t.TempDir(), "p")
 	refused := b.do("releases", "pull", "metal", "--dir", dir, "--data-dir", data)
-	assert.Equal(t, exitFailed, refused.status)
+	assert.Equal(t, console.ExitFailed, refused.status)
 	assert.Contains(t, refused.stderr, "--allow-withdrawn")
 	taken := b.do("releases", "pull", "metal", "--dir", dir, "--allow-withdrawn", "--data-dir", data)
-	assert.Equal(t, exitOK, taken.status)
+	assert.Equal(t, console.ExitOK, taken.status)
 	assert.Contains(t, taken.stderr, "warning: release")
-	assert.Equal(t, exitOK, b.do("releases", "verify", "--dir", dir).status)
+	assert.Equal(t, console.ExitOK, b.do("releases", "verify", "--dir", dir).status)
 }
 
 func (b *bench) tampered(t *testing.T, data string, first published) {
@@ -389,13 +390,13 @@ func (b *bench) tampered(t *testing.T, data string, first published) {
 	_, err = f.Write(raw)
 	require.NoError(t, errors.Join(err, f.Close()))
 	o := b.do("releases", "verify", "metal", "--data-dir", data, "--json")
-	assert.Equal(t, exitFailed, o.status)
+	assert.Equal(t, console.ExitFailed, o.status)
 	got := o.object(t)
 	assert.Equal(t, false, got["ok"])
 	require.Len(t, got["problems"], 1)
 	assert.Contains(t, got["problems"].([]any)[0], "images/metal/"+filepath.Base(images[0]))
 	pulled := b.do("releases", "pull", "metal", "--dir", filepath.Join(t.TempDir(), "p"), "--data-dir", data)
-	assert.Equal(t, exitFailed, pulled.status)
+	assert.Equal(t, console.ExitFailed, pulled.status)
 }
 
 func TestEndToEndTooFewImages(t *testing.T) {
@@ -404,7 +405,7 @@ func TestEndToEndTooFewImages(t *testing.T) {
 		require.NoError(t, os.Remove(filepath.Join(b.images, fmt.Sprintf("dark-%03d.png", i))))
 	}
 	o := b.do(b.runArgs(filepath.Join(t.TempDir(), "data"))...)
-	assert.Equal(t, exitFailed, o.status)
+	assert.Equal(t, console.ExitFailed, o.status)
 	assert.Contains(t, o.object(t)["error"], "too few images: 5 usable")
 	assert.Contains(t, o.stderr, "ingest.min_images")
 	assert.NotContains(t, o.stderr, "level=ERROR", "told once, in words for people")
@@ -421,7 +422,7 @@ func TestEndToEndKilled(t *testing.T) {
 	p.seen(training)
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 	o := p.wait()
-	assert.Equal(t, exitInterrupted, o.status)
+	assert.Equal(t, console.ExitInterrupted, o.status)
 	assert.Contains(t, o.object(t)["error"], "run the same command again")
 
 	p = b.start(b.runArgs(data)...)
@@ -458,7 +459,7 @@ func TestEndToEndStoreKilled(t *testing.T) {
 	assert.Equal(t, want, b.published(p.wait()).ManifestSHA256)
 	again := b.published(b.do(b.runArgs(data)...))
 	assert.Equal(t, want, again.ManifestSHA256)
-	assert.Equal(t, exitOK, b.do("releases", "verify", "metal", "--data-dir", data).status)
+	assert.Equal(t, console.ExitOK, b.do("releases", "verify", "metal", "--data-dir", data).status)
 }
 
 func childOf(t *testing.T, parent int) int {
@@ -495,7 +496,7 @@ func TestEndToEndSharesAndTakesOver(t *testing.T) {
 	listed := b.do("runs", "list", "--data-dir", data, "--json").object(t)["runs"].([]any)
 	require.Len(t, listed, 1, "both follow one run")
 	refused := b.do("up", "--data-dir", data)
-	assert.Equal(t, exitFailed, refused.status)
+	assert.Equal(t, console.ExitFailed, refused.status)
 	assert.Contains(t, refused.stderr, "runs already")
 	require.True(t, first.running(), "killed in the middle")
 	require.NoError(t, first.cmd.Process.Kill())
@@ -527,7 +528,7 @@ func TestEndToEndCluster(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	checked := b.do("doctor", "--json")
-	assert.Equal(t, exitOK, checked.status, checked.stdout)
+	assert.Equal(t, console.ExitOK, checked.status, checked.stdout)
 	assert.Contains(t, checked.stdout, "credentials accepted")
 
 	run := b.start(b.runArgs(filepath.Join(data, "unused"))...)
@@ -539,7 +540,7 @@ func TestEndToEndCluster(t *testing.T) {
 	// A worker that is told to stop between two legs has nothing to hand over.
 	for i := 0; i < 5 && !handedOver(t, stack.Temporal); i++ {
 		require.NoError(t, trainer.cmd.Process.Signal(syscall.SIGTERM))
-		assert.Equal(t, exitOK, trainer.wait().status)
+		assert.Equal(t, console.ExitOK, trainer.wait().status)
 		trainer = b.start("worker", "--role", "training")
 		trainer.seen("role training")
 		time.Sleep(300 * time.Millisecond)
@@ -550,11 +551,11 @@ func TestEndToEndCluster(t *testing.T) {
 	assert.Regexp(t, `^runs/augment-metal-[0-9a-f]{12}/.*/report.html$`, got.Report)
 	assert.NoDirExists(t, filepath.Join(data, "unused"))
 	require.NoError(t, io.cmd.Process.Signal(syscall.SIGTERM))
-	assert.Equal(t, exitOK, io.wait().status)
+	assert.Equal(t, console.ExitOK, io.wait().status)
 
 	t.Setenv("DEFECTFORGE_STORE_SECRET_KEY", "wrong")
 	checked = b.do("doctor", "--json")
-	assert.Equal(t, exitFailed, checked.status)
+	assert.Equal(t, console.ExitFailed, checked.status)
 	assert.Contains(t, checked.stdout, `"name": "store",
       "status": "fail"`)
 	assert.NotContains(t, checked.stdout+checked.stderr, keys["secret_key"])
@@ -596,20 +597,20 @@ func TestEndToEndUp(t *testing.T) {
 	up := b.start("up", "--data-dir", data, "--json")
 	require.Eventually(t, func() bool { return strings.Contains(up.stdout.String(), "}") }, patience, 20*time.Millisecond, "it says when it is ready")
 	checked := b.do("doctor", "--data-dir", data, "--json")
-	assert.Equal(t, exitOK, checked.status, checked.stdout)
+	assert.Equal(t, console.ExitOK, checked.status, checked.stdout)
 	assert.Contains(t, checked.stdout, "runs already")
 	detached := b.do(b.runArgs(data, "--detach")...)
-	require.Equal(t, exitOK, detached.status, detached.stderr)
+	require.Equal(t, console.ExitOK, detached.status, detached.stderr)
 	id := detached.object(t)["workflow_id"].(string)
 	assert.Contains(t, b.do("__complete", "runs", "show", "--data-dir", data, "augment-m").stdout, id+"\tmetal, running")
 	assert.Contains(t, b.do("__complete", "runs", "cancel", "--data-dir", data, "").stdout, id)
 	assert.NotContains(t, b.do("__complete", "runs", "approve", "--data-dir", data, "").stdout, id, "it does not wait for that")
 	cancelled := b.do("runs", "cancel", id, "--data-dir", data)
-	assert.Equal(t, exitOK, cancelled.status)
+	assert.Equal(t, console.ExitOK, cancelled.status)
 	watched := b.do("runs", "watch", id, "--data-dir", data, "--json")
-	assert.Equal(t, exitFailed, watched.status)
+	assert.Equal(t, console.ExitFailed, watched.status)
 	assert.Contains(t, watched.object(t)["error"], "cancelled")
 	require.NoError(t, up.cmd.Process.Signal(os.Interrupt))
-	assert.Equal(t, exitOK, up.wait().status)
+	assert.Equal(t, console.ExitOK, up.wait().status)
 	assert.Contains(t, up.stdout.String(), `"ui"`)
 }

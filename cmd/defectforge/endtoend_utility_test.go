@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 )
 
 // A run that knows another class says whether its set helps; a policy that asks
@@ -36,7 +38,7 @@ func TestEndToEndCompare(t *testing.T) {
 	shown := b.do("runs", "show", first.WorkflowID, "--data-dir", data)
 	assert.Contains(t, shown.stdout, "utility    "+first.Utility.Summary)
 	dir := filepath.Join(t.TempDir(), "pulled")
-	require.Equal(t, exitOK, b.do("releases", "pull", "metal", "--dir", dir, "--data-dir", data).status)
+	require.Equal(t, console.ExitOK, b.do("releases", "pull", "metal", "--dir", dir, "--data-dir", data).status)
 	card, err := os.ReadFile(filepath.Join(dir, "README.md"))
 	require.NoError(t, err)
 	assert.Contains(t, string(card), first.Utility.Summary)
@@ -45,13 +47,13 @@ func TestEndToEndCompare(t *testing.T) {
 
 	policy := writeFile(t, filepath.Join(t.TempDir(), "demanding.yaml"), "rules:\n- {measure: accepted_images, min: 8}\n- {measure: utility_gain, min: 0.001}\n")
 	alone := b.do(append(args, "--policy", policy)...)
-	assert.Equal(t, exitNotApproved, alone.status, alone.stderr)
+	assert.Equal(t, console.ExitNotApproved, alone.status, alone.stderr)
 	assert.Equal(t, "inconclusive", alone.object(t)["verdict"])
 	assert.Nil(t, alone.object(t)["utility"])
 	assert.Contains(t, alone.stderr, "only --compare can tell")
 	// Three held out are too few to test with: the run is not lost, and no pass.
 	few := b.do(append(compared, "--policy", policy, "--set", "ingest.holdout_share=0.03")...)
-	assert.Equal(t, exitNotApproved, few.status, few.stderr)
+	assert.Equal(t, console.ExitNotApproved, few.status, few.stderr)
 	assert.Equal(t, "inconclusive", few.object(t)["verdict"])
 	assert.Contains(t, fmt.Sprint(few.object(t)["reasons"]), "has 3 held out, at least 5 are needed")
 }
@@ -74,27 +76,27 @@ func TestEndToEndAssessBucket(t *testing.T) {
 	}
 	drawn := bucket + "releases/metal/" + made.Release + "/images/metal"
 	o, report := judge("--candidates", drawn, "--policy", "copying")
-	assert.Equal(t, exitOK, o.status, o.stderr)
+	assert.Equal(t, console.ExitOK, o.status, o.stderr)
 	assert.Equal(t, "pass", report.Verdict)
 	assert.Equal(t, 12, report.Candidates)
 	assert.Equal(t, goodImages, report.Training+report.Holdout)
 
 	// The same images as candidates, beside a hold-out in a folder.
 	o, report = judge("--candidates", bucket+planned["prefix"].(string), "--holdout", metalFolder(t, numbers(300, 320)...))
-	assert.Equal(t, exitNotApproved, o.status, o.stderr)
+	assert.Equal(t, console.ExitNotApproved, o.status, o.stderr)
 	assert.Equal(t, "fail", report.Verdict)
 	assert.Len(t, report.Rejected, goodImages)
 	assert.Len(t, report.Unreadable, corruptImages)
 	assert.Equal(t, 20, report.Holdout)
 
 	o = b.do("assess", "--real", bucket+"nothing/here", "--candidates", drawn, "--data-dir", data)
-	assert.Equal(t, exitUsage, o.status, o.stderr)
+	assert.Equal(t, console.ExitUsage, o.status, o.stderr)
 	assert.Contains(t, o.stderr, "nothing found below "+bucket+"nothing/here/")
 	o = b.do("assess", "--real", "s3://no-such-bucket/x", "--candidates", drawn, "--data-dir", data)
-	assert.NotEqual(t, exitOK, o.status)
+	assert.NotEqual(t, console.ExitOK, o.status)
 	assert.Contains(t, o.stderr, "no-such-bucket")
 	o = b.do("assess", "--real", bucket+planned["prefix"].(string), "--candidates", bucket+"none", "--data-dir", data)
-	assert.Equal(t, exitUsage, o.status, o.stderr)
+	assert.Equal(t, console.ExitUsage, o.status, o.stderr)
 	assert.Contains(t, o.stderr, "candidates: nothing found below")
 	assert.True(t, up.running())
 }

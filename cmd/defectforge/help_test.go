@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -15,13 +14,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
+
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 )
 
 // commands visits every command but cobra's own help.
 func commands(t *testing.T, visit func(c *cobra.Command, path string)) {
 	t.Helper()
 	n := 0
-	walk(newProgram(&bytes.Buffer{}, &bytes.Buffer{}).rootCommand(), "", func(c *cobra.Command, path string) {
+	walk(rootCommand(newApp(&bytes.Buffer{}, &bytes.Buffer{})), "", func(c *cobra.Command, path string) {
 		n++
 		visit(c, path)
 	})
@@ -31,19 +32,13 @@ func commands(t *testing.T, visit func(c *cobra.Command, path string)) {
 func TestEveryCommandIsExplained(t *testing.T) {
 	commands(t, func(c *cobra.Command, path string) {
 		assert.NotEmpty(t, c.Short, path)
-		assert.NotEmpty(t, c.Long, "%q has no text: see help.go", path)
-		assert.NotEmpty(t, c.Example, "%q has no example: see help.go", path)
+		assert.NotEmpty(t, c.Long, "%q has no text", path)
+		assert.NotEmpty(t, c.Example, "%q has no example", path)
 		assert.False(t, c.Hidden, path)
 		for line := range strings.Lines(c.Example) {
 			assert.True(t, strings.HasPrefix(line, "  "), "%q: %q", path, line)
 		}
 	})
-	for path := range texts {
-		c, rest, err := newProgram(&bytes.Buffer{}, &bytes.Buffer{}).rootCommand().Find(strings.Fields(path))
-		require.NoError(t, err, path)
-		require.Empty(t, rest, "%q is no command", path)
-		require.NotNil(t, c)
-	}
 }
 
 var words = regexp.MustCompile(`"[^"]*"|[^\s"]+`)
@@ -67,7 +62,7 @@ func TestExamplesAreCommands(t *testing.T) {
 		for line := range strings.Lines(strings.ReplaceAll(of.Example, "\\\n", "")) {
 			require.Contains(t, line, "defectforge ", path)
 			args := exampleArgs(line)
-			root := newProgram(&bytes.Buffer{}, &bytes.Buffer{}).rootCommand()
+			root := rootCommand(newApp(&bytes.Buffer{}, &bytes.Buffer{}))
 			c, rest, err := root.Find(args)
 			require.NoError(t, err, line)
 			require.NoError(t, c.ParseFlags(rest), line)
@@ -85,11 +80,11 @@ func TestOutputFormats(t *testing.T) {
 	isolate(t)
 	var fromJSON, fromYAML, plain map[string]any
 	got := cli(t, "config", "show", "--output", "json")
-	require.Equal(t, exitOK, got.status, got.stderr)
+	require.Equal(t, console.ExitOK, got.status, got.stderr)
 	assert.Equal(t, cli(t, "config", "show", "--json").stdout, got.stdout)
 	require.NoError(t, json.Unmarshal([]byte(got.stdout), &fromJSON))
 	got = cli(t, "config", "show", "-o", "yaml")
-	require.Equal(t, exitOK, got.status, got.stderr)
+	require.Equal(t, console.ExitOK, got.status, got.stderr)
 	require.NoError(t, yaml.Unmarshal([]byte(got.stdout), &fromYAML))
 	raw, err := json.Marshal(fromYAML)
 	require.NoError(t, err)
@@ -100,11 +95,11 @@ func TestOutputFormats(t *testing.T) {
 	assert.Equal(t, cli(t, "version").stdout, cli(t, "version", "-o", "table").stdout)
 
 	got = cli(t, "version", "-o", "xml")
-	assert.Equal(t, exitUsage, got.status)
+	assert.Equal(t, console.ExitUsage, got.status)
 	assert.Contains(t, got.stderr, "choose one of table, json, yaml")
-	assert.Equal(t, exitUsage, cli(t, "version", "-o", "yaml", "--json").status)
+	assert.Equal(t, console.ExitUsage, cli(t, "version", "-o", "yaml", "--json").status)
 	got = cli(t, "runs", "show", "-o", "yaml")
-	assert.Equal(t, exitUsage, got.status)
+	assert.Equal(t, console.ExitUsage, got.status)
 	assert.Regexp(t, `^error: .*takes a workflow's identifier`, got.stdout)
 	commands(t, func(c *cobra.Command, path string) {
 		if showing[c.Name()] {
@@ -113,40 +108,11 @@ func TestOutputFormats(t *testing.T) {
 	})
 }
 
-// Text stays text in YAML, whatever it looks like.
-func TestYAMLKeepsTypes(t *testing.T) {
-	var out bytes.Buffer
-	p := newProgram(&out, &bytes.Buffer{})
-	p.json, p.yaml = true, true
-	want := map[string]any{
-		"s": []any{"12", "true", "null", "~", "1e3", "2026-01-02", "a: b", "- x", "", "two\nlines", "ünï", "<&>", "0x1f", "no", "[hidden]", "\u2028"},
-		"n": []any{1.5, 1e300, true, nil, []any{}, map[string]any{}},
-	}
-	require.NoError(t, p.emit(want))
-	var got map[string]any
-	require.NoError(t, yaml.Unmarshal(out.Bytes(), &got), out.String())
-	assert.Equal(t, want, got)
-}
-
-func TestColours(t *testing.T) {
-	on, off := paint(true), paint(false)
-	assert.Equal(t, "pass", off.state("pass"))
-	assert.Equal(t, "\x1b[32mpass\x1b[0m", on.state("pass"))
-	assert.Equal(t, "\x1b[31mfail \x1b[0m", on.state("fail "))
-	for word := range states {
-		assert.Len(t, on.state(word), len(on.plain(word)), "columns stay straight")
-	}
-	var out bytes.Buffer
-	assert.False(t, bool(paintOf(&out, os.Getenv)), "a pipe has no colours")
-	isolate(t)
-	assert.NotContains(t, cli(t, "runn").stderr, "\x1b")
-}
-
 func TestCompletionScripts(t *testing.T) {
 	isolate(t)
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		got := cli(t, "completion", shell)
-		require.Equal(t, exitOK, got.status, shell)
+		require.Equal(t, console.ExitOK, got.status, shell)
 		assert.Contains(t, got.stdout, "defectforge")
 		assert.Greater(t, len(got.stdout), 1000)
 		path, err := exec.LookPath(shell)
@@ -166,7 +132,7 @@ func TestCompletionWithoutAStack(t *testing.T) {
 	dir := isolate(t)
 	complete := func(args ...string) []string {
 		got := cli(t, append([]string{"__complete"}, args...)...)
-		require.Equal(t, exitOK, got.status)
+		require.Equal(t, console.ExitOK, got.status)
 		lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
 		return lines[:len(lines)-1] // the last is a directive
 	}
@@ -179,7 +145,7 @@ func TestCompletionWithoutAStack(t *testing.T) {
 		{"runs", "show", ""}, {"runs", "approve", ""}, {"releases", "verify", ""}, {"runs", "list", "--class", ""}, {"checkpoint", "inspect", ""},
 	} {
 		got := cli(t, append([]string{"__complete"}, args...)...)
-		assert.Equal(t, exitOK, got.status)
+		assert.Equal(t, console.ExitOK, got.status)
 		assert.Regexp(t, `^:\d\n$`, got.stdout, args)
 		assert.NotContains(t, got.stderr, "error", args)
 	}
@@ -197,7 +163,7 @@ func TestCompletionOfADeadCluster(t *testing.T) {
 	t.Setenv("DEFECTFORGE_STORE_SECRET_KEY", "b")
 	for _, args := range [][]string{{"runs", "show", ""}, {"releases", "pull", ""}} {
 		got := cli(t, append([]string{"__complete"}, args...)...)
-		assert.Equal(t, exitOK, got.status)
+		assert.Equal(t, console.ExitOK, got.status)
 		assert.Equal(t, ":4\n", got.stdout)
 		assert.NotContains(t, got.stderr, "127.0.0.1")
 	}

@@ -12,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 )
 
 // built is the folder of a binary that the end-to-end tests have built.
@@ -19,7 +22,7 @@ var built string
 
 // TestMain lets this test binary be the embedded store's process too.
 func TestMain(m *testing.M) {
-	if code, child := storeChild(os.Args[1:]); child {
+	if code, child := process.StoreChild(os.Args[1:]); child {
 		os.Exit(code)
 	}
 	code := m.Run()
@@ -162,7 +165,7 @@ func TestUsageErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := cli(t, c.args...)
-			assert.Equal(t, exitUsage, got.status)
+			assert.Equal(t, console.ExitUsage, got.status)
 			assert.Contains(t, got.stderr, c.want)
 			assert.Contains(t, got.stderr, "error: ")
 			assert.Empty(t, got.stdout)
@@ -170,7 +173,7 @@ func TestUsageErrors(t *testing.T) {
 			if name == "unknown flag" || name == "bad seed" {
 				return // flags after the bad one are not read
 			}
-			assert.Equal(t, exitUsage, got.status)
+			assert.Equal(t, console.ExitUsage, got.status)
 			assert.Contains(t, got.object(t)["error"], c.want)
 		})
 	}
@@ -179,10 +182,10 @@ func TestUsageErrors(t *testing.T) {
 func TestHelpNamesEveryCommand(t *testing.T) {
 	isolate(t)
 	got := cli(t, "--help")
-	require.Equal(t, exitOK, got.status)
+	require.Equal(t, console.ExitOK, got.status)
 	for _, command := range []string{"run", "demo", "up", "worker", "runs", "schedule", "cleanup", "releases", "checkpoint", "config", "doctor", "version"} {
 		assert.Regexp(t, `(?m)^  `+command+` +[A-Z]`, got.stdout)
-		assert.Equal(t, exitOK, cli(t, command, "--help").status)
+		assert.Equal(t, console.ExitOK, cli(t, command, "--help").status)
 	}
 	assert.Contains(t, got.stdout, "3 not approved")
 }
@@ -193,7 +196,7 @@ func TestDryRun(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "images", "b.png"), "y")
 	args := []string{"run", "--images", "images", "--class", "c", "--recipe", "quick", "--set", "train.epochs=11", "--seed", "7", "--dry-run", "--no-estimate"}
 	plain := cli(t, args...)
-	require.Equal(t, exitOK, plain.status, plain.stderr)
+	require.Equal(t, console.ExitOK, plain.status, plain.stderr)
 	assert.Contains(t, plain.stdout, "seed: 7")
 	assert.Contains(t, plain.stdout, "  epochs: 11")
 	got := cli(t, append(args, "--json")...).object(t)
@@ -232,7 +235,7 @@ func TestDryRunWithPolicyAndComparison(t *testing.T) {
 		return out
 	}
 	plain := cli(t, compare("patches=patches", "dents=dents")...)
-	require.Equal(t, exitOK, plain.status, plain.stderr)
+	require.Equal(t, console.ExitOK, plain.status, plain.stderr)
 	assert.Contains(t, plain.stdout, "each evaluated on the selection split")
 	assert.Contains(t, plain.stdout, "compare classifiers, assess, report, approval by a person, publish")
 	assert.Contains(t, plain.stdout, "# policy asking\n")
@@ -258,7 +261,7 @@ func TestConfigCommands(t *testing.T) {
 	t.Setenv("DEFECTFORGE_STORE_SECRET_KEY", "hunter2")
 	t.Setenv("DEFECTFORGE_STORE_ACCESS_KEY", "me")
 	got := cli(t, "config", "show", "--log-level", "info")
-	require.Equal(t, exitOK, got.status, got.stderr)
+	require.Equal(t, console.ExitOK, got.status, got.stderr)
 	assert.NotContains(t, got.stdout, "hunter2")
 	assert.Contains(t, got.stdout, "[hidden]' # environment")
 	assert.Contains(t, got.stdout, "level: info # flag")
@@ -267,15 +270,15 @@ func TestConfigCommands(t *testing.T) {
 	store := got.object(t)["config"].(map[string]any)["store"].(map[string]any)
 	assert.Equal(t, "[hidden]", store["secret_key"])
 
-	assert.Equal(t, exitOK, cli(t, "config", "init").status)
+	assert.Equal(t, console.ExitOK, cli(t, "config", "init").status)
 	again := cli(t, "config", "init")
-	assert.Equal(t, exitUsage, again.status)
+	assert.Equal(t, console.ExitUsage, again.status)
 	assert.Contains(t, again.stderr, "give --force")
-	assert.Equal(t, exitOK, cli(t, "config", "init", "--force").status)
-	assert.Equal(t, exitOK, cli(t, "config", "validate").status, "what init writes is valid")
+	assert.Equal(t, console.ExitOK, cli(t, "config", "init", "--force").status)
+	assert.Equal(t, console.ExitOK, cli(t, "config", "validate").status, "what init writes is valid")
 	writeFile(t, filepath.Join(dir, "defectforge.yaml"), "worker:\n  threads: -1\n  role: x\n")
 	got = cli(t, "config", "validate", "--json")
-	assert.Equal(t, exitUsage, got.status)
+	assert.Equal(t, console.ExitUsage, got.status)
 	assert.Equal(t, false, got.object(t)["ok"])
 	assert.Len(t, got.object(t)["problems"], 2)
 }
@@ -283,8 +286,8 @@ func TestConfigCommands(t *testing.T) {
 func TestVersion(t *testing.T) {
 	isolate(t)
 	got := cli(t, "version", "--json")
-	require.Equal(t, exitOK, got.status)
-	assert.Equal(t, haveEmbedded, got.object(t)["embedded_stack"])
+	require.Equal(t, console.ExitOK, got.status)
+	assert.Equal(t, process.ReadVersion().Embedded, got.object(t)["embedded_stack"])
 	assert.Contains(t, cli(t, "version").stdout, "defectforge ")
 }
 

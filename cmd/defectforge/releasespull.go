@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/release"
 )
@@ -27,10 +29,15 @@ func (o pulling) options() ([]release.Option, error) {
 	return options, err
 }
 
-func (p *program) releasesPullCommand() *cobra.Command {
+func releasesPullCommand(a *app) *cobra.Command {
 	var o pulling
-	c := p.oneReleaseCommand("pull", "Download a release, verified, into a folder", false,
-		func(ctx context.Context, b storage.Bucket, n releaseName) error { return p.releasesPull(ctx, b, n, o) })
+	c := oneReleaseCommand(a, "pull", "Download a release, verified, into a folder", false,
+		func(ctx context.Context, b storage.Bucket, n releaseName) error { return pullRelease(ctx, a, b, n, o) })
+	c.Long = `Download a release into a new folder and verify every byte of it, or make one
+classification set of several classes, with a folder for each.`
+	c.Example = `  defectforge releases pull scratches --dir scratches
+  defectforge releases pull --classification classes scratches pits`
+	c.ValidArgsFunction = completeReleases(a, maxNames)
 	c.Use = "pull CLASS[/RELEASE] | --classification DIR CLASS[/RELEASE]..."
 	c.Flags().StringVarP(&o.dir, "dir", "o", "", "folder to make (default ./CLASS-RELEASE)")
 	c.Flags().StringVar(&o.set, "classification", "", "folder to make of the images of several classes, one folder for each")
@@ -47,12 +54,12 @@ func (p *program) releasesPullCommand() *cobra.Command {
 		if o.set == "" {
 			return one(c, args)
 		}
-		return p.releasesPullSet(c, args, o)
+		return pullSet(a, c, args, o)
 	}
 	return c
 }
 
-func (p *program) releasesPull(ctx context.Context, b storage.Bucket, n releaseName, o pulling) error {
+func pullRelease(ctx context.Context, a *app, b storage.Bucket, n releaseName, o pulling) error {
 	if o.dir == "" {
 		o.dir = n.class + "-" + n.release
 	}
@@ -68,25 +75,25 @@ func (p *program) releasesPull(ctx context.Context, b storage.Bucket, n releaseN
 	if err != nil {
 		return pullFailed(n.class+"/"+n.release, err)
 	}
-	p.warn(got.Withdrawn)
-	if p.json {
-		return p.emit(got)
+	warnOfWithdrawn(a, got.Withdrawn)
+	if a.console.JSON() {
+		return a.console.Emit(got)
 	}
-	p.print("%d images in %s, manifest sha256 %s", got.Images, got.Dir, got.ManifestSHA256)
+	a.console.Print("%d images in %s, manifest sha256 %s", got.Images, got.Dir, got.ManifestSHA256)
 	return nil
 }
 
-// warn tells of a withdrawn release that is taken all the same.
-func (p *program) warn(w *release.Withdrawal) {
+// warnOfWithdrawn warns of a withdrawn release that is taken all the same.
+func warnOfWithdrawn(a *app, w *release.Withdrawal) {
 	if w != nil {
-		p.say("warning: %v", w)
+		a.console.Say("warning: %v", w)
 	}
 }
 
 // releasesPullSet makes a classification set of the images of several classes.
-func (p *program) releasesPullSet(c *cobra.Command, args []string, o pulling) error {
+func pullSet(a *app, c *cobra.Command, args []string, o pulling) error {
 	if o.dir != "" || len(args) == 0 {
-		return usageError("--classification: names the folder; name the classes behind it and leave out --dir")
+		return console.Usage("--classification: names the folder; name the classes behind it and leave out --dir")
 	}
 	options, err := o.options()
 	if err != nil {
@@ -104,31 +111,31 @@ func (p *program) releasesPullSet(c *cobra.Command, args []string, o pulling) er
 		}
 		choices = append(choices, release.Choice{Class: n.class, Release: n.release})
 	}
-	return p.withStore(c, func(ctx context.Context, s *session) error {
+	return withStore(a, c, func(ctx context.Context, s *process.Session) error {
 		for i, choice := range choices {
-			n, err := p.resolveRelease(ctx, s.bucket, releaseName{choice.Class, choice.Release}, false)
+			n, err := resolveRelease(ctx, a, s.Bucket, releaseName{choice.Class, choice.Release}, false)
 			if err != nil {
 				return err
 			}
 			choices[i] = release.Choice{Class: n.class, Release: n.release}
 		}
-		got, err := release.PullSet(ctx, s.bucket, choices, dir, options...)
+		got, err := release.PullSet(ctx, s.Bucket, choices, dir, options...)
 		if err != nil {
 			return pullFailed(strings.Join(args, ", "), err)
 		}
 		for _, source := range got.Sources {
-			p.warn(source.Withdrawn)
-			p.print("%s/%s: %d images", source.Class, source.Release, source.Images)
+			warnOfWithdrawn(a, source.Withdrawn)
+			a.console.Print("%s/%s: %d images", source.Class, source.Release, source.Images)
 		}
-		if p.json {
-			return p.emit(got)
+		if a.console.JSON() {
+			return a.console.Emit(got)
 		}
-		p.print("%d images of %d classes in %s", got.Images, len(got.Sources), got.Dir)
+		a.console.Print("%d images of %d classes in %s", got.Images, len(got.Sources), got.Dir)
 		return nil
 	})
 }
 
-// pullFailed says what to do about a download that came to nothing.
+// pullFailed says what to do about a download that failed.
 func pullFailed(what string, err error) error {
 	if errors.Is(err, release.ErrWithdrawn) {
 		return fmt.Errorf("pull %s: %w; --allow-withdrawn takes it all the same", what, err)

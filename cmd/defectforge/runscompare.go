@@ -14,6 +14,8 @@ import (
 
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/release"
@@ -31,7 +33,7 @@ type comparisonReport struct {
 	report.Comparison
 }
 
-func (p *program) runsCompareCommand() *cobra.Command {
+func runsCompareCommand(a *app) *cobra.Command {
 	var out string
 	c := &cobra.Command{
 		Use:   "compare A B [C...]",
@@ -47,58 +49,35 @@ class that stands for its latest release.`, report.MaxCompared),
   defectforge runs compare scratches/20260101-0123456789ab scratches --out compared.html`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 || len(args) > report.MaxCompared {
-				return usageError("%s takes 2 to %d runs or releases, %d given; see `%s --help`", c.CommandPath(), report.MaxCompared, len(args), c.CommandPath())
+				return console.Usage("%s takes 2 to %d runs or releases, %d given; see `%s --help`", c.CommandPath(), report.MaxCompared, len(args), c.CommandPath())
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := p.load(c); err != nil {
-				return err
-			}
-			return p.runsCompare(c.Context(), args, out)
-		},
+		RunE: a.loading(func(c *cobra.Command, args []string) error {
+			return compareRuns(c.Context(), a, args, out)
+		}),
+		ValidArgsFunction: completeRuns(a, "", maxNames),
 	}
 	c.Flags().StringVar(&out, "out", "", "where to write the page (default: below the data folder)")
 	return c
 }
 
-func (p *program) runsCompare(ctx context.Context, names []string, out string) error {
-	s, err := p.openStore(ctx)
+func compareRuns(ctx context.Context, a *app, names []string, out string) error {
+	s, err := a.process.OpenStore(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.close(p)
-	var runs []report.Compared
-	var outcomes []step.Outcome
-	for _, name := range names {
-		run, outcome, err := p.compared(ctx, s, name)
-		if err != nil {
-			return err
-		}
-		runs = append(runs, run)
-		if outcome != nil {
-			outcomes = append(outcomes, *outcome)
-		}
-	}
-	c, err := report.Compare(runs)
+	defer s.Close()
+	c, err := comparisonOf(ctx, s, names)
 	if err != nil {
 		return err
-	}
-	if len(runs) == 2 && len(outcomes) == 2 {
-		stages, err := story(outcomes[0], outcomes[1])
-		if err != nil {
-			return err
-		}
-		for _, s := range stages {
-			c.Stages = append(c.Stages, report.StageWhy{Stage: s.Stage, Reused: s.Reused, Why: s.Why})
-		}
 	}
 	page, err := c.HTML()
 	if err != nil {
 		return err
 	}
 	if out == "" {
-		out = filepath.Join(p.cfg.DataDir, reportFolder, "comparisons", spec.Digest(names)[:12]+".html")
+		out = reportFile(a, "comparisons", spec.Digest(names)[:12]+".html")
 		if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 			return fmt.Errorf("create report folder: %w", err)
 		}
@@ -106,48 +85,65 @@ func (p *program) runsCompare(ctx context.Context, names []string, out string) e
 	if err := os.WriteFile(out, page, 0o644); err != nil {
 		return fmt.Errorf("write comparison: %w", err)
 	}
-	if p.json {
-		return p.emit(comparisonReport{out, c})
+	if a.console.JSON() {
+		return a.console.Emit(comparisonReport{out, c})
 	}
-	p.printComparison(c)
-	p.print("page       %s", out)
+	printComparison(a, c)
+	a.console.Print("page       %s", out)
 	return nil
 }
 
+// comparisonOf reads the runs or releases of these names and compares them.
+func comparisonOf(ctx context.Context, s *process.Session, names []string) (report.Comparison, error) {
+	var runs []report.Compared
+	var outcomes []step.Outcome
+	for _, name := range names {
+		run, outcome, err := readCompared(ctx, s, name)
+		if err != nil {
+			return report.Comparison{}, err
+		}
+		runs = append(runs, run)
+		if outcome != nil {
+			outcomes = append(outcomes, *outcome)
+		}
+	}
+	c, err := report.Compare(runs)
+	if err != nil || len(runs) != 2 || len(outcomes) != 2 {
+		return c, err
+	}
+	stages, err := story(outcomes[0], outcomes[1])
+	for _, s := range stages {
+		c.Stages = append(c.Stages, report.StageWhy{Stage: s.Stage, Reused: s.Reused, Why: s.Why})
+	}
+	return c, err
+}
+
 // printComparison prints the facts and what differs in parameters.
-func (p *program) printComparison(c report.Comparison) {
+func printComparison(a *app, c report.Comparison) {
 	for _, f := range c.Facts {
-		p.print("%-10s %s", strings.ToLower(f.Name), strings.Join(dashes(f.Values), "  |  "))
+		a.console.Print("%-10s %s", strings.ToLower(f.Name), strings.Join(console.Dashes(f.Values), "  |  "))
 	}
 	for _, s := range c.Settings {
 		if !s.Same {
-			p.print("parameter  %s: %s", s.Name, strings.Join(dashes(s.Values), "  |  "))
+			a.console.Print("parameter  %s: %s", s.Name, strings.Join(console.Dashes(s.Values), "  |  "))
 		}
 	}
 	for _, m := range c.Measures {
 		if !m.Same && m.Label != "" {
-			p.print("measure    %s: %s", m.Name, strings.Join(dashes(m.Values), "  |  "))
+			a.console.Print("measure    %s: %s", m.Name, strings.Join(console.Dashes(m.Values), "  |  "))
 		}
 	}
 }
 
-func dashes(values []string) []string {
-	out := make([]string, len(values))
-	for i, v := range values {
-		out[i] = dash(v)
-	}
-	return out
-}
-
-// compared reads one of the runs or releases of a comparison; a run's outcome
+// readCompared reads one of the runs or releases of a comparison; a run's outcome
 // comes with it.
-func (p *program) compared(ctx context.Context, s *session, name string) (report.Compared, *step.Outcome, error) {
-	keys, err := p.twinKeys(ctx, s, name)
+func readCompared(ctx context.Context, s *process.Session, name string) (report.Compared, *step.Outcome, error) {
+	keys, err := twinKeys(ctx, s, name)
 	if err != nil {
 		return report.Compared{}, nil, err
 	}
 	for _, key := range keys {
-		raw, _, err := s.store.ReadNamed(ctx, key+"report.json", maxTwin)
+		raw, _, err := s.Store.ReadNamed(ctx, key+"report.json", maxTwin)
 		if errors.Is(err, storage.ErrNotFound) {
 			continue
 		}
@@ -159,10 +155,10 @@ func (p *program) compared(ctx context.Context, s *session, name string) (report
 			return report.Compared{}, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		out := report.Compared{Name: name, Data: data}
-		if out.Pictures, err = pictures(ctx, s.store, data); err != nil {
+		if out.Pictures, err = pictures(ctx, s.Store, data); err != nil {
 			return out, nil, fmt.Errorf("%s: %w", name, err)
 		}
-		record, err := recordAt(ctx, s.store, key+"run.json")
+		record, err := recordAt(ctx, s.Store, key+"run.json")
 		if errors.Is(err, storage.ErrNotFound) {
 			return out, nil, nil // a release
 		}
@@ -173,12 +169,12 @@ func (p *program) compared(ctx context.Context, s *session, name string) (report
 
 // twinKeys are the places, each ending with a slash, where the report of a run or
 // a release may lie.
-func (p *program) twinKeys(ctx context.Context, s *session, name string) ([]string, error) {
+func twinKeys(ctx context.Context, s *process.Session, name string) ([]string, error) {
 	first, second, two := strings.Cut(name, "/")
 	if two {
 		return []string{"runs/" + storage.SafeName(first) + "/" + storage.SafeName(second) + "/", "releases/" + storage.SafeName(first) + "/" + storage.SafeName(second) + "/"}, nil
 	}
-	record, err := p.recorded(ctx, s, name, "")
+	record, err := recordOf(ctx, s, name, "")
 	if err == nil {
 		r := record.Outcome.Run
 		return []string{strings.TrimSuffix(runKey(r.WorkflowID, r.RunID), "run.json")}, nil
@@ -187,7 +183,7 @@ func (p *program) twinKeys(ctx context.Context, s *session, name string) ([]stri
 		return nil, err
 	}
 	if spec.ValidName(name) {
-		latest, err := release.ReadLatest(ctx, s.store.Bucket(), name)
+		latest, err := release.ReadLatest(ctx, s.Store.Bucket(), name)
 		switch {
 		case err == nil:
 			return []string{"releases/" + name + "/" + latest.Release + "/"}, nil

@@ -7,12 +7,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	commonpb "go.temporal.io/api/common/v1"
-	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/sdk/client"
+	sdk "go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/workflows"
 )
 
@@ -64,45 +66,47 @@ type scheduledRun struct {
 	Release    string    `json:"release"`
 }
 
-func (p *program) scheduleDescribe(ctx context.Context, s *session, h client.ScheduleHandle) error {
+func scheduleDescribeCommand(a *app) *cobra.Command {
+	c := oneScheduleCommand(a, "describe", "Show when a schedule runs, what it does, and what came of it",
+		func(ctx context.Context, s *process.Session, h sdk.ScheduleHandle) error {
+			return describeSchedule(ctx, a, s, h)
+		})
+	c.Long = `Show a schedule's times and policies, what it starts, and what its latest runs
+came to.`
+	c.Example = `  defectforge schedule describe nightly
+  defectforge schedule describe nightly -o yaml`
+	return c
+}
+
+func describeSchedule(ctx context.Context, a *app, s *process.Session, h sdk.ScheduleHandle) error {
 	d, err := h.Describe(ctx)
 	if err != nil {
 		return fmt.Errorf("describe schedule: %w", err)
 	}
-	r := readSchedule(h.GetID(), d, s.payloads.data)
-	for _, a := range d.Info.RecentActions {
-		run := scheduledRun{Due: a.ScheduleTime}
-		if w := a.StartWorkflowResult; w != nil {
+	r := readSchedule(h.GetID(), d, s.Payloads.Data)
+	for _, action := range d.Info.RecentActions {
+		run := scheduledRun{Due: action.ScheduleTime}
+		if w := action.StartWorkflowResult; w != nil {
 			run.WorkflowID, run.RunID = w.WorkflowID, w.FirstExecutionRunID
-			if info, err := scheduledInfo(ctx, s.temp, w); err == nil {
-				line := readLine(info)
+			if line, err := s.Client().Scheduled(ctx, w); err == nil {
 				run.Status, run.Verdict, run.Release = line.Status, line.Verdict, line.Release
 			}
 		}
 		r.Recent = append(r.Recent, run)
 	}
-	if p.json {
-		return p.emit(r)
+	if a.console.JSON() {
+		return a.console.Emit(r)
 	}
-	p.printSchedule(r)
+	printSchedule(a, r)
 	return nil
 }
 
-// scheduledInfo is the state of a run that a schedule started: of its last
-// execution, where it continued as new. Two runs started within one second have
-// the same workflow identifier.
-func scheduledInfo(ctx context.Context, c client.Client, w *client.ScheduleWorkflowExecution) (*workflowpb.WorkflowExecutionInfo, error) {
-	d, err := c.DescribeWorkflowExecution(ctx, w.WorkflowID, "")
-	if err == nil && d.GetWorkflowExecutionInfo().GetFirstRunId() != w.FirstExecutionRunID {
-		d, err = c.DescribeWorkflowExecution(ctx, w.WorkflowID, w.FirstExecutionRunID)
-	}
-	return d.GetWorkflowExecutionInfo(), err
-}
-
-func readSchedule(name string, d *client.ScheduleDescription, decode converter.DataConverter) scheduleDetails {
+func readSchedule(name string, d *sdk.ScheduleDescription, decode converter.DataConverter) scheduleDetails {
+	times := d.Schedule.Spec
 	r := scheduleDetails{
-		Name: name, When: whenWords(d.Schedule.Spec), TimeZone: cmp.Or(d.Schedule.Spec.TimeZoneName, "UTC"), JitterSeconds: d.Schedule.Spec.Jitter.Seconds(),
-		Created: d.Info.CreatedAt, Actions: d.Info.NumActions, MissedCatchup: d.Info.NumActionsMissedCatchupWindow, SkippedOverlap: d.Info.NumActionsSkippedOverlap,
+		Name: name, When: whenWords(times), TimeZone: cmp.Or(times.TimeZoneName, "UTC"), JitterSeconds: times.Jitter.Seconds(),
+		Created: d.Info.CreatedAt, Actions: d.Info.NumActions,
+		MissedCatchup: d.Info.NumActionsMissedCatchupWindow, SkippedOverlap: d.Info.NumActionsSkippedOverlap,
 		Recent: []scheduledRun{}, Next: append([]time.Time{}, d.Info.NextActionTimes...),
 	}
 	if policy := d.Schedule.Policy; policy != nil {
@@ -111,7 +115,7 @@ func readSchedule(name string, d *client.ScheduleDescription, decode converter.D
 	if state := d.Schedule.State; state != nil {
 		r.Paused, r.Note = state.Paused, state.Note
 	}
-	action, ok := d.Schedule.Action.(*client.ScheduleWorkflowAction)
+	action, ok := d.Schedule.Action.(*sdk.ScheduleWorkflowAction)
 	if !ok {
 		return r
 	}
@@ -136,45 +140,54 @@ func readArgument(decode converter.DataConverter, args []any, into any) bool {
 	return ok && decode.FromPayload(payload, into) == nil
 }
 
-func (p *program) printSchedule(r scheduleDetails) {
-	p.print("schedule   %s%s", r.Name, either(r.Paused, ", paused", ""))
-	if r.Class != "" {
-		p.print("class      %s", r.Class)
-		p.print("images     s3://%s/%s", r.Images.Bucket, r.Images.Prefix)
-		p.print("recipe     %s, policy %s", r.Recipe, r.Policy)
-		if r.Compare != nil {
-			for _, other := range r.Compare.Others {
-				p.print("compare    %s, s3://%s/%s", other.Class, other.Source.Bucket, other.Source.Prefix)
-			}
-		}
-		if r.MinNew > 0 {
-			p.print("min new    %d images", r.MinNew)
-		}
-	} else {
-		p.print("workflow   %s", r.Workflow)
-	}
-	p.print("when       %s", r.When)
-	p.print("overlap    %s; catch-up window %s%s", r.Overlap, timeWords(r.CatchupSeconds), either(r.PauseOnFailure, "; pauses on failure", ""))
+func printSchedule(a *app, r scheduleDetails) {
+	out, dash := a.console, console.Dash
+	out.Print("schedule   %s%s", r.Name, console.Either(r.Paused, ", paused", ""))
+	printScheduled(a, r)
+	out.Print("when       %s", r.When)
+	out.Print("overlap    %s; catch-up window %s%s", r.Overlap, console.TimeWords(r.CatchupSeconds),
+		console.Either(r.PauseOnFailure, "; pauses on failure", ""))
 	if r.JitterSeconds > 0 {
-		p.print("jitter     %s", timeWords(r.JitterSeconds))
+		out.Print("jitter     %s", console.TimeWords(r.JitterSeconds))
 	}
 	if r.Note != "" {
-		p.print("note       %s", r.Note)
+		out.Print("note       %s", r.Note)
 	}
-	p.print("so far     %d runs, %d skipped as another was under way, %d missed", r.Actions, r.SkippedOverlap, r.MissedCatchup)
+	out.Print("so far     %d runs, %d skipped as another was under way, %d missed", r.Actions, r.SkippedOverlap, r.MissedCatchup)
 	for _, run := range r.Recent {
-		p.print("run        %s  %-10s %-12s %-16s %s", run.Due.Local().Format(time.DateTime), dash(run.Status), dash(run.Verdict), dash(run.Release), run.WorkflowID)
+		out.Print("run        %s  %-10s %-12s %-16s %s", run.Due.Local().Format(time.DateTime),
+			dash(run.Status), dash(run.Verdict), dash(run.Release), run.WorkflowID)
 	}
 	for i, next := range r.Next {
 		if i < 3 && !r.Paused {
-			p.print("next       %s", next.Local().Format(time.DateTime))
+			out.Print("next       %s", next.Local().Format(time.DateTime))
 		}
 	}
 }
 
-// whenWords tells a schedule's times. The server takes cron expressions apart,
+// printScheduled prints what a schedule starts.
+func printScheduled(a *app, r scheduleDetails) {
+	out := a.console
+	if r.Class == "" {
+		out.Print("workflow   %s", r.Workflow)
+		return
+	}
+	out.Print("class      %s", r.Class)
+	out.Print("images     s3://%s/%s", r.Images.Bucket, r.Images.Prefix)
+	out.Print("recipe     %s, policy %s", r.Recipe, r.Policy)
+	if r.Compare != nil {
+		for _, other := range r.Compare.Others {
+			out.Print("compare    %s, s3://%s/%s", other.Class, other.Source.Bucket, other.Source.Prefix)
+		}
+	}
+	if r.MinNew > 0 {
+		out.Print("min new    %d images", r.MinNew)
+	}
+}
+
+// whenWords says when a schedule starts runs. The server takes cron expressions apart,
 // but keeps the comment that has the text.
-func whenWords(spec *client.ScheduleSpec) string {
+func whenWords(spec *sdk.ScheduleSpec) string {
 	if spec == nil {
 		return ""
 	}

@@ -6,16 +6,17 @@ import (
 	"strings"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage/folder"
 )
 
 func checkClass(class string) error {
 	if class == "" {
-		return usageError("--class: not given; name the defect class, for example --class scratches")
+		return console.Usage("--class: not given; name the defect class, for example --class scratches")
 	}
 	if !spec.ValidName(class) {
-		return usageError("--class: %q: %s", class, spec.NameRule)
+		return console.Usage("--class: %q: %s", class, spec.NameRule)
 	}
 	return nil
 }
@@ -28,7 +29,7 @@ type folderSource struct {
 
 // sourceOf is where the images of class lie that a flag names: in a bucket, or
 // in a folder, which is then added to uploads.
-func (p *program) sourceOf(ctx context.Context, flag, class, src string, uploads *[]folderSource) (step.Source, error) {
+func sourceOf(ctx context.Context, a *app, flag, class, src string, uploads *[]folderSource) (step.Source, error) {
 	if source, remote, err := parseS3(flag, src); err != nil || remote {
 		return source, err
 	}
@@ -37,11 +38,11 @@ func (p *program) sourceOf(ctx context.Context, flag, class, src string, uploads
 		return step.Source{}, err
 	}
 	if skipped > 0 {
-		p.log.Info("files left out", "folder", src, "count", skipped, "why", "hidden, or neither files nor links to files")
+		a.log().Info("files left out", "folder", src, "count", skipped, "why", "hidden, or neither files nor links to files")
 	}
 	prefix := folderPrefix(class, files)
 	*uploads = append(*uploads, folderSource{prefix, files})
-	return step.Source{Bucket: p.cfg.Store.Bucket, Prefix: prefix}, nil
+	return step.Source{Bucket: a.cfg.Store.Bucket, Prefix: prefix}, nil
 }
 
 // parseS3 reads s3://bucket/prefix, the value of a flag. The prefix stands for a
@@ -53,7 +54,7 @@ func parseS3(flag, src string) (step.Source, bool, error) {
 	}
 	bucket, prefix, _ := strings.Cut(rest, "/")
 	if bucket == "" || strings.HasPrefix(prefix, "/") || strings.Contains(prefix, "//") {
-		return step.Source{}, true, usageError("%s: %q: write s3://bucket/prefix", flag, src)
+		return step.Source{}, true, console.Usage("%s: %q: write s3://bucket/prefix", flag, src)
 	}
 	if prefix != "" && !strings.HasSuffix(prefix, "/") {
 		prefix += "/"
@@ -77,7 +78,7 @@ func foldersOf(flag, dir string) (names []string, files int, err error) {
 		return nil, 0, folderError(flag, err)
 	}
 	if len(names) == 0 {
-		return nil, 0, usageError("%s: %s: holds no folders; a campaign makes a class of each folder in it, "+
+		return nil, 0, console.Usage("%s: %s: holds no folders; a campaign makes a class of each folder in it, "+
 			"`defectforge run` takes a folder of images", flag, dir)
 	}
 	return names, files, nil
@@ -85,9 +86,8 @@ func foldersOf(flag, dir string) (names []string, files int, err error) {
 
 // folderError names the flag in what its folder lacks.
 func folderError(flag string, err error) error {
-	var p folder.Problem
-	if errors.As(err, &p) {
-		return usageError("%s: %w", flag, err)
+	if problem := (folder.Problem{}); errors.As(err, &problem) {
+		return console.Usage("%s: %w", flag, err)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -81,7 +82,9 @@ func story(before, after step.Outcome) ([]stageStory, error) {
 		if stage.New != nil {
 			differs = append(differs, stage.New(before, after)...)
 		}
-		out = append(out, stageStory{Stage: stage.Name, Reused: t.Cached, Why: why(stage, t.Cached, differs, after.Rerun), Seconds: t.Seconds})
+		out = append(out, stageStory{
+			Stage: stage.Name, Reused: t.Cached, Why: why(stage, t.Cached, differs, after.Rerun), Seconds: t.Seconds,
+		})
 	}
 	return out, nil
 }
@@ -102,10 +105,10 @@ func why(stage step.Stage, reused bool, differs []string, rerun *step.Rerun) str
 	return stage.Same + ", but no result of it was kept"
 }
 
-// tellStory prints a story for people.
-func (p *program) tellStory(stages []stageStory) {
+// sayStory prints a story for people.
+func sayStory(a *app, stages []stageStory) {
 	for _, s := range stages {
-		p.say("%-16s %-7s %s", step.Title(s.Stage), either(s.Reused, "reused", "redone"), s.Why)
+		a.console.Say("%-16s %-7s %s", step.Title(s.Stage), console.Either(s.Reused, "reused", "redone"), s.Why)
 	}
 }
 
@@ -113,27 +116,4 @@ func (p *program) tellStory(stages []stageStory) {
 func rerunName(stage string) string {
 	s, _ := step.StageNamed(stage)
 	return s.Word
-}
-
-// tellTimes prints where a run's time went.
-func (p *program) tellTimes(times []step.StageTime) {
-	total := 0.0
-	for _, t := range times {
-		total += t.Seconds
-	}
-	if total == 0 {
-		return
-	}
-	p.say("where the time went:")
-	for _, t := range times {
-		note := ""
-		switch {
-		case t.Cached:
-			note = "  found, not done again"
-		case t.Stage == step.AwaitApproval:
-			note = "  waiting for a person"
-		}
-		p.say("  %-16s %8s %4.0f%%%s", step.Title(t.Stage), timeWords(t.Seconds), 100*t.Seconds/total, note)
-	}
-	p.say("  %-16s %8s", "together", timeWords(total))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/model/spec"
 )
@@ -34,7 +35,7 @@ func TestStory(t *testing.T) {
 	require.NoError(t, err)
 	var lines []string
 	for _, s := range got {
-		lines = append(lines, rerunName(s.Stage)+" "+either(s.Reused, "reused", "redone")+": "+s.Why)
+		lines = append(lines, rerunName(s.Stage)+" "+console.Either(s.Reused, "reused", "redone")+": "+s.Why)
 	}
 	assert.Equal(t, []string{
 		"ingest redone: the source is always looked at; it holds the same data set",
@@ -63,27 +64,26 @@ func TestStory(t *testing.T) {
 }
 
 func TestRerunRefusesWhatComesBefore(t *testing.T) {
-	p := newProgram(nil, nil)
 	record := step.RecordRunInput{Outcome: storyOutcome()}
 	job := func(from string, set ...string) error {
 		stage, err := rerunStage(from)
 		require.NoError(t, err)
-		_, err = p.rerunJob(record, stage, rerunOptions{set: set})
+		_, err = planRerun(record, stage, rerunOptions{set: set})
 		return err
 	}
 	assert.NoError(t, job("sample", "sample.count=500", "overfit.neighbours=3"))
 	assert.NoError(t, job("", "train.epochs=9"))
 	err := job("sample", "train.epochs=9")
-	assert.Equal(t, exitUsage, statusOf(err))
+	assert.Equal(t, console.ExitUsage, statusOf(err))
 	assert.EqualError(t, err, "--set: train.epochs 75 -> 9 changes the stage train, which comes before --from sample; give --from train, or leave --from out")
 	assert.ErrorContains(t, job("check", "sample.count=9"), "give --from sample")
 	assert.ErrorContains(t, job("sample", "train.epoch=9"), "train.epochs")
 	_, err = rerunStage("assess")
 	assert.ErrorContains(t, err, "choose one of ingest, preprocess, train, sample, check")
 
-	j, err := p.rerunJob(record, "", rerunOptions{})
+	j, err := planRerun(record, "", rerunOptions{})
 	require.NoError(t, err)
-	again, err := p.rerunJob(record, "Sample", rerunOptions{})
+	again, err := planRerun(record, "Sample", rerunOptions{})
 	require.NoError(t, err)
 	assert.NotEqual(t, j.workflowID(), again.workflowID(), "a run that finds everything is another one")
 	_, err = config.Change(spec.Quick(), []string{"train.epochs=0"})

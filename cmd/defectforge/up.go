@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/config"
 )
 
@@ -21,84 +21,68 @@ type upReport struct {
 	Metrics   string `json:"metrics,omitempty"` // where metrics.listen is set
 }
 
-func (p *program) upCommand() *cobra.Command {
+func upCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "up",
 		Short: "Run Temporal, its web UI, the store and a worker in the foreground",
 		Long: `Run Temporal, its web UI, the store and a worker in the foreground, with all
 data in --data-dir. Other commands with the same --data-dir find and use it.
 Ctrl-C ends it; runs under way go on with the next start.`,
+		Example: `  defectforge up
+  defectforge up --data-dir /srv/defectforge --json`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.load(c); err != nil {
-				return err
-			}
-			return p.up(c.Context())
-		},
+		RunE: a.loading(func(c *cobra.Command, _ []string) error { return up(c.Context(), a) }),
 	}
 }
 
-// passing is how long a stack may take to go that another command started for
-// itself alone, such as `runs list`.
-const passing = 5 * time.Second
-
-// openOwn opens a session with a stack of this process, if that becomes
-// possible soon.
-func (p *program) openOwn(ctx context.Context) (*session, error) {
-	for deadline := time.Now().Add(passing); ; {
-		s, err := p.open(ctx)
-		if err != nil || s.stack.mine() || time.Now().After(deadline) {
-			return s, err
-		}
-		s.close(p)
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
-}
-
-func (p *program) up(ctx context.Context) error {
-	place, err := p.cfg.Place()
+// up serves until ctx ends or a part fails.
+func up(ctx context.Context, a *app) error {
+	place, err := a.cfg.Place()
 	if err != nil {
 		return err
 	}
 	if !place.Embedded {
-		return usageError("TEMPORAL_ADDRESS: is set (%s), and `up` runs a stack of its own; unset it, or use `defectforge worker`", place.Client.HostPort)
+		return console.Usage("TEMPORAL_ADDRESS: is set (%s), and `up` runs a stack of its own; unset it, or use `defectforge worker`",
+			place.Client.HostPort)
 	}
-	s, err := p.openOwn(ctx)
+	s, err := a.process.OpenOwn(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.close(p)
-	if !s.stack.mine() {
-		return fmt.Errorf("the stack of %s runs already, its UI is at %s; stop that process, or choose another --data-dir", p.cfg.DataDir, s.stack.UIURL)
+	defer s.Close()
+	if !s.Owns() {
+		return fmt.Errorf("the stack of %s runs already, its UI is at %s; stop that process, or choose another --data-dir",
+			a.cfg.DataDir, s.Stack.UIURL)
 	}
-	crew, err := p.startWorkers(ctx, s, config.RoleAll)
+	workers, err := a.process.StartWorkers(ctx, s, config.RoleAll)
 	if err != nil {
 		return err
 	}
-	defer crew.stop()
+	defer workers.Stop()
 	r := upReport{
-		UI: s.stack.UIURL, Temporal: s.stack.TemporalAddress, Namespace: s.stack.Namespace,
-		Store: s.stack.StoreEndpoint, Bucket: p.cfg.Store.Bucket, DataDir: p.cfg.DataDir,
-		Metrics: crew.endpoint.url(),
+		UI: s.Stack.UIURL, Temporal: s.Stack.TemporalAddress, Namespace: s.Stack.Namespace,
+		Store: s.Stack.StoreEndpoint, Bucket: a.cfg.Store.Bucket, DataDir: a.cfg.DataDir,
+		Metrics: workers.Metrics(),
 	}
-	if p.json {
-		if err := p.emit(r); err != nil {
-			return err
-		}
+	if err := printUp(a, r); err != nil {
+		return err
 	}
-	p.print("web UI     %s", r.UI)
-	p.print("Temporal   %s, namespace %s", r.Temporal, r.Namespace)
-	p.print("store      http://%s, bucket %s (keys in %s)", r.Store, r.Bucket, r.DataDir)
-	p.print("Ctrl-C stops it.")
 	select {
 	case <-ctx.Done():
-		p.say("stopping; a running stage stores what it has")
+		a.console.Say("stopping; a running stage stores what it has")
 		return nil
-	case err := <-anyFailed(ctx, crew.failed, s.stack.failed):
+	case err := <-workers.Failed(ctx, s):
 		return fmt.Errorf("%w; start it again", err)
 	}
+}
+
+func printUp(a *app, r upReport) error {
+	if a.console.JSON() {
+		return a.console.Emit(r)
+	}
+	a.console.Print("web UI     %s", r.UI)
+	a.console.Print("Temporal   %s, namespace %s", r.Temporal, r.Namespace)
+	a.console.Print("store      http://%s, bucket %s (keys in %s)", r.Store, r.Bucket, r.DataDir)
+	a.console.Print("Ctrl-C stops it.")
+	return nil
 }

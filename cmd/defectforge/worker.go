@@ -8,10 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/config"
 )
 
-func (p *program) workerCommand() *cobra.Command {
+func workerCommand(a *app) *cobra.Command {
 	var role string
 	c := &cobra.Command{
 		Use:   "worker",
@@ -26,58 +28,62 @@ Training workers of one user on one machine share its processors.
 probes. Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says. With --worker-deployment
 the worker is a version of a Temporal Worker Deployment: it serves runs once that
 version is the current one.`,
+		Example: `  TEMPORAL_ADDRESS=temporal.example:7233 DEFECTFORGE_STORE_ENDPOINT=s3.example:443 defectforge worker --role io
+  defectforge worker --role training --worker-threads 8`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.load(c); err != nil {
-				return err
-			}
-			if p.cfg.Origins["log.level"] == "default" {
+		RunE: a.loading(func(c *cobra.Command, _ []string) error {
+			if a.cfg.Origins["log.level"] == "default" {
 				// Nobody watches a progress line here: the log is all there is.
-				p.cfg.Log.Level = "info"
-				p.setLogger()
+				cfg := a.cfg
+				cfg.Log.Level = "info"
+				a.use(cfg)
 			}
 			if role == "" {
-				role = p.cfg.Worker.Role
+				role = a.cfg.Worker.Role
 			}
-			return p.worker(c.Context(), role)
-		},
+			return serveCluster(c.Context(), a, role)
+		}),
 	}
 	c.Flags().StringVar(&role, "role", "", "io, training or all (default: worker.role of the configuration)")
 	return c
 }
 
-func (p *program) worker(ctx context.Context, role string) error {
+// serveCluster serves the task queues of a role until ctx ends or a worker fails.
+func serveCluster(ctx context.Context, a *app, role string) error {
 	if !slices.Contains([]string{config.RoleAll, config.RoleIO, config.RoleTraining}, role) {
-		return usageError("--role: %q: choose one of io, training, all", role)
+		return console.Usage("--role: %q: choose one of io, training, all", role)
 	}
-	place, err := p.cfg.Place()
+	place, err := a.cfg.Place()
 	if err != nil {
 		return err
 	}
 	if place.Embedded {
-		return usageError("TEMPORAL_ADDRESS and store.endpoint: not set; a worker serves a cluster, so set both, or use `defectforge up` on one machine")
+		return console.Usage("TEMPORAL_ADDRESS and store.endpoint: not set; a worker serves a cluster, so set both, " +
+			"or use `defectforge up` on one machine")
 	}
-	s, err := p.open(ctx)
+	s, err := a.process.Open(ctx)
 	if err != nil {
 		return err
 	}
-	defer s.close(p)
-	missing, err := ensureSearchAttributes(ctx, s.temp, place.Namespace)
+	defer s.Close()
+	missing, err := process.EnsureSearchAttributes(ctx, s.Temporal, place.Namespace)
 	if err != nil {
-		return fmt.Errorf("search attributes %s are missing in namespace %s and this client may not add them (%w); have an administrator run:\n%s",
-			strings.Join(missing, ", "), place.Namespace, err, createCommand(place.Namespace, missing))
+		return fmt.Errorf("search attributes %s are missing in namespace %s and this client may not add them (%w); "+
+			"have an administrator run:\n%s",
+			strings.Join(missing, ", "), place.Namespace, err, process.CreateCommand(place.Namespace, missing))
 	}
-	crew, err := p.startWorkers(ctx, s, role)
+	workers, err := a.process.StartWorkers(ctx, s, role)
 	if err != nil {
 		return err
 	}
-	defer crew.stop()
-	p.say("worker for %s: role %s, namespace %s, queues %s and %s", place.Client.HostPort, role, place.Namespace, p.cfg.Temporal.TaskQueue, p.cfg.Temporal.TrainingTaskQueue)
+	defer workers.Stop()
+	a.console.Say("worker for %s: role %s, namespace %s, queues %s and %s", place.Client.HostPort, role, place.Namespace,
+		a.cfg.Temporal.TaskQueue, a.cfg.Temporal.TrainingTaskQueue)
 	select {
 	case <-ctx.Done():
-		p.say("stopping; a running stage stores what it has and is handed over")
+		a.console.Say("stopping; a running stage stores what it has and is handed over")
 		return nil
-	case err := <-anyFailed(ctx, crew.failed):
+	case err := <-workers.Failed(ctx, s):
 		return fmt.Errorf("%w; the supervisor should start it again", err)
 	}
 }

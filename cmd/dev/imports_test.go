@@ -37,6 +37,9 @@ var (
 	stack    = []string{"go.temporal.io/server", "github.com/temporalio/ui-server", "github.com/versity/"}
 )
 
+// commands is where the rooms beside the commands are.
+const commands = "cmd/defectforge/internal/"
+
 // rules are the arrows of the design: only cmd wires things together.
 var rules = []rule{
 	{from: "workflows/...", forbid: []string{module}, except: []string{module + "activities/step", module + "model/spec"},
@@ -65,7 +68,17 @@ var rules = []rule{
 		why: "the embedded stack serves anybody"},
 	{from: "...", forbid: gorgonia, unless: []string{"model/graph"}, tests: true, why: "Gorgonia stays behind model/graph"},
 	{from: "...", forbid: stack, unless: []string{"deploy/devstack"}, why: "only devstack links the servers"},
-	{from: "...", forbid: []string{"github.com/minio/"}, unless: []string{"storage/s3", "deploy/devstack", "cmd/defectforge"},
+	{from: commands + "console", forbid: []string{module}, tests: true, why: "the console knows nothing of what is shown"},
+	{from: commands + "client", forbid: []string{module}, tests: true,
+		except: []string{module + "activities/step", module + "workflows"},
+		why:    "a client of the workflows knows their contract, neither how it was connected nor how anything is shown"},
+	{from: commands + "progress", forbid: []string{module}, tests: true,
+		except: []string{module + "activities/step", module + "workflows", module + commands + "client", module + commands + "console"},
+		why:    "a view shows what the client found"},
+	{from: commands + "process/...", forbid: []string{module + commands + "progress", "github.com/spf13/"}, tests: true,
+		why: "the process knows no command"},
+	{from: "cmd/dev", forbid: []string{module + "cmd"}, tests: true, why: "only cmd/defectforge wires its rooms together"},
+	{from: "...", forbid: []string{"github.com/minio/"}, unless: []string{"storage/s3", "deploy/devstack"},
 		why: "S3 is spoken by one driver"},
 }
 
