@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
-
-	"github.com/rwcarlsen/goexif/tiff"
 )
 
 // TIFF tags that are looked at, in the first directory of an EXIF block or of a
@@ -58,9 +56,9 @@ func exifBlock(data []byte) []byte {
 	return nil
 }
 
-// firstDirectory reads the short numbers of a TIFF structure's first
-// directory, as far as it is well formed. Each entry is handed to the library
-// alone: whole directories let a small file claim memory without bound.
+// firstDirectory reads the single short numbers of a TIFF structure's first
+// directory, as far as it is well formed. An entry is a tag, a type, a count (4
+// bytes) and the value, left-aligned in 4 bytes.
 func firstDirectory(data []byte) map[uint16]int {
 	var order binary.ByteOrder = binary.LittleEndian
 	if len(data) < 8 {
@@ -85,13 +83,7 @@ func firstDirectory(data []byte) map[uint16]int {
 		if order.Uint16(entry[2:]) != short || order.Uint32(entry[4:]) != 1 {
 			continue
 		}
-		tag, err := tiff.DecodeTag(bytes.NewReader(entry), order)
-		if err != nil {
-			continue
-		}
-		if v, err := tag.Int(0); err == nil {
-			tags[tag.Id] = v
-		}
+		tags[order.Uint16(entry)] = int(order.Uint16(entry[8:]))
 	}
 	return tags
 }
