@@ -13,47 +13,47 @@ import (
 // Config is the effective configuration. The `doc` tags are the one place that
 // explains a key: `config init` and the flags' help both read them.
 type Config struct {
-	DataDir   string    `mapstructure:"data_dir" yaml:"data_dir" json:"data_dir" doc:"folder of the embedded stack: database, store, reports, logs"`
-	Store     Store     `mapstructure:"store" yaml:"store" json:"store" doc:"S3 store; without an endpoint the embedded one is used"`
-	Temporal  Temporal  `mapstructure:"temporal" yaml:"temporal" json:"temporal" doc:"task queues; the connection itself comes from TEMPORAL_ADDRESS and its kin"`
-	Devstack  Devstack  `mapstructure:"devstack" yaml:"devstack" json:"devstack" doc:"ports of the embedded stack; 0 takes a free one"`
-	Worker    Worker    `mapstructure:"worker" yaml:"worker" json:"worker" doc:"what this process does at once"`
-	Release   Release   `mapstructure:"release" yaml:"release" json:"release" doc:"what this process's workers put into releases"`
-	Publisher Publisher `mapstructure:"publisher" yaml:"publisher" json:"publisher" doc:"credential of the store that releases are published with; without one it is the store's own"`
-	Codec     Codec     `mapstructure:"codec" yaml:"codec" json:"codec" doc:"encryption of what Temporal keeps: inputs, results, failures, summaries"`
-	Notify    Notify    `mapstructure:"notify" yaml:"notify" json:"notify" doc:"whom this process's workers tell of runs that wait for approval, and of how runs end"`
-	Lineage   Lineage   `mapstructure:"lineage" yaml:"lineage" json:"lineage" doc:"where this process's workers send OpenLineage events"`
-	Log       Log       `mapstructure:"log" yaml:"log" json:"log" doc:"logging, on standard error"`
-	Metrics   Metrics   `mapstructure:"metrics" yaml:"metrics" json:"metrics" doc:"what workers serve to Prometheus and to probes"`
+	DataDir   string    `yaml:"data_dir" json:"data_dir" doc:"folder of the embedded stack: database, store, reports, logs"`
+	Store     Store     `yaml:"store" json:"store" doc:"S3 store; without an endpoint the embedded one is used"`
+	Temporal  Temporal  `yaml:"temporal" json:"temporal" doc:"task queues; the connection itself comes from TEMPORAL_ADDRESS and its kin"`
+	Devstack  Devstack  `yaml:"devstack" json:"devstack" doc:"ports of the embedded stack; 0 takes a free one"`
+	Worker    Worker    `yaml:"worker" json:"worker" doc:"what this process does at once"`
+	Release   Release   `yaml:"release" json:"release" doc:"what this process's workers put into releases"`
+	Publisher Publisher `yaml:"publisher" json:"publisher" doc:"credential of the store that releases are published with; without one it is the store's own"`
+	Codec     Codec     `yaml:"codec" json:"codec" doc:"encryption of what Temporal keeps: inputs, results, failures, summaries"`
+	Notify    Notify    `yaml:"notify" json:"notify" doc:"whom this process's workers tell of runs that wait for approval, and of how runs end"`
+	Lineage   Lineage   `yaml:"lineage" json:"lineage" doc:"where this process's workers send OpenLineage events"`
+	Log       Log       `yaml:"log" json:"log" doc:"logging, on standard error"`
+	Metrics   Metrics   `yaml:"metrics" json:"metrics" doc:"what workers serve to Prometheus and to probes"`
 }
 
 // Store says where the bucket is.
 type Store struct {
-	Endpoint       string `mapstructure:"endpoint" yaml:"endpoint" json:"endpoint" doc:"host:port of an S3 server, without a scheme; empty for the embedded one"`
-	Bucket         string `mapstructure:"bucket" yaml:"bucket" json:"bucket" doc:"bucket that holds everything"`
-	Region         string `mapstructure:"region" yaml:"region" json:"region" doc:"region of the bucket"`
-	AccessKey      Secret `mapstructure:"access_key" yaml:"access_key" json:"access_key" doc:"access key; empty looks in the usual places (AWS_ACCESS_KEY_ID, MINIO_ROOT_USER, ~/.aws)"`
-	SecretKey      Secret `mapstructure:"secret_key" yaml:"secret_key" json:"secret_key" doc:"secret key; goes with access_key"`
-	AccessKeyFile  string `mapstructure:"access_key_file" yaml:"access_key_file" json:"access_key_file" doc:"file with the access key, in place of access_key"`
-	SecretKeyFile  string `mapstructure:"secret_key_file" yaml:"secret_key_file" json:"secret_key_file" doc:"file with the secret key, in place of secret_key"`
-	CAFile         string `mapstructure:"ca_file" yaml:"ca_file" json:"ca_file" doc:"PEM file of authorities to trust for the store, besides the system's"`
-	ClientCertFile string `mapstructure:"client_cert_file" yaml:"client_cert_file" json:"client_cert_file" doc:"PEM file of the certificate to show to the store"`
-	ClientKeyFile  string `mapstructure:"client_key_file" yaml:"client_key_file" json:"client_key_file" doc:"PEM file of the key of client_cert_file"`
-	Secure         bool   `mapstructure:"secure" yaml:"secure" json:"secure" doc:"speak HTTPS with the store"`
-	CreateBucket   bool   `mapstructure:"create_bucket" yaml:"create_bucket" json:"create_bucket" doc:"create the bucket where it is missing"`
+	Endpoint       string `yaml:"endpoint" json:"endpoint" doc:"host:port of an S3 server, without a scheme; empty for the embedded one"`
+	Bucket         string `yaml:"bucket" json:"bucket" doc:"bucket that holds everything"`
+	Region         string `yaml:"region" json:"region" doc:"region of the bucket"`
+	AccessKey      Secret `yaml:"access_key" json:"access_key" doc:"access key; empty looks in the usual places (AWS_ACCESS_KEY_ID, MINIO_ROOT_USER, ~/.aws)"`
+	SecretKey      Secret `yaml:"secret_key" json:"secret_key" doc:"secret key; goes with access_key"`
+	AccessKeyFile  string `yaml:"access_key_file" json:"access_key_file" doc:"file with the access key, in place of access_key"`
+	SecretKeyFile  string `yaml:"secret_key_file" json:"secret_key_file" doc:"file with the secret key, in place of secret_key"`
+	CAFile         string `yaml:"ca_file" json:"ca_file" doc:"PEM file of authorities to trust for the store, besides the system's"`
+	ClientCertFile string `yaml:"client_cert_file" json:"client_cert_file" doc:"PEM file of the certificate to show to the store"`
+	ClientKeyFile  string `yaml:"client_key_file" json:"client_key_file" doc:"PEM file of the key of client_cert_file"`
+	Secure         bool   `yaml:"secure" json:"secure" doc:"speak HTTPS with the store"`
+	CreateBucket   bool   `yaml:"create_bucket" json:"create_bucket" doc:"create the bucket where it is missing"`
 }
 
 // Temporal names the task queues.
 type Temporal struct {
-	TaskQueue         string `mapstructure:"task_queue" yaml:"task_queue" json:"task_queue" doc:"task queue of workflows and of stages that move data"`
-	TrainingTaskQueue string `mapstructure:"training_task_queue" yaml:"training_task_queue" json:"training_task_queue" doc:"task queue of training and sampling"`
+	TaskQueue         string `yaml:"task_queue" json:"task_queue" doc:"task queue of workflows and of stages that move data"`
+	TrainingTaskQueue string `yaml:"training_task_queue" json:"training_task_queue" doc:"task queue of training and sampling"`
 }
 
 // Devstack fixes the embedded stack's ports. 0 takes a free one.
 type Devstack struct {
-	TemporalPort int `mapstructure:"temporal_port" yaml:"temporal_port" json:"temporal_port" doc:"port of the embedded Temporal server"`
-	UIPort       int `mapstructure:"ui_port" yaml:"ui_port" json:"ui_port" doc:"port of the embedded web UI"`
-	StorePort    int `mapstructure:"store_port" yaml:"store_port" json:"store_port" doc:"port of the embedded store"`
+	TemporalPort int `yaml:"temporal_port" json:"temporal_port" doc:"port of the embedded Temporal server"`
+	UIPort       int `yaml:"ui_port" json:"ui_port" doc:"port of the embedded web UI"`
+	StorePort    int `yaml:"store_port" json:"store_port" doc:"port of the embedded store"`
 }
 
 // Roles of a worker.
@@ -65,17 +65,17 @@ const (
 
 // Worker bounds what this process does at once.
 type Worker struct {
-	Threads         int    `mapstructure:"threads" yaml:"threads" json:"threads" doc:"threads of the numeric kernels, at most one for each processor; 0 is as many. Training workers of one machine share them. Results do not depend on it"`
-	Role            string `mapstructure:"role" yaml:"role" json:"role" doc:"what a worker takes on: io, training or all"`
-	MaxConcurrentIO int    `mapstructure:"max_concurrent_io" yaml:"max_concurrent_io" json:"max_concurrent_io" doc:"stages other than training run at once"`
-	MaxIOPerSecond  int    `mapstructure:"max_io_per_second" yaml:"max_io_per_second" json:"max_io_per_second" doc:"stages other than training begun in a second; 0 is no limit"`
+	Threads         int    `yaml:"threads" json:"threads" doc:"threads of the numeric kernels, at most one for each processor; 0 is as many. Training workers of one machine share them. Results do not depend on it"`
+	Role            string `yaml:"role" json:"role" doc:"what a worker takes on: io, training or all"`
+	MaxConcurrentIO int    `yaml:"max_concurrent_io" json:"max_concurrent_io" doc:"stages other than training run at once"`
+	MaxIOPerSecond  int    `yaml:"max_io_per_second" json:"max_io_per_second" doc:"stages other than training begun in a second; 0 is no limit"`
 
-	MaxConcurrentTraining int `mapstructure:"max_concurrent_training" yaml:"max_concurrent_training" json:"max_concurrent_training" doc:"stages that compute run at once; they share the threads"`
-	StopSeconds           int `mapstructure:"stop_seconds" yaml:"stop_seconds" json:"stop_seconds" doc:"how long running stages may take to hand over when the worker is told to stop; supervisors must wait longer"`
+	MaxConcurrentTraining int `yaml:"max_concurrent_training" json:"max_concurrent_training" doc:"stages that compute run at once; they share the threads"`
+	StopSeconds           int `yaml:"stop_seconds" json:"stop_seconds" doc:"how long running stages may take to hand over when the worker is told to stop; supervisors must wait longer"`
 
-	Deployment string `mapstructure:"deployment" yaml:"deployment" json:"deployment" doc:"name of a Temporal Worker Deployment, of which this worker is a version; empty is none"`
-	BuildID    string `mapstructure:"build_id" yaml:"build_id" json:"build_id" doc:"name of this version in the deployment; empty takes the revision that the binary was built from"`
-	Versioning string `mapstructure:"versioning" yaml:"versioning" json:"versioning" doc:"what runs under way do when another version becomes current: auto-upgrade moves them to it, pinned ends them where they began"`
+	Deployment string `yaml:"deployment" json:"deployment" doc:"name of a Temporal Worker Deployment, of which this worker is a version; empty is none"`
+	BuildID    string `yaml:"build_id" json:"build_id" doc:"name of this version in the deployment; empty takes the revision that the binary was built from"`
+	Versioning string `yaml:"versioning" json:"versioning" doc:"what runs under way do when another version becomes current: auto-upgrade moves them to it, pinned ends them where they began"`
 }
 
 // What runs of a deployment do when another version becomes current.
@@ -86,54 +86,54 @@ const (
 
 // Release says what a worker puts into the releases that it publishes.
 type Release struct {
-	SigningKey          string `mapstructure:"signing_key" yaml:"signing_key" json:"signing_key" doc:"file with minisign's private key, for workers that publish; empty does not sign"`
-	SigningPassword     Secret `mapstructure:"signing_password" yaml:"signing_password" json:"signing_password" doc:"password of an encrypted signing key; better set in the environment than here"`
-	SigningPasswordFile string `mapstructure:"signing_password_file" yaml:"signing_password_file" json:"signing_password_file" doc:"file with the password, in place of signing_password"`
-	License             string `mapstructure:"license" yaml:"license" json:"license" doc:"licence of published images: an SPDX identifier, a URL or words; empty states none"`
+	SigningKey          string `yaml:"signing_key" json:"signing_key" doc:"file with minisign's private key, for workers that publish; empty does not sign"`
+	SigningPassword     Secret `yaml:"signing_password" json:"signing_password" doc:"password of an encrypted signing key; better set in the environment than here"`
+	SigningPasswordFile string `yaml:"signing_password_file" json:"signing_password_file" doc:"file with the password, in place of signing_password"`
+	License             string `yaml:"license" json:"license" doc:"licence of published images: an SPDX identifier, a URL or words; empty states none"`
 }
 
 // Notify says where notices go.
 type Notify struct {
-	Webhook     Secret `mapstructure:"webhook" yaml:"webhook" json:"webhook" doc:"http or https address that takes CloudEvents as JSON; empty tells nobody. Hidden like a secret: many have one in theirs"`
-	WebhookFile string `mapstructure:"webhook_file" yaml:"webhook_file" json:"webhook_file" doc:"file with the address, in place of webhook"`
-	Secret      Secret `mapstructure:"secret" yaml:"secret" json:"secret" doc:"signs the notices: X-Defectforge-Signature-256 is sha256= and the HMAC-SHA256 of the body"`
-	SecretFile  string `mapstructure:"secret_file" yaml:"secret_file" json:"secret_file" doc:"file with the secret, in place of secret"`
+	Webhook     Secret `yaml:"webhook" json:"webhook" doc:"http or https address that takes CloudEvents as JSON; empty tells nobody. Hidden like a secret: many have one in theirs"`
+	WebhookFile string `yaml:"webhook_file" json:"webhook_file" doc:"file with the address, in place of webhook"`
+	Secret      Secret `yaml:"secret" json:"secret" doc:"signs the notices: X-Defectforge-Signature-256 is sha256= and the HMAC-SHA256 of the body"`
+	SecretFile  string `yaml:"secret_file" json:"secret_file" doc:"file with the secret, in place of secret"`
 }
 
 // Publisher is who may write below releases/, where the store's own credential
 // may not.
 type Publisher struct {
-	AccessKey     Secret `mapstructure:"access_key" yaml:"access_key" json:"access_key" doc:"access key, used by workers of the role io and by releases withdraw"`
-	AccessKeyFile string `mapstructure:"access_key_file" yaml:"access_key_file" json:"access_key_file" doc:"file with the access key, in place of access_key"`
-	SecretKey     Secret `mapstructure:"secret_key" yaml:"secret_key" json:"secret_key" doc:"secret key; goes with access_key"`
-	SecretKeyFile string `mapstructure:"secret_key_file" yaml:"secret_key_file" json:"secret_key_file" doc:"file with the secret key, in place of secret_key"`
+	AccessKey     Secret `yaml:"access_key" json:"access_key" doc:"access key, used by workers of the role io and by releases withdraw"`
+	AccessKeyFile string `yaml:"access_key_file" json:"access_key_file" doc:"file with the access key, in place of access_key"`
+	SecretKey     Secret `yaml:"secret_key" json:"secret_key" doc:"secret key; goes with access_key"`
+	SecretKeyFile string `yaml:"secret_key_file" json:"secret_key_file" doc:"file with the secret key, in place of secret_key"`
 }
 
 // Codec encrypts payloads. Client and worker need the same keys.
 type Codec struct {
-	Keys      Secret `mapstructure:"keys" yaml:"keys" json:"keys" doc:"AES-256 keys as id:base64, apart by commas or lines: the first encrypts, all decrypt; empty encrypts nothing"`
-	KeysFile  string `mapstructure:"keys_file" yaml:"keys_file" json:"keys_file" doc:"file with the keys, in place of keys"`
-	Token     Secret `mapstructure:"token" yaml:"token" json:"token" doc:"bearer token that codec-server demands; empty demands none"`
-	TokenFile string `mapstructure:"token_file" yaml:"token_file" json:"token_file" doc:"file with the token, in place of token"`
+	Keys      Secret `yaml:"keys" json:"keys" doc:"AES-256 keys as id:base64, apart by commas or lines: the first encrypts, all decrypt; empty encrypts nothing"`
+	KeysFile  string `yaml:"keys_file" json:"keys_file" doc:"file with the keys, in place of keys"`
+	Token     Secret `yaml:"token" json:"token" doc:"bearer token that codec-server demands; empty demands none"`
+	TokenFile string `yaml:"token_file" json:"token_file" doc:"file with the token, in place of token"`
 }
 
 // Lineage says where OpenLineage events go.
 type Lineage struct {
-	Endpoint   string `mapstructure:"endpoint" yaml:"endpoint" json:"endpoint" doc:"whole http or https address that takes OpenLineage events, as http://marquez:5000/api/v1/lineage; empty sends none"`
-	APIKey     Secret `mapstructure:"api_key" yaml:"api_key" json:"api_key" doc:"sent as a bearer token"`
-	APIKeyFile string `mapstructure:"api_key_file" yaml:"api_key_file" json:"api_key_file" doc:"file with the key, in place of api_key"`
-	Namespace  string `mapstructure:"namespace" yaml:"namespace" json:"namespace" doc:"namespace of the jobs in these events"`
+	Endpoint   string `yaml:"endpoint" json:"endpoint" doc:"whole http or https address that takes OpenLineage events, as http://marquez:5000/api/v1/lineage; empty sends none"`
+	APIKey     Secret `yaml:"api_key" json:"api_key" doc:"sent as a bearer token"`
+	APIKeyFile string `yaml:"api_key_file" json:"api_key_file" doc:"file with the key, in place of api_key"`
+	Namespace  string `yaml:"namespace" json:"namespace" doc:"namespace of the jobs in these events"`
 }
 
 // Log says how much is logged and in which form.
 type Log struct {
-	Level  string `mapstructure:"level" yaml:"level" json:"level" doc:"debug, info, warn or error"`
-	Format string `mapstructure:"format" yaml:"format" json:"format" doc:"text or json"`
+	Level  string `yaml:"level" json:"level" doc:"debug, info, warn or error"`
+	Format string `yaml:"format" json:"format" doc:"text or json"`
 }
 
 // Metrics says where workers can be asked how they are.
 type Metrics struct {
-	Listen string `mapstructure:"listen" yaml:"listen" json:"listen" doc:"address that serves /metrics, /healthz and /readyz, such as 127.0.0.1:9464 or :9464; empty serves none"`
+	Listen string `yaml:"listen" json:"listen" doc:"address that serves /metrics, /healthz and /readyz, such as 127.0.0.1:9464 or :9464; empty serves none"`
 }
 
 // Default is the configuration where nothing is set.

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 )
@@ -81,7 +82,7 @@ func Load(fs *pflag.FlagSet) (Loaded, error) {
 	out.File = file
 	problems = append(problems, out.mergeFile(v, file, keys)...)
 	problems = append(problems, out.bind(v, fs, keys)...)
-	if err := v.UnmarshalExact(&out.Config); err != nil {
+	if err := v.UnmarshalExact(&out.Config, byYAMLTags); err != nil {
 		problems.add("configuration", "", err.Error())
 		return out, problems
 	}
@@ -93,6 +94,9 @@ func Load(fs *pflag.FlagSet) (Loaded, error) {
 	errors.As(out.Validate(), &invalid)
 	return out, append(problems, invalid...).orNil()
 }
+
+// byYAMLTags has Viper call the fields what the file calls them.
+func byYAMLTags(c *mapstructure.DecoderConfig) { c.TagName = "yaml" }
 
 func (l *Loaded) mergeFile(v *viper.Viper, file string, keys []key) Problems {
 	if file == "" {
