@@ -24,7 +24,9 @@ type Place struct {
 func (c Config) Place() (Place, error) {
 	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{})
 	if err != nil {
-		return Place{}, Problems{{Field: "Temporal connection", Reason: err.Error() + "; check TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE and the other TEMPORAL_ variables"}}
+		return Place{}, Problems{{
+			Field: "Temporal connection", Reason: err.Error() + "; check TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE and the other TEMPORAL_ variables",
+		}}
 	}
 	if err := c.complete(profile); err != nil {
 		return Place{}, err
@@ -34,7 +36,9 @@ func (c Config) Place() (Place, error) {
 	}
 	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
 	if err != nil {
-		return Place{}, Problems{{Field: "Temporal connection", Value: profile.Address, Reason: err.Error() + "; check the TEMPORAL_TLS_ variables"}}
+		return Place{}, Problems{{
+			Field: "Temporal connection", Value: profile.Address, Reason: err.Error() + "; check the TEMPORAL_TLS_ variables",
+		}}
 	}
 	if options.Namespace == "" {
 		options.Namespace = client.DefaultNamespace

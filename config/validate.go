@@ -68,7 +68,9 @@ func (s Store) validate(p *Problems) {
 }
 
 func (s Store) validateTLS(p *Problems) {
-	for _, f := range []struct{ field, file string }{{"store.ca_file", s.CAFile}, {"store.client_cert_file", s.ClientCertFile}, {"store.client_key_file", s.ClientKeyFile}} {
+	for _, f := range []struct{ field, file string }{
+		{"store.ca_file", s.CAFile}, {"store.client_cert_file", s.ClientCertFile}, {"store.client_key_file", s.ClientKeyFile},
+	} {
 		if f.file != "" && !s.Secure {
 			p.add(f.field, strconv.Quote(f.file), "is of no use over plain HTTP; set store.secure to true, or leave it out")
 		}
@@ -96,7 +98,8 @@ func (t Temporal) validate(p *Problems) {
 		}
 	}
 	if t.TaskQueue == t.TrainingTaskQueue {
-		p.add("temporal.training_task_queue", strconv.Quote(t.TrainingTaskQueue), "is the same as temporal.task_queue; training needs a queue of its own")
+		p.add("temporal.training_task_queue", strconv.Quote(t.TrainingTaskQueue),
+			"is the same as temporal.task_queue; training needs a queue of its own")
 	}
 }
 
@@ -175,7 +178,8 @@ func (l Lineage) validate(p *Problems) {
 	}
 	u, err := url.Parse(l.Endpoint)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		p.add("lineage.endpoint", "", "is no address; write http://host/api/v1/lineage or https://host/api/v1/lineage, and a key as lineage.api_key")
+		p.add("lineage.endpoint", "",
+			"is no address; write http://host/api/v1/lineage or https://host/api/v1/lineage, and a key as lineage.api_key")
 	}
 	if strings.TrimSpace(l.Namespace) == "" {
 		p.add("lineage.namespace", `""`, "name the namespace of the jobs, for example defectforge")

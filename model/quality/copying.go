@@ -147,7 +147,8 @@ func (c *Copies) findHoldout(ctx context.Context, in CopyInput) error {
 		}
 	}
 	if len(rows) < held {
-		c.Notes = append(c.Notes, fmt.Sprintf("how near held-out images are to training images: %d of %d held-out images, evenly spaced, against all", len(rows), held))
+		c.Notes = append(c.Notes, fmt.Sprintf(
+			"how near held-out images are to training images: %d of %d held-out images, evenly spaced, against all", len(rows), held))
 	}
 	return nil
 }
@@ -208,7 +209,8 @@ func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
 
 func (c *Copies) note(plain, transformed int) {
 	if plain < c.Training {
-		c.Notes = append(c.Notes, fmt.Sprintf("how near real images are to each other: %d of %d training images, evenly spaced, against all", plain, c.Training))
+		c.Notes = append(c.Notes, fmt.Sprintf(
+			"how near real images are to each other: %d of %d training images, evenly spaced, against all", plain, c.Training))
 	}
 	if transformed < c.Training {
 		c.Notes = append(c.Notes, fmt.Sprintf("the same with mirrored, turned and shifted images: %d of %d", transformed, c.Training))

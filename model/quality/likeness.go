@@ -48,7 +48,10 @@ type likeness struct {
 // to one another. KID compares with the hold-out, which no generator saw; the
 // other measures with all real images, because they need more of them.
 func (m *Measures) AddLikeness(ctx context.Context, in LikenessInput) error {
-	l := likeness{LikenessInput: in, out: m, nTraining: countImages(in.Training), nHoldout: countImages(in.Holdout), nCandidates: countImages(in.Candidates)}
+	l := likeness{
+		LikenessInput: in, out: m,
+		nTraining: countImages(in.Training), nHoldout: countImages(in.Holdout), nCandidates: countImages(in.Candidates),
+	}
 	if (in.TrainingGroups == nil) != (in.HoldoutGroups == nil) && l.nTraining > 0 && l.nHoldout > 0 {
 		return fmt.Errorf("measure likeness: groups are known of some real images only")
 	}

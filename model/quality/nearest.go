@@ -94,7 +94,9 @@ func Nearest(ctx context.Context, candidates []uint8, reals Source, k int, progr
 }
 
 // nearest is Nearest without the pairs that skip, if not nil, leaves out.
-func nearest(ctx context.Context, candidates []uint8, reals Source, k int, skip func(candidate, real int) bool, progress func(done, total int)) ([][]Neighbour, error) {
+func nearest(
+	ctx context.Context, candidates []uint8, reals Source, k int, skip func(candidate, real int) bool, progress func(done, total int),
+) ([][]Neighbour, error) {
 	if len(candidates)%PlaneLen != 0 {
 		return nil, fmt.Errorf("find neighbours: %d bytes are no whole number of 128x128 planes", len(candidates))
 	}

@@ -53,7 +53,8 @@ type Transformed struct {
 // Words says how the candidate was laid on the real image.
 func (t Transformed) Words() string {
 	text := []string{"as it is", "turned by 90 degrees", "turned by 180 degrees", "turned by 270 degrees",
-		"mirrored", "mirrored and turned by 90 degrees", "mirrored and turned by 180 degrees", "mirrored and turned by 270 degrees"}[t.Orientation]
+		"mirrored", "mirrored and turned by 90 degrees", "mirrored and turned by 180 degrees",
+		"mirrored and turned by 270 degrees"}[t.Orientation]
 	if t.DX != 0 || t.DY != 0 {
 		text += fmt.Sprintf(", shifted by %d and %d pixels", t.DX, t.DY)
 	}
@@ -66,7 +67,9 @@ func (t Transformed) Words() string {
 // within three pixels of the one found, so that distances are exact for the place they
 // are given for. skip, if not nil, leaves out pairs of candidate and real image.
 // Real images are loaded twice, shard by shard.
-func NearestTransformed(ctx context.Context, candidates []uint8, reals Source, skip func(candidate, real int) bool, progress func(done, total int)) ([]Transformed, error) {
+func NearestTransformed(
+	ctx context.Context, candidates []uint8, reals Source, skip func(candidate, real int) bool, progress func(done, total int),
+) ([]Transformed, error) {
 	if len(candidates)%PlaneLen != 0 {
 		return nil, fmt.Errorf("find transformed neighbours: %d bytes are no whole number of 128x128 planes", len(candidates))
 	}

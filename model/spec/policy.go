@@ -104,8 +104,9 @@ func ProductionPolicy() Policy {
 func UsefulPolicy() Policy {
 	p := ProductionPolicy()
 	p.Name = "useful"
-	p.Scope = "This decision judges copying, variety within the set, likeness to the real images, and whether the images help a small classifier " +
-		"to tell their class from the run's other classes, over mirrored and turned real images. It says nothing on larger classifiers or other classes."
+	p.Scope = "This decision judges copying, variety within the set, likeness to the real images, and whether the images help " +
+		"a small classifier to tell their class from the run's other classes, over mirrored and turned real images. " +
+		"It says nothing on larger classifiers or other classes."
 	p.Rules = append(p.Rules, atLeast(MeasureUtilityGain, 0.001))
 	return p
 }

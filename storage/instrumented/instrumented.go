@@ -144,7 +144,9 @@ func keyOf(key string) attribute.KeyValue { return attribute.String("defectforge
 func sizeOf(n int64) attribute.KeyValue   { return attribute.Int64("defectforge.bytes", n) }
 
 // Put implements storage.Bucket.
-func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition) (storage.Info, error) {
+func (b *Bucket) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition,
+) (storage.Info, error) {
 	ctx, c := b.begin(ctx, opPut, keyOf(key))
 	info, err := b.bucket.Put(ctx, key, body, size, sha256, cond)
 	if err == nil {
@@ -210,7 +212,9 @@ func (b *Bucket) Folders(ctx context.Context, prefix string) iter.Seq2[storage.I
 	})
 }
 
-func (b *Bucket) list(ctx context.Context, prefix string, list func(context.Context, string) iter.Seq2[storage.Info, error]) iter.Seq2[storage.Info, error] {
+func (b *Bucket) list(
+	ctx context.Context, prefix string, list func(context.Context, string) iter.Seq2[storage.Info, error],
+) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		ctx, c := b.begin(ctx, opList, attribute.String("defectforge.prefix", prefix))
 		keys, failed := 0, error(nil)

@@ -56,7 +56,9 @@ func (c inMemory) open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewR
 func (inMemory) drop()                          {}
 
 // Put implements storage.Bucket.
-func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition) (storage.Info, error) {
+func (b *Bucket) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition,
+) (storage.Info, error) {
 	data, err := b.receive(ctx, key, body, size, sha256)
 	if err != nil {
 		return storage.Info{}, fmt.Errorf("put %q: %w", key, err)

@@ -26,7 +26,9 @@ func Over(base storage.Reader) *Overlay {
 }
 
 // Put implements storage.Bucket.
-func (o *Overlay) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition) (storage.Info, error) {
+func (o *Overlay) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition,
+) (storage.Info, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if cond != (storage.Condition{}) {

@@ -52,7 +52,8 @@ func (d Draft) croissant(metadata File, shards []piece, lines [][]byte) ([]byte,
 	doc := node{
 		"@context": croissantContext, "@type": "sc:Dataset", "conformsTo": croissantVersion,
 		"name": "Synthetic images of " + d.Class,
-		"description": fmt.Sprintf("%d generated images of the defect class %s, none of them a photograph. README.md says how they were made and judged.",
+		"description": fmt.Sprintf("%d generated images of the defect class %s, none of them a photograph. "+
+			"README.md says how they were made and judged.",
 			len(lines), d.Class),
 		"license": d.licenseURL(), "url": home, "version": "1.0.0", "datePublished": published,
 		"citeAs":       "defectforge release of class " + d.Class + "; manifest.json beside this file has its name and every digest",
@@ -99,7 +100,8 @@ func imageSet() node {
 		return source
 	}
 	// The second alternative leaves a label as it is: readers may apply it twice.
-	label := field("samples", "label", "The defect class.", "sc:Text", from("fullpath", node{"regex": `^(?:.*/)?([^/]+)/[^/]+\.png$|^([^/]+)$`}))
+	label := field("samples", "label", "The defect class.", "sc:Text",
+		from("fullpath", node{"regex": `^(?:.*/)?([^/]+)/[^/]+\.png$|^([^/]+)$`}))
 	label["references"] = node{"field": ref("labels/name")}
 	return node{"@type": "cr:RecordSet", "@id": "samples", "name": "samples", "description": "The images with their labels.",
 		"key": ref("samples/name"), "field": []node{

@@ -172,7 +172,10 @@ func DecodeManifest(raw []byte) (Manifest, error) {
 	if err := decode(raw, &doc, manifestFormats...); err != nil {
 		return Manifest{}, fmt.Errorf("manifest: %w", err)
 	}
-	m := Manifest{Version: slices.Index(manifestFormats, doc.Format) + 1, Class: doc.Class, Release: doc.Release, Images: doc.Images, Attributes: doc.Attributes, Files: doc.Files}
+	m := Manifest{
+		Version: slices.Index(manifestFormats, doc.Format) + 1, Class: doc.Class, Release: doc.Release,
+		Images: doc.Images, Attributes: doc.Attributes, Files: doc.Files,
+	}
 	if err := m.validate(); err != nil {
 		return Manifest{}, err
 	}

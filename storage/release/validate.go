@@ -71,7 +71,8 @@ func validAttributes(attributes map[string]string) error {
 	for _, k := range slices.Sorted(maps.Keys(attributes)) {
 		v := attributes[k]
 		if k == "" || len(k) > maxAttribute || len(v) > maxAttribute || !utf8.ValidString(k) || !utf8.ValidString(v) {
-			return fmt.Errorf("attribute %.80q: %w: name and value must be UTF-8 of at most %d bytes, and the name not empty", k, ErrMalformed, maxAttribute)
+			return fmt.Errorf("attribute %.80q: %w: name and value must be UTF-8 of at most %d bytes, and the name not empty",
+				k, ErrMalformed, maxAttribute)
 		}
 	}
 	return nil

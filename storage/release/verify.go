@@ -109,7 +109,8 @@ func (r *Report) manifest(ctx context.Context, b storage.Reader, latest Latest, 
 		return Manifest{}, err
 	}
 	if latest.Release != "" && latest.ManifestSHA256 != r.ManifestSHA256 {
-		r.Problems = append(r.Problems, fmt.Sprintf("%s: SHA-256 is %s, %s says %s", ManifestName, r.ManifestSHA256, latestName, latest.ManifestSHA256))
+		r.Problems = append(r.Problems,
+			fmt.Sprintf("%s: SHA-256 is %s, %s says %s", ManifestName, r.ManifestSHA256, latestName, latest.ManifestSHA256))
 	}
 	m, err := DecodeManifest(raw)
 	if err == nil && (m.Class != r.Class || m.Release != r.Release) {

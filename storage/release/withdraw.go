@@ -68,7 +68,8 @@ func withdraw(ctx context.Context, b storage.Bucket, class, release, reason stri
 		return Withdrawal{}, false, err
 	}
 	raw := w.encode()
-	_, err := b.Put(ctx, withdrawalKey(class, release), bytes.NewReader(raw), int64(len(raw)), storage.Digest(raw), storage.Condition{IfAbsent: true})
+	absent := storage.Condition{IfAbsent: true}
+	_, err := b.Put(ctx, withdrawalKey(class, release), bytes.NewReader(raw), int64(len(raw)), storage.Digest(raw), absent)
 	first := err == nil
 	if err != nil && !errors.Is(err, storage.ErrPrecondition) {
 		return Withdrawal{}, false, err

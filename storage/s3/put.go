@@ -31,7 +31,9 @@ const lookFirst = 1 << 20
 // (S3 itself allows 5 GiB): only that is atomic together with a condition. The
 // request is signed over the body's SHA-256, so that the store refuses bytes
 // that were damaged or cut short on their way.
-func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, digest string, cond storage.Condition) (storage.Info, error) {
+func (b *Bucket) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, digest string, cond storage.Condition,
+) (storage.Info, error) {
 	op := b.op("put", key)
 	src, err := newSource(body, size, digest)
 	if err != nil {
@@ -98,7 +100,9 @@ func unanswered(err error) bool {
 // decided reports whether cond is known not to hold, and what a write comes to
 // then. Stores that refuse a write before they have read it may close the
 // connection while the client still sends, so that it never sees the refusal.
-func (b *Bucket) decided(ctx context.Context, op, key string, size int64, digest string, cond storage.Condition) (bool, storage.Info, error) {
+func (b *Bucket) decided(
+	ctx context.Context, op, key string, size int64, digest string, cond storage.Condition,
+) (bool, storage.Info, error) {
 	if cond == (storage.Condition{}) {
 		return false, storage.Info{}, nil
 	}

@@ -93,7 +93,8 @@ func describe(key string, info minio.ObjectInfo) storage.Info {
 func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		owner := false
-		for info := range b.client.core.ListObjectsIter(ctx, b.name, minio.ListObjectsOptions{Prefix: prefix, Recursive: true, FetchOwner: &owner}) {
+		options := minio.ListObjectsOptions{Prefix: prefix, Recursive: true, FetchOwner: &owner}
+		for info := range b.client.core.ListObjectsIter(ctx, b.name, options) {
 			err := info.Err
 			if err == nil {
 				err = ctx.Err()

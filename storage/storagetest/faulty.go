@@ -90,7 +90,9 @@ func (f *Faulty) around(method, key string, do func() error) error {
 }
 
 // Put implements storage.Bucket.
-func (f *Faulty) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition) (info storage.Info, err error) {
+func (f *Faulty) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition,
+) (info storage.Info, err error) {
 	err = f.around("Put", key, func() (err error) {
 		info, err = f.bucket.Put(ctx, key, body, size, sha256, cond)
 		return err

@@ -181,7 +181,8 @@ func noise(n int, seed byte) []byte {
 
 func (s *suite) wrongDigest() {
 	body := []byte("not what was promised")
-	_, err := s.b.Put(s.Context(), s.prefix+"key", bytes.NewReader(body), int64(len(body)), storage.Digest([]byte("promised")), storage.Condition{})
+	promised := storage.Digest([]byte("promised"))
+	_, err := s.b.Put(s.Context(), s.prefix+"key", bytes.NewReader(body), int64(len(body)), promised, storage.Condition{})
 	s.wantError("put", err, storage.ErrCorrupt)
 	_, _, err = s.get("key")
 	s.wantError("get", err, storage.ErrNotFound)
