@@ -100,7 +100,7 @@ type Notify struct {
 	SecretFile  string `yaml:"secret_file" json:"secret_file" doc:"file with the secret, in place of secret"`
 }
 
-// Publisher is who may write below releases/, where the store's own credential
+// Publisher is the credential that may write below releases/, where the store's own
 // may not.
 type Publisher struct {
 	AccessKey     Secret `yaml:"access_key" json:"access_key" doc:"access key, used by workers of the role io and by releases withdraw"`
@@ -131,7 +131,7 @@ type Log struct {
 	Format string `yaml:"format" json:"format" doc:"text or json"`
 }
 
-// Metrics says where workers can be asked how they are.
+// Metrics says where workers serve their metrics and probes.
 type Metrics struct {
 	Listen string `yaml:"listen" json:"listen" doc:"address that serves /metrics, /healthz and /readyz, such as 127.0.0.1:9464 or :9464; empty serves none"`
 }

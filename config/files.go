@@ -3,10 +3,51 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
 )
+
+// maxFileBytes bounds a YAML file that is read.
+const maxFileBytes = 1 << 20
+
+// isFile reports whether the name of a recipe or a policy stands for a file.
+func isFile(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml" || strings.ContainsAny(name, `/\`)
+}
+
+// stem is a file's name without its folder and its ending: what a recipe or a
+// policy without a name is called.
+func stem(file string) string {
+	base := filepath.Base(file)
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}
+
+// readFile reads a YAML file that a flag names; what says what it should hold.
+func readFile(flag, file, what string) ([]byte, error) {
+	raw, err := readBounded(file, maxFileBytes)
+	switch {
+	case err != nil:
+		return nil, Problems{{Field: flag, Value: file, Reason: fmt.Sprintf("cannot be read (%v); name another with %s", err, flag)}}
+	case len(raw) > maxFileBytes:
+		return nil, Problems{{Field: file, Reason: fmt.Sprintf("more than %d bytes; this is no %s", maxFileBytes, what)}}
+	}
+	return raw, nil
+}
+
+// readBounded reads a file, but no more than one byte beyond limit.
+func readBounded(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit+1))
+}
 
 // fileSuffix makes the key of the file that holds a secret, as Kubernetes and
 // Docker mount them, from the secret's own key.
@@ -28,7 +69,7 @@ func (l *Loaded) readSecretFiles(keys []key) Problems {
 		if !k.secret {
 			continue
 		}
-		named := byPath[k.path+fileSuffix] // a test demands one for every secret
+		named := byPath[k.path+fileSuffix] // a test requires one for every secret
 		file := values.FieldByIndex(named.index).String()
 		into := values.FieldByIndex(k.index)
 		if file == "" {
@@ -49,7 +90,7 @@ func (l *Loaded) readSecretFiles(keys []key) Problems {
 	return problems
 }
 
-// readSecret reads a file but for line ends at its end. Its errors do not quote
+// readSecret reads a file, without the line breaks at its end. Its errors do not quote
 // the content.
 func readSecret(file string) (string, error) {
 	raw, err := readBounded(file, maxSecretFile)

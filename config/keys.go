@@ -47,7 +47,7 @@ func paths(keys []key) []string {
 	return out
 }
 
-// typeName is how a value's type is called in messages.
+// typeName is what messages call a value's type.
 func typeName(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Bool:
@@ -65,7 +65,7 @@ func typeName(t reflect.Type) string {
 }
 
 // suggestion is `; did you mean "x"?` for the nearest of known, or a list of
-// them where none is near.
+// them where none is close.
 func suggestion(got string, known []string) string {
 	if near := nearest(got, known); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
@@ -76,8 +76,8 @@ func suggestion(got string, known []string) string {
 }
 
 // nearest is the known name that differs least from got, or "" where all differ
-// in more than a third of their letters. A name that is right but for the
-// section before it counts as near.
+// in more than a third of their letters. A name that is right except for the
+// section before it counts as close.
 func nearest(got string, known []string) string {
 	got = strings.ToLower(got)
 	best, least := "", 1+max(2, len(got)/3)

@@ -22,7 +22,7 @@ const (
 	FileVariable = envPrefix + "CONFIG"
 )
 
-// Variables with our prefix that are no configuration keys: the file's name, the
+// Variables with our prefix that are not configuration keys: the file's name, the
 // kernels' instruction set, and those of the tests, the benchmarks and CI.
 var otherVariables = []string{
 	FileVariable, envPrefix + "KERNEL",
@@ -151,7 +151,7 @@ func (l *Loaded) bind(v *viper.Viper, fs *pflag.FlagSet, keys []key) Problems {
 }
 
 // findFile is the configuration file to read, or "" where there is none. One
-// that was asked for must exist.
+// that was named explicitly must exist.
 func findFile(fs *pflag.FlagSet) (string, error) {
 	if fs != nil {
 		if f, err := fs.GetString("config"); err == nil && f != "" {
@@ -180,7 +180,7 @@ func mustExist(asked, file string) (string, error) {
 	return file, nil
 }
 
-// checkEnvironment finds variables of ours that nothing reads: typing errors.
+// checkEnvironment finds variables with our prefix that nothing reads: typos.
 func checkEnvironment(environ []string, keys []key) Problems {
 	known := append([]string(nil), otherVariables...)
 	for _, k := range keys {

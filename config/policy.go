@@ -9,11 +9,11 @@ import (
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// deadlineHours is how long a person has where nothing else is said.
+// deadlineHours is how long a person has unless the policy says otherwise.
 const deadlineHours = 72
 
 // Policy reads a policy by name, or from a YAML file, and validates it. A file
-// may extend a built-in policy; it is called after itself unless it gives a name.
+// may extend a built-in policy; unless it gives a name, the policy is named after the file.
 // Without a scope it says what its rules measure, without approval what passes is
 // published, and a person has 72 hours unless it says otherwise. Unknown keys, keys
 // given twice and values of another type are problems that name file and line.

@@ -16,7 +16,7 @@ func (p Problem) Error() string {
 	return p.Field + ": " + p.Value + ": " + p.Reason
 }
 
-// Problems is every problem found at once. It is an error where it is not empty.
+// Problems is every problem found, reported at once. It is an error unless it is empty.
 type Problems []Problem
 
 func (p Problems) Error() string {

@@ -13,8 +13,8 @@ const extends = "extends"
 
 // Recipe reads a recipe by name, or from a YAML file that changes some values
 // of the recipe it extends (classic where it does not say), applies settings of
-// the form key=value, and validates the outcome. A file that gives no name is
-// called after itself.
+// the form key=value, and validates the result. A recipe that gives no name is named
+// after its file.
 func Recipe(nameOrFile string, settings []string) (spec.Recipe, error) {
 	r, err := baseRecipe(nameOrFile)
 	if err != nil {
@@ -23,8 +23,8 @@ func Recipe(nameOrFile string, settings []string) (spec.Recipe, error) {
 	return Change(r, settings)
 }
 
-// Change applies settings of the form key=value to a recipe, and validates the
-// outcome.
+// Change applies settings of the form key=value to a recipe and validates the
+// result.
 func Change(r spec.Recipe, settings []string) (spec.Recipe, error) {
 	keys := leaves(reflect.TypeFor[spec.Recipe]())
 	var problems Problems

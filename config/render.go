@@ -25,7 +25,7 @@ func Template() (string, error) {
 	return b.String(), err
 }
 
-// Annotated is the effective configuration as YAML; a comment tells where each
+// Annotated is the effective configuration as YAML; a comment says where each
 // value comes from. Secrets are hidden.
 func (l Loaded) Annotated() (string, error) {
 	var b strings.Builder
@@ -37,7 +37,7 @@ func (l Loaded) Annotated() (string, error) {
 
 func indentOf(line string) string { return line[:len(line)-len(strings.TrimLeft(line, " "))] }
 
-// render writes the sections and, for each key, what one makes of its line.
+// render writes the sections and, for each key, the line that one turns its own into.
 func render(b *strings.Builder, c Config, one func(key, string) string) error {
 	section := ""
 	for _, k := range leaves(reflect.TypeFor[Config]()) {

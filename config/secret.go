@@ -7,7 +7,7 @@ import (
 )
 
 // Secret is text that never shows itself: fmt with any verb, JSON, YAML and
-// slog print "[hidden]", or nothing where it is empty. Reveal gives the text.
+// slog print "[hidden]", or nothing where it is empty. Reveal returns the text.
 type Secret string
 
 const hidden = "[hidden]"

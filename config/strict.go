@@ -2,9 +2,6 @@ package config
 
 import (
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -12,47 +9,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-const (
-	// maxFileBytes bounds a YAML file that is read.
-	maxFileBytes = 1 << 20
-	// maxEntries bounds a list in one.
-	maxEntries = 64
-)
-
-// isFile reports whether the name of a recipe or a policy stands for a file.
-func isFile(name string) bool {
-	ext := filepath.Ext(name)
-	return ext == ".yaml" || ext == ".yml" || strings.ContainsAny(name, `/\`)
-}
-
-// stem is a file's name without its folder and its ending: what a recipe or a
-// policy is called that gives no name.
-func stem(file string) string {
-	base := filepath.Base(file)
-	return strings.TrimSuffix(base, filepath.Ext(base))
-}
-
-// readFile reads a YAML file that a flag names. what is what it should be.
-func readFile(flag, file, what string) ([]byte, error) {
-	raw, err := readBounded(file, maxFileBytes)
-	switch {
-	case err != nil:
-		return nil, Problems{{Field: flag, Value: file, Reason: fmt.Sprintf("cannot be read (%v); name another with %s", err, flag)}}
-	case len(raw) > maxFileBytes:
-		return nil, Problems{{Field: file, Reason: fmt.Sprintf("more than %d bytes; this is no %s", maxFileBytes, what)}}
-	}
-	return raw, nil
-}
-
-// readBounded reads a file, of a longer one a byte more than limit.
-func readBounded(file string, limit int64) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit+1))
-}
+// maxEntries bounds a list in a YAML file.
+const maxEntries = 64
 
 // document is a YAML file checked against a set of keys.
 type document struct {
@@ -82,8 +40,8 @@ func readDocument(file string, raw []byte, keys []key, extra ...string) (documen
 	return doc, problems.orNil()
 }
 
-// into sets the fields of a struct, the one that keys were listed of, that the
-// document gives.
+// into sets those fields of a struct that the document gives. keys are the leaves of
+// its type.
 func (d document) into(target reflect.Value, keys []key) {
 	for _, k := range keys {
 		if v, ok := d.values[k.path]; ok {
@@ -212,7 +170,7 @@ func (w *walker) section(path string) bool {
 	return false
 }
 
-// sameKind refuses what yaml would convert without a word: a number or truth
+// sameKind refuses what yaml would silently convert: a number or truth
 // value where text belongs, and text where a number belongs.
 func sameKind(n *yaml.Node, t reflect.Type) bool {
 	if n = target(n); n.Kind != yaml.ScalarNode {

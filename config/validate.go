@@ -22,7 +22,7 @@ const (
 	maxStop      = 3600 // seconds
 )
 
-// versionName leaves out what Temporal uses to take versions apart.
+// versionName leaves out the characters that Temporal separates versions by.
 var versionName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 
 // Validate returns every problem of c at once, as Problems.

@@ -40,9 +40,9 @@ type Condition struct {
 }
 
 // Reader is the reading half of a Bucket, for what is never written to: a folder of
-// images, a pulled release, a bucket of somebody else's. All methods may be called
-// concurrently and may be retried. Every driver passes the suite in storagetest:
-// one that only reads its RunReader.
+// images, a pulled release, somebody else's bucket. All methods may be called
+// concurrently and may be retried. Every driver passes the suite in storagetest; one
+// that only reads passes RunReader.
 type Reader interface {
 	// Get opens the object under key; ErrNotFound where there is none. The
 	// reader must be closed. It does not verify digests: Store does.

@@ -36,7 +36,7 @@ func (s *Store) Remember(ctx context.Context, stage, fingerprint string, v any) 
 
 // Recall fills v, a non-nil pointer, with what was remembered for stage and
 // fingerprint and reports whether there was anything. A value that v's type
-// can't hold any more, or whose bytes have suffered, counts as absent. Whether
+// can't hold any more, or whose bytes are damaged, counts as absent. Whether
 // the objects that the value names still exist is for the caller to find out.
 func (s *Store) Recall(ctx context.Context, stage, fingerprint string, v any) (bool, error) {
 	target := reflect.ValueOf(v)
@@ -54,7 +54,7 @@ func (s *Store) Recall(ctx context.Context, stage, fingerprint string, v any) (b
 	case err != nil:
 		return false, fmt.Errorf("recall outcome of %s: %w", stage, err)
 	}
-	// A fresh value, so that v is untouched by half a decoding.
+	// A fresh value, so that a decoding that fails half-way leaves v alone.
 	fresh := reflect.New(target.Type().Elem())
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()

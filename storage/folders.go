@@ -16,7 +16,7 @@ type FolderLister interface {
 
 // Folders yields what lies directly below prefix, "" or ending with a slash: the
 // objects, and each folder once, with a Key that ends with a slash, in no order.
-// Buckets that cannot list folders are listed in full.
+// Buckets that can't list folders are listed in full.
 func Folders(ctx context.Context, b Reader, prefix string) iter.Seq2[Info, error] {
 	if l, ok := b.(FolderLister); ok {
 		return l.Folders(ctx, prefix)

@@ -18,24 +18,24 @@ import (
 // writes is safe. What a run finds instead of writing it is not: no reference to
 // it may be recorded yet. Therefore
 //
-//  1. who re-uses an object that is older than RenewAfter writes it again first,
+//  1. whoever reuses an object that is older than RenewAfter writes it again first,
 //     with the same bytes (Keep, PutArtifact, release.Publish);
-//  2. a clean-up says in the bucket that it removes (Sweeping) before it looks at
+//  2. a clean-up says in the bucket that it is removing (Sweeping) before it looks at
 //     the first object that it may remove, looks at each object once more right
 //     before it removes it, and takes at most RemovalWindow from that look to the
 //     removal;
-//  3. who has written an object again looks whether a clean-up removes. If none
-//     does, the next one sees the new object. If one does, and the object was older
+//  3. whoever has written an object again checks whether a clean-up is removing. If none
+//     is, the next one sees the new object. If one is, and the object was older
 //     than its cutoff, the removal may be on its way: it is waited for, longer than
 //     RemovalWindow, and the object is looked for once more (settle).
 //
-// Either the clean-up sees the renewed object, or the run sees that it has gone
-// and makes it anew. MinGrace is more than RenewAfter, so that what is too young
+// Either the clean-up sees the renewed object, or the run sees that it is gone
+// and makes it again. MinGrace is more than RenewAfter, so that what is too young
 // to be renewed is too young to be removed.
 const (
 	// MinGrace is the least grace period of a clean-up.
 	MinGrace = time.Hour
-	// RenewAfter is the age at which an object is written again by who re-uses it.
+	// RenewAfter is the age from which an object is written again before it is reused.
 	RenewAfter = 30 * time.Minute
 	// RemovalWindow bounds the time from a clean-up's last look at an object to its
 	// removal.
@@ -44,20 +44,20 @@ const (
 	skew = 5 * time.Minute
 )
 
-// settleTime is how long a removal that may be on its way is waited for.
+// settleTime is how long to wait for a removal that may be on its way.
 var settleTime = 3 * RemovalWindow
 
-// sweepingPrefix is where clean-ups say that they remove.
+// sweepingPrefix is where clean-ups say that they are removing.
 const sweepingPrefix = "cleanup/sweeping/"
 
-// Sweeping says that a clean-up removes objects that were written before Cutoff,
+// Sweeping says that a clean-up is removing objects that were written before Cutoff,
 // until at the latest Until.
 type Sweeping struct {
 	Cutoff time.Time `json:"cutoff"`
 	Until  time.Time `json:"until"`
 }
 
-// Announce says in the bucket that the clean-up called name removes, before it does.
+// Announce says in the bucket that the clean-up called name is about to remove objects.
 func (s *Store) Announce(ctx context.Context, name string, w Sweeping) error {
 	raw, err := json.Marshal(w)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Store) Announce(ctx context.Context, name string, w Sweeping) error {
 	return nil
 }
 
-// Retract withdraws what Announce has said: the clean-up called name has ended.
+// Retract takes back what Announce said: the clean-up called name has ended.
 func (s *Store) Retract(ctx context.Context, name string) error {
 	if err := s.bucket.Delete(ctx, sweepingKey(name)); err != nil {
 		return fmt.Errorf("end clean-up: %w", err)
@@ -81,7 +81,7 @@ func sweepingKey(name string) string { return sweepingPrefix + Digest([]byte(nam
 
 // Settle waits where a clean-up may just be removing an object that was last
 // written at modified and has been written again since. It reports whether it has
-// waited: then the object may have gone.
+// waited: then the object may be gone.
 func (s *Store) Settle(ctx context.Context, modified time.Time) (bool, error) {
 	danger, err := s.endangered(ctx, modified)
 	if err != nil || !danger {
@@ -126,7 +126,7 @@ func (s *Store) endangered(ctx context.Context, modified time.Time) (bool, error
 func (i Info) old() bool { return !i.Modified.IsZero() && time.Since(i.Modified) > RenewAfter }
 
 // Keep reports whether obj is stored, and makes sure that a clean-up leaves it
-// while the caller uses it. An old object is read and written again; what turns
+// while the caller uses it. An old object is read and written again; anything that turns
 // out not to be obj counts as absent.
 func (s *Store) Keep(ctx context.Context, obj Object) (bool, error) {
 	info, err := s.bucket.Stat(ctx, obj.Key)

@@ -14,10 +14,10 @@ import (
 )
 
 // readAttempts is how often Read asks for an object whose bytes do not arrive
-// as they should, before it believes that the store itself holds other ones.
+// as they should before it believes that the store itself holds different ones.
 const readAttempts = 3
 
-// View reads what is stored, and trusts no byte before it has verified it. Store is
+// View reads what is stored and trusts no byte before it has verified it. Store is
 // one that writes as well.
 type View struct{ reader Reader }
 

@@ -11,7 +11,7 @@ import (
 const resamples = 200
 
 // Subsample draws limit of the numbers below n without replacement, in rising
-// order; all where there are no more. Equal seed and purpose draw alike.
+// order, or all of them where there are no more. Equal seeds and purposes draw alike.
 func Subsample(n, limit int, seed uint64, purpose string) []int {
 	if n <= limit {
 		return Spaced(n, n)
@@ -65,7 +65,7 @@ func (r resampler) draw(index int) []float64 {
 	return weights
 }
 
-// kidInterval is KID with a 95% bootstrap interval: images are drawn anew with
+// kidInterval is KID with a 95% bootstrap interval: images are redrawn with
 // replacement, real ones by groups, and pairs of one image with itself are left
 // out as in the estimate. The interval is the estimate's own spread about it
 // (basic bootstrap).
@@ -86,7 +86,7 @@ func kidInterval(real, generated [][]float64, groups []string, seed uint64) (val
 		}
 	}
 	// Left-out pairs of equal images shift the resampled estimates; their mean is
-	// put back on the estimate.
+	// moved back onto the estimate.
 	mean := 0.0
 	for _, d := range drawn {
 		mean += d / float64(len(drawn))

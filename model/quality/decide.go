@@ -8,7 +8,7 @@ import (
 )
 
 // Decide holds a policy's rules against measures. It fails where a rule fails,
-// and is inconclusive where a rule's measure is missing or tells too little, or
+// and is inconclusive where a rule's measure is missing or says too little, or
 // where there are no rules: what could not be judged never passes. A measure with
 // an interval breaks a bound where the whole interval lies beyond it, so that
 // chance alone seldom breaks a rule.

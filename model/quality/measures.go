@@ -18,7 +18,7 @@ type Measure struct {
 }
 
 // Measures are all numbers that were taken, by the names of package spec and
-// some more that tell where they come from. A number that could not be taken is
+// some more that say where they come from. A number that could not be taken is
 // not there.
 type Measures struct {
 	Taken map[string]Measure `json:"measures"`

@@ -83,7 +83,7 @@ const (
 
 // Nearest finds each candidate's k nearest real images, nearest first, equal
 // distances by index; fewer where there are fewer real images. candidates are
-// planes (n,128,128). progress, if not nil, is told the number of shards compared.
+// planes (n,128,128). progress, if not nil, gets the number of shards compared.
 //
 // Squared distances are |x|^2 + |y|^2 - 2xy in whole numbers, nothing of which is
 // rounded, so that even one grey level's difference from a copy is seen: there is
@@ -222,7 +222,7 @@ func distance(square int64) float64 { return math.Sqrt(float64(square)) / 127.5 
 // LeaveOneOut is each real image's distance to the nearest other one, in order
 // of shards and rows: +Inf for a lone image. Distances are those of Nearest.
 // Each pair of shards is compared once, for which shards are loaded repeatedly.
-// progress, if not nil, is told the number of shard pairs compared.
+// progress, if not nil, gets the number of shard pairs compared.
 func LeaveOneOut(ctx context.Context, reals Source, progress func(done, total int)) ([]float64, error) {
 	var nearest []int64
 	var starts []int

@@ -38,7 +38,7 @@ type Pair struct{ A, B int }
 // shifted against the other by up to about two thirds of the picture: crops of
 // one photograph. Brightness may differ, scale and orientation may not. Pairs
 // are ordered by A, then B. It compares every thumbnail with every other, at
-// about 30 microseconds a pair; progress, if not nil, is told the number of images done.
+// about 30 microseconds a pair; progress, if not nil, gets the number of images done.
 func Overlaps(ctx context.Context, thumbs [][]uint8, progress func(done, total int)) ([]Pair, error) {
 	return overlaps(ctx, thumbs, nil, progress)
 }

@@ -26,7 +26,7 @@ type projections [swdLevels][][]float32
 
 // project draws patches of the set's images, normalises each level's to mean zero
 // and deviation one, and projects them. All sets that are compared must have the
-// same number of images and the same seed; draw tells sets apart.
+// same number of images and the same seed; draw distinguishes the sets.
 func project(images []uint8, seed uint64, draw string) projections {
 	n := countImages(images)
 	per := min(patchesPerImage, max(maxPatches/max(n, 1), 1))

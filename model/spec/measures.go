@@ -52,10 +52,10 @@ func (u Unit) Format(v float64) string {
 type Measure struct {
 	Name string
 	Unit Unit
-	// HigherIsBetter tells on which side a rule usually bounds the measure: at
+	// HigherIsBetter says on which side a rule usually bounds the measure: at
 	// least, or else at most.
 	HigherIsBetter bool
-	// Likeness: it tells whether generated images look like real ones.
+	// Likeness: it says whether generated images look like real ones.
 	Likeness bool
 	// Label is the measure in a few words, as the heading of a row.
 	Label string
@@ -140,7 +140,7 @@ var measures = []Measure{
 // Measures lists every measure that a policy may bound.
 func Measures() []Measure { return slices.Clone(measures) }
 
-// MeasureNamed describes the measure of that name. Of one that is not known, as a
+// MeasureNamed describes the measure of that name. Of one that is unknown, as a
 // newer version may have written, it is the name and nothing else.
 func MeasureNamed(name string) Measure {
 	if i := slices.IndexFunc(measures, func(m Measure) bool { return m.Name == name }); i >= 0 {

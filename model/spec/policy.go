@@ -99,7 +99,7 @@ func ProductionPolicy() Policy {
 
 // UsefulPolicy asks for all of ProductionPolicy and that the images help a
 // classifier: with the whole interval of the gain above chance. Two arms may
-// show it, each at 97.5%, so that a set without use is let through at most once
+// show it, each at 97.5%, so that a useless set is let through at most once
 // in twenty.
 func UsefulPolicy() Policy {
 	p := ProductionPolicy()

@@ -46,8 +46,8 @@ const (
 // results, decisions and workflow identifiers are all found by digests of the
 // recipe's JSON, so a recipe that does not mention the new field must hash as it
 // did before the field existed. Tag it json:"...,omitempty" (or omitzero, for
-// structs and for types with IsZero), and let its zero value mean the behaviour
-// of old: a setting that is on by default is stored as what turns it off. Built-in
+// structs and for types with IsZero), and let its zero value mean the old
+// behaviour: a setting that is on by default is stored as what turns it off. Built-in
 // recipes then set it where they want it. Without this every stored checkpoint
 // turns foreign, and a run that moves to the new version in mid-training fails.
 // The same holds for Policy. TestRecordedDigests proves it on recorded recipes.
@@ -85,7 +85,7 @@ type Ingest struct {
 	// GroupDistance is the largest Hamming distance that puts two images into
 	// one group, which the hold-out split never divides.
 	GroupDistance int `json:"group_distance" yaml:"group_distance"`
-	// MaxImages lets the generator see so many images, drawn by digest from those
+	// MaxImages limits how many images the generator sees, drawn by digest from those
 	// left for training; the others are used for nothing. 0 takes all.
 	MaxImages int `json:"max_images,omitempty" yaml:"max_images,omitempty"`
 }
@@ -186,7 +186,7 @@ type Sample struct {
 	// Count is the number of candidates.
 	Count int `json:"count" yaml:"count"`
 	// StatisticsBatches is the number of generator batches from which the
-	// batch norm statistics are estimated anew before sampling; 0 keeps the
+	// batch norm statistics are re-estimated before sampling; 0 keeps the
 	// running statistics of training.
 	StatisticsBatches int `json:"statistics_batches" yaml:"statistics_batches"`
 }

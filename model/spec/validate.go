@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Bounds that no recipe of use comes near. They keep a typing error from taking
+// Bounds that no useful recipe comes near. They keep a typo from taking
 // all memory, or Temporal's limit on a run's history.
 const (
 	maxImageBytes  = 1 << 30
@@ -33,7 +33,7 @@ const (
 
 var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
-// NameRule says in words what ValidName accepts.
+// NameRule says what ValidName accepts.
 const NameRule = "use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit"
 
 // ValidName reports whether name can be that of a defect class, a recipe, a policy

@@ -14,8 +14,8 @@ import (
 	"github.com/defectforge/defectforge/storage"
 )
 
-// Files is a storage.Reader of the files that a scan has found, as they were then:
-// what is new is not there, and what has changed does not have its digest. Use
+// Files is a storage.Reader of the files that a scan found, as they were then:
+// new files are not there, and changed ones do not match their digest. Use
 // NewFiles.
 type Files struct {
 	prefix string

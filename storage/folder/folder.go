@@ -1,6 +1,6 @@
-// Package folder reads folders of this machine as buckets: Dir, what lies in one at
-// the moment, under the names it has there; Files, a list that Scan has made, under
-// names that every store takes. Upload sends such a list to a bucket.
+// Package folder reads folders of this machine as buckets: Dir reads what is in one at
+// the time, under the names that files have there; Files reads a list made by Scan, under
+// names that every store accepts. Upload sends such a list to a bucket.
 package folder
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/defectforge/defectforge/storage"
 )
 
-// Dir is a storage.Reader of what lies in a folder. The zero value is of no use.
+// Dir is a storage.Reader of what is in a folder. Use Open.
 type Dir struct{ dir, prefix string }
 
 // Open reads the folder dir. The key of a file is prefix, which is empty or ends with
@@ -78,7 +78,7 @@ func (d Dir) find(ctx context.Context, key string, use func(*os.Root, string) er
 	return describe(key, info), nil
 }
 
-// missing is err in this package's words: a name below a file is no file's either.
+// missing is err as drivers report it. A name below a file is missing as well.
 func missing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return storage.ErrNotFound
@@ -103,7 +103,7 @@ func (d Dir) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, er
 	}
 }
 
-// errStopped ends a walk whose caller wants no more.
+// errStopped ends a walk when its caller has seen enough.
 var errStopped = errors.New("stopped")
 
 // walk yields what lies in the folder with the key at, which ends with a slash or is
@@ -127,7 +127,7 @@ func (d Dir) walk(ctx context.Context, at, prefix string, yield func(storage.Inf
 		case !entry.IsDir() && strings.HasPrefix(key, prefix):
 			info, err := entry.Info()
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // it went meanwhile
+				continue // it has been removed meanwhile
 			}
 			if err != nil {
 				return err
@@ -182,7 +182,7 @@ func Subfolders(dir string) (names []string, files int, err error) {
 
 func hidden(name string) bool { return strings.HasPrefix(name, ".") }
 
-// Problem is an error that whoever named the folder can mend.
+// Problem is an error that can be fixed by whoever named the folder.
 type Problem struct{ err error }
 
 func (p Problem) Error() string { return p.err.Error() }

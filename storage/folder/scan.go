@@ -124,7 +124,7 @@ func (s *scan) take(file string, size int64) error {
 	return nil
 }
 
-// safeName makes a relative path a key that every store takes. Different paths
+// safeName turns a relative path into a key that every store accepts. Different paths
 // get different keys.
 func safeName(rel string) string {
 	parts := strings.Split(rel, "/")

@@ -18,7 +18,7 @@ import (
 )
 
 // Outcomes of a call, the values of the label "outcome". Missing objects and
-// conditions that do not hold are answers, not failures: programs ask for them.
+// conditions that do not hold are answers, not failures: that is what was asked.
 const (
 	OK           = "ok"
 	NotFound     = "not_found"
@@ -37,7 +37,7 @@ const (
 	opSync   = "sync"
 )
 
-// Metrics are the counts of one or more buckets. Keys are no labels: there is no
+// Metrics are the counts of one or more buckets. Keys are not labels: there is no
 // end to them.
 type Metrics struct {
 	calls *prometheus.HistogramVec
@@ -109,7 +109,7 @@ func (b *Bucket) begin(ctx context.Context, op string, attributes ...attribute.K
 	return ctx, &call{b: b, op: op, began: time.Now(), span: span}
 }
 
-// end records the call's outcome, and passes err on.
+// end records the call's outcome and returns err.
 func (c *call) end(err error) error {
 	result := outcome(err)
 	c.b.metrics.calls.WithLabelValues(c.op, result).Observe(time.Since(c.began).Seconds())
@@ -188,7 +188,7 @@ func (r *reader) Close() error {
 	if !r.closed {
 		r.closed = true
 		r.call.moved(r.n)
-		_ = r.call.end(r.failed) // told by Read
+		_ = r.call.end(r.failed) // reported by Read
 	}
 	return err
 }

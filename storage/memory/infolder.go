@@ -14,8 +14,8 @@ import (
 
 // InFolder returns an empty bucket that keeps the bytes of its objects in files of
 // its own in dir, which must exist, so that memory does not grow with them. Which
-// file is which object's is not written down: what it keeps, it keeps for as long as
-// the process runs. The folder is the caller's to remove.
+// file is which object's is not written down, so the objects last as long as
+// the process does. The folder is the caller's to remove.
 func InFolder(dir string) *Bucket {
 	return &Bucket{keep: func(body io.Reader) (content, error) { return keepFile(dir, body) }, objects: map[string]object{}}
 }

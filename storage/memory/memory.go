@@ -1,6 +1,6 @@
-// Package memory keeps track of a bucket's objects in memory, for tests,
-// demonstrations and what a command needs only while it runs. Their bytes lie in
-// memory, too (New), or in files (InFolder); Over lays a bucket in memory over one
+// Package memory keeps a bucket's list of objects in memory, for tests,
+// demonstrations and what a command needs only while it runs. Their bytes are in
+// memory as well (New) or in files (InFolder); Over lays a bucket in memory over one
 // that is only read.
 package memory
 
@@ -38,7 +38,7 @@ type object struct {
 // content is an object's bytes, which never change.
 type content interface {
 	open() (io.ReadCloser, error)
-	// drop frees them. Whoever has opened them may still read.
+	// drop frees them. Readers that are open may go on.
 	drop()
 }
 
@@ -86,7 +86,7 @@ func holds(cond storage.Condition, present storage.Info, exists bool) bool {
 	return (!cond.IfAbsent || !exists) && (cond.IfETag == "" || exists && present.ETag == cond.IfETag)
 }
 
-// receive keeps a body's bytes, if they are what the writer says.
+// receive keeps a body's bytes if they are what the writer says they are.
 func (b *Bucket) receive(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string) (content, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -202,6 +202,6 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// Sync implements storage.Bucket; what is forgotten at the end is as durable as it
-// gets.
+// Sync implements storage.Bucket; what ends with the process is as durable as it
+// will ever be.
 func (b *Bucket) Sync(ctx context.Context) error { return ctx.Err() }

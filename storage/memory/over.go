@@ -11,7 +11,7 @@ import (
 	"github.com/defectforge/defectforge/storage"
 )
 
-// Overlay is a bucket in memory over one that is only read: it shows what lies in
+// Overlay is a bucket in memory over one that is only read: it shows what is in
 // both, and writes and removals stay in memory. Use Over.
 type Overlay struct {
 	base    storage.Reader
@@ -110,7 +110,7 @@ func (o *Overlay) List(ctx context.Context, prefix string) iter.Seq2[storage.Inf
 	}
 }
 
-// hides reports whether the base's object has been removed.
+// hides reports whether an object of the base has been removed.
 func (o *Overlay) hides(key string) bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()

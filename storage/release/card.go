@@ -35,7 +35,7 @@ func (d Draft) licenseURL() string {
 	return d.License
 }
 
-// card renders the data set card. Its front matter tells Hugging Face which of
+// card renders the data set card. Its front matter says to Hugging Face which of
 // the files are the data set: the shards hold the same images again.
 func (d Draft) card(images int) []byte {
 	var b bytes.Buffer

@@ -20,7 +20,7 @@ type Draft struct {
 	// is here. At least one image is needed, as images/<class>/<name>.png, with
 	// names that differ in more than dots.
 	Files []DraftFile
-	// Attributes tell where the content comes from: digests of the data set and
+	// Attributes say where the content comes from: digests of the data set and
 	// the checkpoint, the recipe, the seed, the verdict.
 	Attributes map[string]string
 	// License is an SPDX identifier, a URL or words; empty says that none is

@@ -79,7 +79,7 @@ type Manifest struct {
 	// Release is the release's name, which follows from all the rest.
 	Release string
 	Images  int // files below images/
-	// Attributes tell where the content comes from.
+	// Attributes say where the content comes from.
 	Attributes map[string]string
 	Files      []File // in byte order of their paths
 }

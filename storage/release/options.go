@@ -49,7 +49,7 @@ func collect(list []Option) options {
 
 const maxSignature = 8 << 10 // bytes
 
-// putSignature signs the manifest, before it is there: who sees a manifest that
+// putSignature signs the manifest before it is there: whoever sees a manifest that
 // was to be signed sees its signature.
 func (o options) putSignature(ctx context.Context, b storage.Bucket, m Manifest, raw []byte) error {
 	if o.signer == nil {

@@ -15,8 +15,8 @@ import (
 const Newest = "latest"
 
 // Load returns the manifest of a release and the manifest's SHA-256. release is
-// its name, or Newest, which passes by those that have been withdrawn; whether
-// the release has been, Open tells. It fails with storage.ErrNotFound where there is no such
+// its name, or Newest, which skips those that have been withdrawn; Open says whether
+// a release has been. It fails with storage.ErrNotFound where there is no such
 // release, and with ErrMalformed or storage.ErrCorrupt where the manifest or
 // the pointer is not as it was written.
 func Load(ctx context.Context, b storage.Reader, class, release string) (Manifest, string, error) {

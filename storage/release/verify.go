@@ -97,7 +97,7 @@ func (r *Report) end(path string, err error) (Report, error) {
 	return *r, nil
 }
 
-// manifest reads and checks the manifest; without files if it is of no use.
+// manifest reads and checks the manifest; without files if it can't be used.
 func (r *Report) manifest(ctx context.Context, b storage.Reader, latest Latest, o options) (Manifest, error) {
 	raw, _, err := storage.ViewOf(b).ReadNamed(ctx, Prefix(r.Class, r.Release)+ManifestName, maxManifest)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // Withdrawal marks a release as not to be used. The release itself stays as it
-// is, so that whoever reads it goes on undisturbed.
+// is, so that whoever is reading it is not disturbed.
 type Withdrawal struct {
 	Format  string    `json:"format"`
 	Class   string    `json:"class"`
@@ -36,7 +36,7 @@ func withdrawalKey(class, release string) string {
 // Withdraw marks a release as not to be used, for good, and reports whether
 // that is news: the first withdrawal stands, whatever later ones say. Newest
 // means the release that the class's pointer names, withdrawn or not, so that a
-// repeated call never goes on to the one before it. It fails with
+// repeated call never moves on to the one before it. It fails with
 // storage.ErrNotFound where there is no such release.
 func Withdraw(ctx context.Context, b storage.Bucket, class, release, reason string, at time.Time) (Withdrawal, bool, error) {
 	w, first, err := withdraw(ctx, b, class, release, reason, at)
@@ -99,7 +99,7 @@ func (w Withdrawal) validate() error {
 	return nil
 }
 
-// Error tells that, when and why the release was withdrawn.
+// Error says when and why the release was withdrawn.
 func (w *Withdrawal) Error() string {
 	return fmt.Sprintf("release %s of class %q was withdrawn on %s: %s", w.Release, w.Class, w.At.Format(time.DateOnly), w.Reason)
 }
@@ -154,7 +154,7 @@ func Resolve(ctx context.Context, b storage.Reader, class, release string) (name
 	return latest.usable(ctx, b)
 }
 
-// usable is what Resolve makes of Newest.
+// usable is what Resolve turns Newest into.
 func (l Latest) usable(ctx context.Context, b storage.Reader) (name, digest string, w *Withdrawal, err error) {
 	newest, err := readWithdrawal(ctx, b, l.Class, l.Release)
 	if err != nil || newest == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// Config tells where a store is and how to get in.
+// Config says where a store is and how to connect to it.
 type Config struct {
 	Endpoint string // host or host:port; http:// or https:// before it decides instead of Secure
 	Region   string // empty: asked from the store
@@ -117,7 +117,7 @@ func Connect(ctx context.Context, config Config) (*Client, error) {
 // Bucket returns the store's bucket of that name, which need not exist.
 func (c *Client) Bucket(name string) *Bucket { return &Bucket{client: c, name: name} }
 
-// Close lets go of idle connections. A store that is being stopped may wait for
+// Close closes idle connections. A store that is being stopped may wait for
 // them.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -101,7 +101,7 @@ func (c Config) credentials(ctx context.Context, transport http.RoundTripper) (*
 // go on anonymously where none has an answer.
 type chain struct {
 	providers []credentials.Provider
-	last      credentials.Provider // of a web identity: its error is told
+	last      credentials.Provider // of a web identity: its error is reported
 	current   credentials.Provider
 }
 

@@ -97,7 +97,7 @@ func unanswered(err error) bool {
 	return errors.As(err, &e) && e.Status == 0 && e.kind == nil
 }
 
-// decided reports whether cond is known not to hold, and what a write comes to
+// decided reports whether cond is known not to hold, and what a write results in
 // then. Stores that refuse a write before they have read it may close the
 // connection while the client still sends, so that it never sees the refusal.
 func (b *Bucket) decided(

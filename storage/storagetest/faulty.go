@@ -74,7 +74,7 @@ func FailSometimes(seed uint64, p float64) func(Call) Fault {
 // Calls is how many calls there have been.
 func (f *Faulty) Calls() int { return int(f.calls.Load()) }
 
-// around runs do, unless the plan is against it or for losing its outcome.
+// around runs do, unless the plan forbids it; the plan may lose its outcome.
 func (f *Faulty) around(method, key string, do func() error) error {
 	c := Call{Method: method, Key: key, N: int(f.calls.Add(1))}
 	switch f.plan(c) {

@@ -14,7 +14,7 @@ import (
 	"github.com/defectforge/defectforge/storage"
 )
 
-// RunReader holds the reader that open makes of objects, and of nothing else below
+// RunReader holds the reader that open makes of objects, with nothing else below
 // the first component of their keys, against the contract of storage.Reader.
 func RunReader(t *testing.T, open func(t *testing.T, objects map[string][]byte) storage.Reader) {
 	for _, test := range readingTests {
