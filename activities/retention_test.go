@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,57 +19,19 @@ import (
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
+	"github.com/defectforge/defectforge/storage/storagetest"
 )
 
 // aged is a bucket with objects that look older than they are, until they are
 // written again.
-type aged struct {
-	storage.Bucket
-	mu  sync.Mutex
-	age map[string]time.Duration
-}
+type aged struct{ *storagetest.Aged }
 
-func newAged() *aged { return &aged{Bucket: memory.New(), age: map[string]time.Duration{}} }
+func newAged() aged { return aged{storagetest.NewAged(memory.New())} }
 
-// let makes everything below prefix so old.
-func (a *aged) let(t *testing.T, prefix string, age time.Duration) {
+// let makes everything below prefix that old.
+func (a aged) let(t *testing.T, prefix string, age time.Duration) {
 	t.Helper()
-	for info, err := range a.Bucket.List(context.Background(), prefix) {
-		require.NoError(t, err)
-		a.age[info.Key] = age
-	}
-}
-
-func (a *aged) dated(info storage.Info) storage.Info {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	info.Modified = info.Modified.Add(-a.age[info.Key])
-	return info
-}
-
-func (a *aged) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition) (storage.Info, error) {
-	info, err := a.Bucket.Put(ctx, key, body, size, sha256, cond)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err == nil && !cond.IfAbsent {
-		delete(a.age, key)
-	}
-	return info, err
-}
-
-func (a *aged) Stat(ctx context.Context, key string) (storage.Info, error) {
-	info, err := a.Bucket.Stat(ctx, key)
-	return a.dated(info), err
-}
-
-func (a *aged) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
-	return func(yield func(storage.Info, error) bool) {
-		for info, err := range a.Bucket.List(ctx, prefix) {
-			if !yield(a.dated(info), err) {
-				return
-			}
-		}
-	}
+	require.NoError(t, a.Age(context.Background(), prefix, age))
 }
 
 const day = 24 * time.Hour

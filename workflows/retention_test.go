@@ -4,10 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"iter"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,56 +18,8 @@ import (
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
+	"github.com/defectforge/defectforge/storage/storagetest"
 )
-
-// old is a bucket in which all that was there when it was made is a month old.
-type old struct {
-	storage.Bucket
-	mu   sync.Mutex
-	aged map[string]bool
-}
-
-func age(t *testing.T, b storage.Bucket) *old {
-	o := &old{Bucket: b, aged: map[string]bool{}}
-	for _, key := range under(t, b, "") {
-		o.aged[key] = true
-	}
-	return o
-}
-
-func (o *old) dated(i storage.Info) storage.Info {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.aged[i.Key] {
-		i.Modified = i.Modified.Add(-30 * 24 * time.Hour)
-	}
-	return i
-}
-
-func (o *old) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, sha256 string, cond storage.Condition) (storage.Info, error) {
-	info, err := o.Bucket.Put(ctx, key, body, size, sha256, cond)
-	if err == nil && !cond.IfAbsent {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		delete(o.aged, key)
-	}
-	return info, err
-}
-
-func (o *old) Stat(ctx context.Context, key string) (storage.Info, error) {
-	info, err := o.Bucket.Stat(ctx, key)
-	return o.dated(info), err
-}
-
-func (o *old) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
-	return func(yield func(storage.Info, error) bool) {
-		for info, err := range o.Bucket.List(ctx, prefix) {
-			if !yield(o.dated(info), err) {
-				return
-			}
-		}
-	}
-}
 
 // cleanUp runs the workflow on the actual activities.
 func cleanUp(t *testing.T, b storage.Bucket, apply bool) CleanUpResult {
@@ -111,7 +60,8 @@ func TestCleanUpLeavesReleasesAndRuns(t *testing.T) {
 	second, err := pipeline(t, b, refused)
 	require.NoError(t, err)
 	require.NotEqual(t, step.Pass, second.Verdict)
-	aged := age(t, b)
+	aged := storagetest.NewAged(b)
+	require.NoError(t, aged.Age(t.Context(), "", 30*24*time.Hour))
 	before := under(t, aged, "")
 
 	dry := cleanUp(t, aged, false)

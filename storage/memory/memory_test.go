@@ -118,3 +118,8 @@ func TestInFolderTidiesUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "one", string(raw))
 }
+
+// A bucket with a past is still a bucket.
+func TestAged(t *testing.T) {
+	storagetest.Run(t, func(*testing.T) storage.Bucket { return storagetest.NewAged(memory.New()) })
+}
