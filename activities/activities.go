@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/checkpoint"
@@ -202,20 +203,22 @@ func typed(err error) error {
 		{checkpoint.ErrChecksum, step.ErrCorrupt},
 		{checkpoint.ErrFormat, step.ErrCorrupt},
 		{checkpoint.ErrLimit, step.ErrCorrupt},
-		{ErrFormat, step.ErrCorrupt},
+		{ledger.ErrFormat, step.ErrCorrupt},
 		{release.ErrConflict, step.ErrReleaseConflict},
 		{release.ErrWithdrawn, step.ErrReleaseConflict},
 		{release.ErrMalformed, step.ErrBadInput},
 	} {
 		if errors.Is(err, known.sentinel) {
-			return permanent(known.kind, "%w", err)
+			return ledger.Permanent(known.kind, "%w", err)
 		}
 	}
 	return err
 }
 
-// permanent is a failure of one of step's types, which is not retried.
-func permanent(kind, format string, args ...any) error {
-	err := fmt.Errorf(format, args...)
-	return temporal.NewNonRetryableApplicationError(err.Error(), kind, err)
+// wrap is err with what was being done, nil for nil.
+func wrap(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
@@ -32,16 +33,12 @@ func (a Assessor) Assess(ctx context.Context, in step.AssessInput) (step.AssessR
 	if err != nil {
 		return step.AssessResult{}, err
 	}
-	raw, err := MeasureList{Measures: measures}.Encode()
-	if err != nil {
-		return step.AssessResult{}, err
-	}
-	obj, err := a.Store.PutArtifact(ctx, raw, ".json")
+	ref, err := ledger.Measures.Put(ctx, a.Store, ledger.MeasureList{Measures: measures})
 	if err != nil {
 		return step.AssessResult{}, fmt.Errorf("store measures: %w", err)
 	}
 	verdict, rules := quality.Decide(policy, measures)
-	return step.AssessResult{Verdict: verdict, Scope: policy.Scope, Policy: policy.Name, Rules: rules, Measures: step.Ref(obj)}, nil
+	return step.AssessResult{Verdict: verdict, Scope: policy.Scope, Policy: policy.Name, Rules: rules, Measures: ref}, nil
 }
 
 func (a Assessor) measure(ctx context.Context, in step.AssessInput) (quality.Measures, error) {
@@ -50,11 +47,11 @@ func (a Assessor) measure(ctx context.Context, in step.AssessInput) (quality.Mea
 		m.Note("copying and likeness: nothing was compared")
 		return m, nil
 	}
-	list, err := readDocument(ctx, a.Store, in.Check.Neighbours, DecodeNeighbourList)
+	list, err := ledger.Neighbours.Read(ctx, a.Store, in.Check.Neighbours)
 	if err != nil {
 		return m, err
 	}
-	m.AddCopies(list.copies(), list.TailQuantile)
+	m.AddCopies(copies(list), list.TailQuantile)
 	if in.Tensors.IsZero() || in.Dataset.IsZero() || in.Sample.Candidates.IsZero() {
 		m.Note("likeness: the images were not given")
 		return m, nil
@@ -101,7 +98,7 @@ func gained(m *quality.Measures, u step.UtilityResult) {
 }
 
 // copies is what the measures of copying need of the list.
-func (l NeighbourList) copies() quality.Copies {
+func copies(l ledger.NeighbourList) quality.Copies {
 	c := quality.Copies{TailAt: l.TailAt, TransformedTailAt: l.TransformedTailAt, Holdout: l.HoldoutNearest, HoldoutGroups: l.HoldoutGroups, Notes: l.Notes}
 	for _, check := range l.Candidates {
 		c.ToTraining = append(c.ToTraining, check.Training)
@@ -116,17 +113,17 @@ func (l NeighbourList) copies() quality.Copies {
 
 // likeness reads the accepted candidates and the real images, samples of them
 // where there are many, and compares them as sets.
-func (a Assessor) likeness(ctx context.Context, in step.AssessInput, list NeighbourList, m *quality.Measures) error {
+func (a Assessor) likeness(ctx context.Context, in step.AssessInput, list ledger.NeighbourList, m *quality.Measures) error {
 	dir, release, err := scratch(a.Scratch)
 	if err != nil {
 		return err
 	}
 	defer release()
 	l := quality.LikenessInput{TailAt: list.TailAt, Seed: in.Seed}
-	if l.Training, l.TrainingGroups, err = a.reals(ctx, in, dir, SplitTraining, m); err != nil {
+	if l.Training, l.TrainingGroups, err = a.reals(ctx, in, dir, ledger.SplitTraining, m); err != nil {
 		return err
 	}
-	if l.Holdout, l.HoldoutGroups, err = a.reals(ctx, in, dir, SplitHoldout, m); err != nil {
+	if l.Holdout, l.HoldoutGroups, err = a.reals(ctx, in, dir, ledger.SplitHoldout, m); err != nil {
 		return err
 	}
 	if l.Candidates, err = a.accepted(ctx, in, list, m); err != nil {
@@ -146,47 +143,48 @@ func sample(n int, seed uint64, what string, m *quality.Measures) []int {
 
 // reals reads a split's images and their groups.
 func (a Assessor) reals(ctx context.Context, in step.AssessInput, dir, split string, m *quality.Measures) ([]uint8, []string, error) {
-	dataset, err := readDocument(ctx, a.Store, in.Dataset, DecodeDataset)
+	dataset, err := ledger.Datasets.Read(ctx, a.Store, in.Dataset)
 	if err != nil {
 		return nil, nil, err
 	}
-	index, err := readDocument(ctx, a.Store, in.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(ctx, a.Store, in.Tensors)
 	if err != nil {
 		return nil, nil, err
 	}
-	names, err := rowNames(dataset, index, split)
+	names, err := index.RowsOf(dataset, split)
 	if err != nil {
 		return nil, nil, err
 	}
-	im, err := openImages(ctx, a.Store, index, dir, split)
+	im, err := ledger.OpenImages(ctx, a.Store, index, dir, split)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer im.Close()
 	at := sample(im.Len(), in.Seed, split, m)
-	pixels, kept := make([]uint8, len(at)*spec.ImageLen), make([]DatasetImage, len(at))
+	pixels, kept := make([]uint8, len(at)*spec.ImageLen), make([]ledger.DatasetImage, len(at))
 	for k, i := range at {
 		kept[k] = names[i]
 		if err := im.Row(pixels[k*spec.ImageLen:], i); err != nil {
 			return nil, nil, err
 		}
 	}
-	return pixels, groupsOf(kept), nil
+	return pixels, ledger.Groups(kept), nil
 }
 
 // accepted reads the candidates that the check accepted.
-func (a Assessor) accepted(ctx context.Context, in step.AssessInput, list NeighbourList, m *quality.Measures) ([]uint8, error) {
-	candidates, err := readDocument(ctx, a.Store, in.Sample.Candidates, DecodeCandidateList)
+func (a Assessor) accepted(ctx context.Context, in step.AssessInput, list ledger.NeighbourList, m *quality.Measures) ([]uint8, error) {
+	candidates, err := ledger.Candidates.Read(ctx, a.Store, in.Sample.Candidates)
 	if err != nil {
 		return nil, err
 	}
-	kept, err := list.accepted(candidates)
+	set, err := ledger.Join(candidates, list)
 	if err != nil {
 		return nil, err
 	}
-	var drawn []Candidate
+	kept := set.Accepted()
+	var drawn []ledger.Candidate
 	for _, i := range sample(len(kept), in.Seed, "accepted", m) {
-		drawn = append(drawn, kept[i])
+		drawn = append(drawn, kept[i].Candidate)
 	}
 	return fetchCandidates(ctx, a.Store, drawn)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
@@ -17,12 +18,12 @@ import (
 
 // good is what a run that copies nothing hands to Assess: numbers alone, without
 // the images, and a list of neighbours that change may alter.
-func good(t *testing.T, s *storage.Store, change func(*NeighbourList)) step.AssessInput {
+func good(t *testing.T, s *storage.Store, change func(*ledger.NeighbourList)) step.AssessInput {
 	t.Helper()
-	list := NeighbourList{RejectAt: 10, TailAt: 20, TransformedRejectAt: 9, TransformedTailAt: 18, TailQuantile: 0.05}
+	list := ledger.NeighbourList{RejectAt: 10, TailAt: 20, TransformedRejectAt: 9, TransformedTailAt: 18, TailQuantile: 0.05}
 	for i := range 120 {
-		list.Candidates = append(list.Candidates, CandidateCheck{
-			Index: i, Accepted: i >= 2, Training: 15 + float64(i), Transformed: &TransformedNeighbour{Neighbour: Neighbour{Distance: 14 + float64(i)}},
+		list.Candidates = append(list.Candidates, ledger.CandidateCheck{
+			Index: i, Accepted: i >= 2, Training: 15 + float64(i), Transformed: &ledger.TransformedNeighbour{Neighbour: ledger.Neighbour{Distance: 14 + float64(i)}},
 		})
 	}
 	for i := range 60 {
@@ -31,7 +32,7 @@ func good(t *testing.T, s *storage.Store, change func(*NeighbourList)) step.Asse
 	if change != nil {
 		change(&list)
 	}
-	raw, err := list.Encode()
+	raw, err := ledger.Neighbours.Encode(list)
 	require.NoError(t, err)
 	obj, err := s.PutArtifact(context.Background(), raw, ".json")
 	require.NoError(t, err)
@@ -43,8 +44,8 @@ func good(t *testing.T, s *storage.Store, change func(*NeighbourList)) step.Asse
 }
 
 func TestAssess(t *testing.T) {
-	near := func(n int) func(*NeighbourList) {
-		return func(l *NeighbourList) {
+	near := func(n int) func(*ledger.NeighbourList) {
+		return func(l *ledger.NeighbourList) {
 			for i := range l.Candidates {
 				l.Candidates[i].Training = 100
 				if i < n {
@@ -55,7 +56,7 @@ func TestAssess(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name    string
-		list    func(*NeighbourList)
+		list    func(*ledger.NeighbourList)
 		change  func(*step.AssessInput)
 		verdict string
 		rule    string // that did not pass
@@ -63,19 +64,19 @@ func TestAssess(t *testing.T) {
 		{"all well", nil, nil, step.Pass, ""},
 		{"tail within chance of the limit", near(14), nil, step.Pass, ""},
 		{"too many near", near(19), nil, step.Fail, spec.MeasureTailShare},
-		{"too many near when turned", func(l *NeighbourList) {
+		{"too many near when turned", func(l *ledger.NeighbourList) {
 			for i := range 30 {
 				l.Candidates[i].Transformed.Distance = 10
 			}
 		}, nil, step.Fail, spec.MeasureTransformed},
-		{"nearer than the hold-out", func(l *NeighbourList) {
+		{"nearer than the hold-out", func(l *ledger.NeighbourList) {
 			for i := range l.HoldoutNearest {
 				l.HoldoutNearest[i] = 500
 			}
 		}, nil, step.Fail, spec.MeasureCopyZ},
-		{"hold-out not compared", func(l *NeighbourList) { l.HoldoutNearest = nil }, nil, step.Inconclusive, spec.MeasureCopyZ},
-		{"a candidate without transformed neighbour", func(l *NeighbourList) { l.TransformedTailAt = 0 }, nil, step.Inconclusive, spec.MeasureTransformed},
-		{"real images alike", func(l *NeighbourList) { l.TailAt = 0 }, nil, step.Inconclusive, spec.MeasureTailShare},
+		{"hold-out not compared", func(l *ledger.NeighbourList) { l.HoldoutNearest = nil }, nil, step.Inconclusive, spec.MeasureCopyZ},
+		{"a candidate without transformed neighbour", func(l *ledger.NeighbourList) { l.TransformedTailAt = 0 }, nil, step.Inconclusive, spec.MeasureTransformed},
+		{"real images alike", func(l *ledger.NeighbourList) { l.TailAt = 0 }, nil, step.Inconclusive, spec.MeasureTailShare},
 		{"one real image too few", nil, func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 39, 99 }, step.Inconclusive, spec.MeasureRealImages},
 		{"just enough real images", nil, func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 40, 100 }, step.Pass, ""},
 		{"no hold-out", nil, func(in *step.AssessInput) { in.Ingest.Holdout, in.Check.Real = 0, 240 }, step.Inconclusive, spec.MeasureHoldoutImages},
@@ -116,7 +117,7 @@ func TestAssess(t *testing.T) {
 				require.Equal(t, "copying", got.Policy)
 				require.Contains(t, got.Scope, "copying only")
 			}
-			doc, err := readDocument(context.Background(), s, got.Measures, DecodeMeasureList)
+			doc, err := ledger.Measures.Read(context.Background(), s, got.Measures)
 			require.NoError(t, err)
 			require.NotEmpty(t, doc.Taken)
 		})
@@ -153,7 +154,7 @@ func TestAssessMeasuresLikeness(t *testing.T) {
 	got, err := Assessor{Store: s, Scratch: t.TempDir()}.Assess(ctx, in)
 	require.NoError(t, err)
 	require.Equal(t, step.Fail, got.Verdict)
-	doc, err := readDocument(ctx, s, got.Measures, DecodeMeasureList)
+	doc, err := ledger.Measures.Read(ctx, s, got.Measures)
 	require.NoError(t, err)
 	require.Zero(t, doc.Taken[spec.MeasureCoverage].Value)
 	require.InDelta(t, 1.0/13, doc.Taken[spec.MeasureTailShare].Value, 1e-12, "copying is measured of all candidates")
@@ -164,7 +165,7 @@ func TestAssessMeasuresLikeness(t *testing.T) {
 	require.Equal(t, got, again)
 	in.Sample.Candidates = candidates(t, s, boxes(3))
 	_, err = Assessor{Store: s}.Assess(ctx, in)
-	require.ErrorContains(t, err, "not in the list of neighbours")
+	require.ErrorContains(t, err, "do not belong together")
 }
 
 func TestUtilityGainOfTheBestArm(t *testing.T) {
@@ -180,7 +181,7 @@ func TestUtilityGainOfTheBestArm(t *testing.T) {
 }
 
 func TestNeighbourListCopies(t *testing.T) {
-	c := NeighbourList{TailAt: 1, Candidates: []CandidateCheck{{Training: 0.5}}}.copies()
+	c := copies(ledger.NeighbourList{TailAt: 1, Candidates: []ledger.CandidateCheck{{Training: 0.5}}})
 	require.InDelta(t, 1, c.TailShare(), 0)
 	require.True(t, math.IsNaN(c.TransformedShare()), "no threshold")
 	require.IsType(t, quality.Copies{}, c)

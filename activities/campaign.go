@@ -2,39 +2,28 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
 
-const (
-	formatOutcomes = "defectforge.outcomes/1"
-	// maxEnded bounds the outcomes that one look answers with.
-	maxEnded = 20
-	// maxRunRecord bounds run.json, in bytes.
-	maxRunRecord = 64 << 20
-)
+// maxEnded bounds the outcomes that one look answers with.
+const maxEnded = 20
 
 // outcomes are some of a campaign's rows, and where those before them are.
 type outcomes struct {
-	Format string       `json:"format"`
+	ledger.Header
 	Before step.Ref     `json:"before"`
 	Rows   []report.Row `json:"rows"`
 }
 
-// campaignPrefix is the prefix of everything that belongs to one campaign alone.
-func campaignPrefix(run step.Run) string {
-	return fmt.Sprintf("campaigns/%s/%s/", storage.SafeName(run.WorkflowID), storage.SafeName(run.RunID))
-}
-
-// SummaryKey is the key of a campaign's summary.json.
-func SummaryKey(run step.Run) string { return campaignPrefix(run) + "summary.json" }
+var outcomesFormat = ledger.Format[outcomes]{Name: "defectforge.outcomes/1"}
 
 // Campaigner keeps what a campaign's runs came to, and sums it up.
 type Campaigner struct {
@@ -44,7 +33,7 @@ type Campaigner struct {
 // KeepOutcomes writes down outcomes, with the measures and times of their runs'
 // records, and a reference to those before.
 func (c Campaigner) KeepOutcomes(ctx context.Context, in step.KeepInput) (step.KeepResult, error) {
-	doc := outcomes{Format: formatOutcomes, Before: in.Before, Rows: make([]report.Row, len(in.Outcomes))}
+	doc := outcomes{Before: in.Before, Rows: make([]report.Row, len(in.Outcomes))}
 	for i, o := range in.Outcomes {
 		row, err := c.row(ctx, o)
 		if err != nil {
@@ -52,11 +41,11 @@ func (c Campaigner) KeepOutcomes(ctx context.Context, in step.KeepInput) (step.K
 		}
 		doc.Rows[i] = row
 	}
-	raw, err := encode(doc)
+	raw, err := outcomesFormat.Encode(doc)
 	if err != nil {
 		return step.KeepResult{}, err
 	}
-	obj, err := c.Store.PutNamed(ctx, fmt.Sprintf("%soutcomes/%06d.json", campaignPrefix(in.Campaign), in.Number), raw)
+	obj, err := c.Store.PutNamed(ctx, ledger.OutcomesKey(in.Campaign, in.Number), raw)
 	if err != nil {
 		return step.KeepResult{}, fmt.Errorf("keep outcomes: %w", err)
 	}
@@ -65,7 +54,7 @@ func (c Campaigner) KeepOutcomes(ctx context.Context, in step.KeepInput) (step.K
 
 // StoreOutcomes stores rows that stand, as the first of a campaign's.
 func StoreOutcomes(ctx context.Context, store *storage.Store, rows []report.Row) (step.Ref, error) {
-	ref, err := storeDocument(ctx, store, outcomes{Format: formatOutcomes, Rows: rows})
+	ref, err := outcomesFormat.Put(ctx, store, outcomes{Rows: rows})
 	return ref, wrap("keep outcomes", err)
 }
 
@@ -76,18 +65,12 @@ func (c Campaigner) row(ctx context.Context, o step.RunOutcome) (report.Row, err
 	if o.Record.IsZero() {
 		return row, nil
 	}
-	var record runRecord
-	raw, err := c.Store.Read(ctx, storage.Object(o.Record), maxRunRecord)
-	if err == nil {
-		if e := json.Unmarshal(raw, &record); e != nil {
-			err = fmt.Errorf("%w: %w", ErrFormat, e)
-		}
-	}
-	var measured MeasureList
+	record, err := ledger.ReadRun(ctx, c.Store, o.Record)
+	var measured ledger.MeasureList
 	if m := record.Outcome.Assess.Measures; err == nil && !m.IsZero() {
-		measured, err = readDocument(ctx, c.Store, m, DecodeMeasureList)
+		measured, err = ledger.Measures.Read(ctx, c.Store, m)
 	}
-	if gone(err) {
+	if ledger.Lost(err) {
 		row.Reasons = append(row.Reasons, "its record can't be read: "+err.Error())
 		return row, nil
 	}
@@ -95,17 +78,12 @@ func (c Campaigner) row(ctx context.Context, o step.RunOutcome) (report.Row, err
 	return row, err
 }
 
-// gone reports whether no retry brings a document back.
-func gone(err error) bool {
-	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrTooLarge) || errors.Is(err, ErrFormat)
-}
-
 // rows are all rows that head leads to. Where a run was tried again, the later
 // row stands.
 func (c Campaigner) rows(ctx context.Context, head step.Ref) (map[int]report.Row, error) {
 	all := map[int]report.Row{}
 	for !head.IsZero() {
-		doc, err := readDocument(ctx, c.Store, head, func(raw []byte) (outcomes, error) { return decode[outcomes](raw, formatOutcomes) })
+		doc, err := outcomesFormat.Read(ctx, c.Store, head)
 		if err != nil {
 			return nil, fmt.Errorf("outcomes: %w", err)
 		}
@@ -151,11 +129,11 @@ func (c Campaigner) SummariseCampaign(ctx context.Context, in step.SummariseInpu
 	}
 	out := step.SummariseResult{Counts: data.Counts}
 	for _, f := range []struct {
-		name string
+		key  string
 		raw  []byte
 		into *step.Ref
-	}{{"report.html", page, &out.Report}, {"summary.json", raw, &out.Summary}} {
-		obj, err := c.Store.PutNamed(ctx, campaignPrefix(in.Campaign)+f.name, f.raw)
+	}{{ledger.CampaignReportKey(in.Campaign), page, &out.Report}, {ledger.SummaryKey(in.Campaign), raw, &out.Summary}} {
+		obj, err := c.Store.PutNamed(ctx, f.key, f.raw)
 		if err != nil {
 			return step.SummariseResult{}, fmt.Errorf("store summary: %w", err)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
@@ -115,12 +116,10 @@ func (f *campaignFixture) outcome(index int, status string, share float64) step.
 	}
 	outcome := step.Outcome{Run: o.Run, Class: o.Class, Train: step.TrainResult{Epoch: 5, LossG: 1.5}}
 	outcome.Assess.Rules = []step.Rule{{Name: spec.MeasureTailShare, Value: share, Outcome: step.Pass, Reason: "few", Threshold: 0.5, Side: "max"}}
-	raw, err := json.Marshal(runRecord{Format: formatRun, RecordRunInput: step.RecordRunInput{Outcome: outcome, Verdict: step.Pass}})
-	require.NoError(f.t, err)
-	obj, err := f.store.PutNamed(context.Background(), runPrefix(o.Run)+"run.json", raw)
+	record, err := ledger.WriteRun(context.Background(), f.store, step.RecordRunInput{Outcome: outcome, Verdict: step.Pass})
 	require.NoError(f.t, err)
 	o.Verdict, o.Release, o.ImagesPublished = step.Pass, "20260101-abc", 12
-	o.Record, o.Report = step.Ref(obj), step.Ref{Key: runPrefix(o.Run) + "report.html", SHA256: "x", Size: 1}
+	o.Record, o.Report = record, step.Ref{Key: ledger.ReportKey(o.Run), SHA256: "x", Size: 1}
 	return o
 }
 
@@ -173,7 +172,7 @@ func TestCampaignSummary(t *testing.T) {
 	head = f.keep(1, head, f.outcome(2, step.RunPublished, 0.25), lost)
 	out, summary, page := f.summarise(head)
 	require.Equal(t, step.RunCounts{Published: 3, Failed: 1, Cancelled: 1}, out.Counts)
-	require.Equal(t, SummaryKey(testCampaign), out.Summary.Key)
+	require.Equal(t, ledger.SummaryKey(testCampaign), out.Summary.Key)
 	require.Len(t, summary.Rows, 5)
 	require.Equal(t, "Big Pits", summary.Rows[1].Name)
 	require.Equal(t, f.items[2].Source, summary.Rows[2].Source)

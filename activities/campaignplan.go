@@ -8,14 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
 
 const (
-	formatPlan     = "defectforge.plan/1"
-	formatPlanPage = "defectforge.plan-page/1"
 	// maxItems bounds a plan.
 	maxItems = 100_000
 	// A page of a plan travels through history, so it is small.
@@ -27,15 +26,20 @@ const (
 
 // plan is the list of a campaign's runs, in pages that are documents themselves.
 type plan struct {
-	Format string     `json:"format"`
-	Items  int        `json:"items"`
-	Pages  []step.Ref `json:"pages"`
+	ledger.Header
+	Items int        `json:"items"`
+	Pages []step.Ref `json:"pages"`
 }
 
 type planPage struct {
-	Format string          `json:"format"`
-	Items  []step.PlanItem `json:"items"`
+	ledger.Header
+	Items []step.PlanItem `json:"items"`
 }
+
+var (
+	planFormat = ledger.Format[plan]{Name: "defectforge.plan/1"}
+	pageFormat = ledger.Format[planPage]{Name: "defectforge.plan-page/1"}
+)
 
 // Planner makes and reads plans of campaigns.
 type Planner struct {
@@ -49,7 +53,7 @@ type Planner struct {
 // source. No folders are a permanent failure of type step.ErrBadInput.
 func (p Planner) PlanCampaign(ctx context.Context, in step.PlanInput) (step.PlanResult, error) {
 	if in.Source.Bucket == "" {
-		return step.PlanResult{}, permanent(step.ErrBadInput, "source.bucket is empty; name the bucket whose prefixes are the classes")
+		return step.PlanResult{}, ledger.Permanent(step.ErrBadInput, "source.bucket is empty; name the bucket whose prefixes are the classes")
 	}
 	bucket, err := p.Sources(ctx, in.Source.Bucket)
 	if err != nil {
@@ -68,14 +72,14 @@ func (p Planner) PlanCampaign(ctx context.Context, in step.PlanInput) (step.Plan
 			continue
 		}
 		if names = append(names, name); len(names) > maxItems {
-			return step.PlanResult{}, permanent(step.ErrBadInput, "s3://%s/%s has more than %d prefixes directly below it; name a smaller part of the bucket", in.Source.Bucket, prefix, maxItems)
+			return step.PlanResult{}, ledger.Permanent(step.ErrBadInput, "s3://%s/%s has more than %d prefixes directly below it; name a smaller part of the bucket", in.Source.Bucket, prefix, maxItems)
 		}
 		if p.Progress != nil {
 			p.Progress(len(names), 0)
 		}
 	}
 	if len(names) == 0 {
-		return step.PlanResult{}, permanent(step.ErrBadInput, "s3://%s/%s has no prefixes directly below it, but %d objects; a campaign makes a class of each prefix", in.Source.Bucket, prefix, out.Loose)
+		return step.PlanResult{}, ledger.Permanent(step.ErrBadInput, "s3://%s/%s has no prefixes directly below it, but %d objects; a campaign makes a class of each prefix", in.Source.Bucket, prefix, out.Loose)
 	}
 	slices.Sort(names)
 	classes := Classes(names)
@@ -119,15 +123,14 @@ func Classes(names []string) []string {
 
 // StorePlan stores the plan of items, in their order.
 func StorePlan(ctx context.Context, store *storage.Store, items []step.PlanItem) (step.Ref, error) {
-	doc := plan{Format: formatPlan, Items: len(items), Pages: []step.Ref{}}
+	doc := plan{Items: len(items), Pages: []step.Ref{}}
 	var page planPage
 	size := 0
 	flush := func() error {
 		if len(page.Items) == 0 {
 			return nil
 		}
-		page.Format = formatPlanPage
-		ref, err := storeDocument(ctx, store, page)
+		ref, err := pageFormat.Put(ctx, store, page)
 		doc.Pages = append(doc.Pages, ref)
 		page, size = planPage{}, 0
 		return wrap("store page of plan", err)
@@ -150,17 +153,8 @@ func StorePlan(ctx context.Context, store *storage.Store, items []step.PlanItem)
 	if err := flush(); err != nil {
 		return step.Ref{}, err
 	}
-	ref, err := storeDocument(ctx, store, doc)
+	ref, err := planFormat.Put(ctx, store, doc)
 	return ref, wrap("store plan", err)
-}
-
-func storeDocument(ctx context.Context, store *storage.Store, doc any) (step.Ref, error) {
-	raw, err := encode(doc)
-	if err != nil {
-		return step.Ref{}, err
-	}
-	obj, err := store.PutArtifact(ctx, raw, ".json")
-	return step.Ref(obj), err
 }
 
 // ReadPlan returns one page of a plan.
@@ -170,7 +164,7 @@ func (p Planner) ReadPlan(ctx context.Context, in step.ReadPlanInput) (step.Read
 		return step.ReadPlanResult{}, err
 	}
 	if in.Page < 0 || in.Page > len(doc.Pages) {
-		return step.ReadPlanResult{}, permanent(step.ErrBadInput, "page %d of plan %s: it has %d", in.Page, in.Plan.Key, len(doc.Pages))
+		return step.ReadPlanResult{}, ledger.Permanent(step.ErrBadInput, "page %d of plan %s: it has %d", in.Page, in.Plan.Key, len(doc.Pages))
 	}
 	out := step.ReadPlanResult{Items: []step.PlanItem{}, Pages: len(doc.Pages), Total: doc.Items}
 	if in.Page < len(doc.Pages) {
@@ -180,12 +174,12 @@ func (p Planner) ReadPlan(ctx context.Context, in step.ReadPlanInput) (step.Read
 }
 
 func readPlan(ctx context.Context, store *storage.Store, ref step.Ref) (plan, error) {
-	doc, err := readDocument(ctx, store, ref, func(raw []byte) (plan, error) { return decode[plan](raw, formatPlan) })
+	doc, err := planFormat.Read(ctx, store, ref)
 	return doc, wrap("read plan", err)
 }
 
 func readPlanPage(ctx context.Context, store *storage.Store, ref step.Ref) ([]step.PlanItem, error) {
-	doc, err := readDocument(ctx, store, ref, func(raw []byte) (planPage, error) { return decode[planPage](raw, formatPlanPage) })
+	doc, err := pageFormat.Read(ctx, store, ref)
 	return doc.Items, wrap("read page of plan", err)
 }
 

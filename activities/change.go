@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
@@ -32,9 +33,9 @@ type ChangeChecker struct {
 // policy is a new one, and otherwise where enough images are new.
 func (c ChangeChecker) CheckChange(ctx context.Context, in step.ChangeInput) (step.ChangeResult, error) {
 	if in.Class == "" || in.Dataset.IsZero() || in.MinNew < 0 {
-		return step.ChangeResult{}, permanent(step.ErrBadInput, "class %q, data set %q, min_new %d: needs a class, a data set and a minimum of at least 0", in.Class, in.Dataset.Key, in.MinNew)
+		return step.ChangeResult{}, ledger.Permanent(step.ErrBadInput, "class %q, data set %q, min_new %d: needs a class, a data set and a minimum of at least 0", in.Class, in.Dataset.Key, in.MinNew)
 	}
-	known, err := recallDecisions(ctx, c.Store, in)
+	known, err := ledger.DecisionsOn(ctx, c.Store, in)
 	if err != nil {
 		return step.ChangeResult{}, err
 	}
@@ -96,8 +97,8 @@ func stand(out *step.ChangeResult, r *release.Release) {
 }
 
 // decided fills in out where the very inputs were decided before.
-func (c ChangeChecker) decided(ctx context.Context, in step.ChangeInput, known []decision, latest *release.Release, out *step.ChangeResult) (bool, error) {
-	i := slices.IndexFunc(known, func(d decision) bool { return d.Dataset.SHA256 == in.Dataset.SHA256 })
+func (c ChangeChecker) decided(ctx context.Context, in step.ChangeInput, known []ledger.Decision, latest *release.Release, out *step.ChangeResult) (bool, error) {
+	i := slices.IndexFunc(known, func(d ledger.Decision) bool { return d.Dataset.SHA256 == in.Dataset.SHA256 })
 	if i < 0 {
 		if latest == nil || in.Utility != nil || !madeOf(latest, in) || latest.Manifest.Attributes[datasetAttribute] != in.Dataset.SHA256 {
 			return false, nil
@@ -108,7 +109,7 @@ func (c ChangeChecker) decided(ctx context.Context, in step.ChangeInput, known [
 	d := known[i]
 	if d.Release == "" {
 		out.Verdict, out.Decided = step.Unchanged, &d.Run
-		out.Reason = fmt.Sprintf("data set, recipe and policy are those of run %s of %s: %s", d.Run.WorkflowID, d.At.Format("2006-01-02"), d.words())
+		out.Reason = fmt.Sprintf("data set, recipe and policy are those of run %s of %s: %s", d.Run.WorkflowID, d.At.Format("2006-01-02"), d.Words())
 		return true, nil
 	}
 	made, err := openUsable(ctx, c.Store, in.Class, d.Release)
@@ -133,13 +134,13 @@ func madeOf(r *release.Release, in step.ChangeInput) bool {
 
 // otherInputs reports whether the class has a release and was never run with
 // this recipe and policy: then there is something to do without a new image.
-func otherInputs(in step.ChangeInput, known []decision, latest *release.Release) bool {
+func otherInputs(in step.ChangeInput, known []ledger.Decision, latest *release.Release) bool {
 	return len(known) == 0 && latest != nil && !madeOf(latest, in)
 }
 
 // fresh counts the images that neither the latest release nor the last decided
 // run with this recipe and policy had, by their bytes.
-func (c ChangeChecker) fresh(ctx context.Context, in step.ChangeInput, known []decision, latest *release.Release) (int, error) {
+func (c ChangeChecker) fresh(ctx context.Context, in step.ChangeInput, known []ledger.Decision, latest *release.Release) (int, error) {
 	var digests []string
 	if latest != nil {
 		digests = append(digests, latest.Manifest.Attributes[datasetAttribute])
@@ -157,7 +158,7 @@ func (c ChangeChecker) fresh(ctx context.Context, in step.ChangeInput, known []d
 			seen[image.SHA256] = true
 		}
 	}
-	now, err := readDocument(ctx, c.Store, in.Dataset, DecodeDataset)
+	now, err := ledger.Datasets.Read(ctx, c.Store, in.Dataset)
 	if err != nil {
 		return 0, err
 	}
@@ -172,23 +173,16 @@ func (c ChangeChecker) fresh(ctx context.Context, in step.ChangeInput, known []d
 
 // dataset reads a data set's manifest by its digest. One that has gone had no
 // images: then all are new.
-func (c ChangeChecker) dataset(ctx context.Context, digest string) (Dataset, error) {
-	key, err := storage.ArtifactKey(digest, ".json")
-	if err != nil {
-		return Dataset{}, nil // a release of another program may name none
-	}
-	info, err := c.Store.Bucket().Stat(ctx, key)
+func (c ChangeChecker) dataset(ctx context.Context, digest string) (ledger.Dataset, error) {
+	set, _, err := ledger.DatasetBy(ctx, c.Store, digest)
 	if errors.Is(err, storage.ErrNotFound) {
-		return Dataset{}, nil
+		return ledger.Dataset{}, nil // a release of another program may name none, too
 	}
-	if err != nil {
-		return Dataset{}, fmt.Errorf("look for data set %s: %w", digest, err)
-	}
-	return readDocument(ctx, c.Store, step.Ref{Key: key, SHA256: digest, Size: info.Size}, DecodeDataset)
+	return set, err
 }
 
 // changeWords say why the run goes on.
-func changeWords(in step.ChangeInput, known []decision, latest *release.Release, fresh int) string {
+func changeWords(in step.ChangeInput, known []ledger.Decision, latest *release.Release, fresh int) string {
 	switch {
 	case latest == nil && len(known) == 0:
 		return "the class has no release yet"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
@@ -24,11 +25,11 @@ type history struct {
 // dataset stores a data set of n images, the first of which is number from.
 func (h history) dataset(from, n int) step.Ref {
 	h.t.Helper()
-	doc := Dataset{Class: "scratches"}
+	doc := ledger.Dataset{Class: "scratches"}
 	for i := from; i < from+n; i++ {
-		doc.Images = append(doc.Images, DatasetImage{Name: fmt.Sprintf("%d.png", i), SHA256: storage.Digest([]byte{byte(i)})})
+		doc.Images = append(doc.Images, ledger.DatasetImage{Name: fmt.Sprintf("%d.png", i), SHA256: storage.Digest([]byte{byte(i)})})
 	}
-	raw, err := doc.Encode()
+	raw, err := ledger.Datasets.Encode(doc)
 	require.NoError(h.t, err)
 	obj, err := h.s.PutArtifact(context.Background(), raw, ".json")
 	require.NoError(h.t, err)
@@ -118,7 +119,7 @@ func TestCheckChangeNamesTheReleaseItStandsOn(t *testing.T) {
 	require.Equal(t, "w", got.Decided.WorkflowID)
 
 	// What is remembered may be lost: the release tells the same.
-	require.NoError(t, h.s.Bucket().Delete(ctx, "cache/decision/"+decisionKey(in.Class, in.Recipe, in.Policy, nil)+".json"))
+	require.NoError(t, deleteAll(h.s.Bucket(), "cache/decision/"))
 	got = h.check(in)
 	require.Equal(t, step.Unchanged, got.Verdict)
 	require.Equal(t, name, got.Release)
@@ -203,14 +204,15 @@ func TestCheckChangeWaitsForEnoughImages(t *testing.T) {
 }
 
 func TestDecisionsAreBounded(t *testing.T) {
+	const most = 64
 	h := newHistory(t)
-	for i := range maxDecisions + 3 {
+	for i := range most + 3 {
 		h.ended(h.input(h.dataset(i, 1)), step.Fail, false)
 	}
 	h.ended(h.input(h.dataset(5, 1)), step.Fail, false)
-	known, err := recallDecisions(context.Background(), h.s, h.input(step.Ref{}))
+	known, err := ledger.DecisionsOn(context.Background(), h.s, h.input(step.Ref{}))
 	require.NoError(t, err)
-	require.Len(t, known, maxDecisions)
-	require.Equal(t, h.dataset(5, 1).SHA256, known[maxDecisions-1].Dataset.SHA256, "the last one is last")
+	require.Len(t, known, most)
+	require.Equal(t, h.dataset(5, 1).SHA256, known[most-1].Dataset.SHA256, "the last one is last")
 	require.Empty(t, h.check(h.input(h.dataset(0, 1))).Verdict, "the oldest are forgotten")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/storage"
 )
@@ -20,11 +21,11 @@ type Chooser struct {
 // choice, and removes what is superseded.
 func (c Chooser) Choose(ctx context.Context, in step.ChooseInput) (step.ChooseResult, error) {
 	if in.Choice.Checkpoint.IsZero() || in.Choice.Curves.IsZero() || in.Train.Checkpoint != in.Choice.Checkpoint {
-		return step.ChooseResult{}, permanent(step.ErrBadInput, "choice of checkpoint %q with curves %q, of state %q: is not complete",
+		return step.ChooseResult{}, ledger.Permanent(step.ErrBadInput, "choice of checkpoint %q with curves %q, of state %q: is not complete",
 			in.Choice.Checkpoint.Key, in.Choice.Curves.Key, in.Train.Checkpoint.Key)
 	}
 	// An attempt that was killed after its last write has removed what it read.
-	known, ok, err := recallChoice(ctx, c.Store, in.Tensors, in.Recipe)
+	known, ok, err := lookForChoice(ctx, c.Store, in.Tensors, in.Recipe)
 	if err != nil {
 		return step.ChooseResult{}, err
 	}
@@ -42,7 +43,7 @@ func (c Chooser) Choose(ctx context.Context, in step.ChooseInput) (step.ChooseRe
 
 func (c Chooser) keep(ctx context.Context, in step.ChooseInput) (step.Choice, error) {
 	choice, err := in.Choice, error(nil)
-	if choice.Checkpoint, err = c.byContent(ctx, choice.Checkpoint, checkpointExt); err != nil {
+	if choice.Checkpoint, err = c.byContent(ctx, choice.Checkpoint, ledger.CheckpointExt); err != nil {
 		return choice, fmt.Errorf("keep checkpoint: %w", err)
 	}
 	if choice.Curves, err = c.byContent(ctx, choice.Curves, ".json"); err != nil {
@@ -53,8 +54,7 @@ func (c Chooser) keep(ctx context.Context, in step.ChooseInput) (step.Choice, er
 	}
 	state := in.Train
 	state.Checkpoint, state.Curves, state.ImagesPerSecond, state.Cached = choice.Checkpoint, choice.Curves, 0, false
-	err = c.Store.Remember(ctx, "choice", choiceKey(in.Tensors, in.Recipe), chosenTraining{Choice: choice, Train: state})
-	return choice, wrap("remember choice", err)
+	return choice, choiceMemo(in.Tensors, in.Recipe).Remember(ctx, c.Store, chosenTraining{Choice: choice, Train: state})
 }
 
 // byContent stores a run's own object as an artifact.

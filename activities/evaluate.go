@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/quality"
@@ -36,24 +37,11 @@ type Evaluator struct {
 // checkpoint is found, not drawn from again.
 func (e Evaluator) Evaluate(ctx context.Context, in step.EvaluateInput) (step.EvaluateResult, error) {
 	if err := in.Recipe.Validate(); err != nil {
-		return step.EvaluateResult{}, permanent(step.ErrBadInput, "recipe: %w", err)
+		return step.EvaluateResult{}, ledger.Permanent(step.ErrBadInput, "recipe: %w", err)
 	}
-	key := spec.Digest([]any{in.Checkpoint.SHA256, in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Monitor.Images, in.Recipe.Sample.StatisticsBatches})
-	var m measured
-	known, err := false, error(nil)
-	if !in.Refresh {
-		known, err = e.Store.Recall(ctx, "evaluate", key, &m)
-	}
+	m, found, err := evaluationMemo(in).Do(ctx, e.Store, in.Refresh, func() (measured, error) { return e.measure(ctx, in) })
 	if err != nil {
-		return step.EvaluateResult{}, wrap("look up earlier evaluation", err)
-	}
-	if !known {
-		if m, err = e.measure(ctx, in); err != nil {
-			return step.EvaluateResult{}, err
-		}
-		if err := e.Store.Remember(ctx, "evaluate", key, m); err != nil {
-			return step.EvaluateResult{}, wrap("remember evaluation", err)
-		}
+		return step.EvaluateResult{}, err
 	}
 	out := step.Evaluation{Epoch: in.Epoch, Step: in.Step, KIDPixels: m.KIDPixels, KIDTexture: m.KIDTexture, Spread: m.Spread}
 	first := in.First
@@ -61,7 +49,7 @@ func (e Evaluator) Evaluate(ctx context.Context, in step.EvaluateInput) (step.Ev
 		first = out
 	}
 	out.KID = (relative(out.KIDPixels, first.KIDPixels) + relative(out.KIDTexture, first.KIDTexture)) / 2
-	return step.EvaluateResult{Found: step.Found{Cached: known}, Evaluation: out, Alarm: collapsed(in, out)}, nil
+	return step.EvaluateResult{Found: step.Found{Cached: found}, Evaluation: out, Alarm: collapsed(in, out)}, nil
 }
 
 // measured is what does not depend on the evaluations before.
@@ -69,6 +57,14 @@ type measured struct {
 	KIDPixels  float64 `json:"kid_pca"`
 	KIDTexture float64 `json:"kid_texture"`
 	Spread     float64 `json:"spread"`
+}
+
+// evaluationMemo is where a checkpoint's distances are remembered.
+func evaluationMemo(in step.EvaluateInput) ledger.Memo[measured] {
+	return ledger.Memo[measured]{
+		Stage: "evaluate", Version: 1,
+		Inputs: []any{in.Checkpoint.SHA256, in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Monitor.Images, in.Recipe.Sample.StatisticsBatches},
+	}
 }
 
 // relative is a over the first evaluation's distance. That may be nothing, the
@@ -115,7 +111,7 @@ func (e Evaluator) measure(ctx context.Context, in step.EvaluateInput) (measured
 	}
 	for _, v := range []float64{m.KIDPixels, m.KIDTexture, m.Spread} {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return measured{}, permanent(step.ErrBadInput,
+			return measured{}, ledger.Permanent(step.ErrBadInput,
 				"evaluation of epoch %d: KID %g and %g, spread %g: %d selection images hold too little to compare with; raise ingest.selection_share, or set it to 0",
 				in.Epoch, m.KIDPixels, m.KIDTexture, m.Spread, len(selection)/spec.ImageLen)
 		}
@@ -125,31 +121,31 @@ func (e Evaluator) measure(ctx context.Context, in step.EvaluateInput) (measured
 
 // real reads the selection split, and training images to take components from.
 func (e Evaluator) real(ctx context.Context, tensors step.Ref) (reference, selection []uint8, err error) {
-	index, err := readDocument(ctx, e.Store, tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(ctx, e.Store, tensors)
 	if err != nil {
 		return nil, nil, err
 	}
-	if reference, err = e.rows(ctx, index, SplitTraining, maxReference); err != nil {
+	if reference, err = e.rows(ctx, index, ledger.SplitTraining, maxReference); err != nil {
 		return nil, nil, err
 	}
-	if selection, err = e.rows(ctx, index, SplitSelection, maxReference); err != nil {
+	if selection, err = e.rows(ctx, index, ledger.SplitSelection, maxReference); err != nil {
 		return nil, nil, err
 	}
 	if n := len(selection) / spec.ImageLen; n < step.MinSelection {
-		return nil, nil, permanent(step.ErrTooFewImages, "%d images for selection: at least %d are needed; raise ingest.selection_share, or set it to 0", n, step.MinSelection)
+		return nil, nil, ledger.Permanent(step.ErrTooFewImages, "%d images for selection: at least %d are needed; raise ingest.selection_share, or set it to 0", n, step.MinSelection)
 	}
 	return reference, selection, nil
 }
 
 // rows reads the images of a split, evenly spaced ones where there are more than
 // most.
-func (e Evaluator) rows(ctx context.Context, index TensorIndex, split string, most int) (pixels []uint8, err error) {
+func (e Evaluator) rows(ctx context.Context, index ledger.TensorIndex, split string, most int) (pixels []uint8, err error) {
 	dir, release, err := scratch(e.Scratch)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	im, err := openImages(ctx, e.Store, index, dir, split)
+	im, err := ledger.OpenImages(ctx, e.Store, index, dir, split)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +162,7 @@ func (e Evaluator) rows(ctx context.Context, index TensorIndex, split string, mo
 
 // draw makes the images of one evaluation.
 func (e Evaluator) draw(ctx context.Context, in step.EvaluateInput) ([]uint8, error) {
-	sampler, err := Sampler(e).load(ctx, step.SampleInput{Checkpoint: in.Checkpoint, Recipe: in.Recipe})
+	sampler, err := loadSampler(ctx, e.Store, e.Scratch, in.Checkpoint, in.Recipe)
 	if err != nil {
 		return nil, err
 	}

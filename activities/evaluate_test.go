@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/checkpoint"
 	"github.com/defectforge/defectforge/model/kernel"
@@ -23,7 +24,7 @@ func selectionSet(t *testing.T, s *storage.Store, n, selection int) step.Ref {
 	t.Helper()
 	ctx := context.Background()
 	_, tensors := smallSet(t, s, n)
-	index, err := readDocument(ctx, s, tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(ctx, s, tensors)
 	require.NoError(t, err)
 	noise := make([]float32, selection*spec.ImageLen)
 	kernel.NewStream(8, "selection images", 0).Uniform(noise, 0, 256)
@@ -31,7 +32,7 @@ func selectionSet(t *testing.T, s *storage.Store, n, selection int) step.Ref {
 	for i, v := range noise {
 		pixels[i] = uint8(v)
 	}
-	shard := Shard{Split: SplitSelection}
+	shard := ledger.Shard{Split: ledger.SplitSelection}
 	for i := range selection {
 		shard.Images = append(shard.Images, storage.Digest(pixels[i*spec.ImageLen:(i+1)*spec.ImageLen]))
 	}
@@ -43,7 +44,7 @@ func selectionSet(t *testing.T, s *storage.Store, n, selection int) step.Ref {
 	require.NoError(t, err)
 	shard.Ref = step.Ref(obj)
 	index.Shards = append(index.Shards, shard)
-	raw, err := index.Encode()
+	raw, err := ledger.Tensors.Encode(index)
 	require.NoError(t, err)
 	obj, err = s.PutArtifact(ctx, raw, ".json")
 	require.NoError(t, err)
@@ -184,7 +185,7 @@ func TestChooseKeepsTheChoiceForLaterRuns(t *testing.T) {
 	require.Equal(t, in.Choice.Evaluations, out.Choice.Evaluations)
 	require.Equal(t, []string{"leg-000000008.curves.json", "leg-000000008.safetensors"}, keys(t, s, runCheckpoints))
 	require.Len(t, keys(t, s, "runs/other/"), 1)
-	ok, err := present(context.Background(), s, train.Tensors)
+	ok, err := ledger.Kept(context.Background(), s, train.Tensors)
 	require.NoError(t, err)
 	require.True(t, ok)
 

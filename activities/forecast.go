@@ -49,7 +49,7 @@ func (f Forecaster) Forecast(ctx context.Context, class string, source step.Sour
 		return out, err
 	}
 	dataset := out.Ingest.Dataset.SHA256
-	tensors, ok, err := Preprocessor{Store: store}.recall(ctx, preprocessKey(dataset), dataset)
+	tensors, ok, err := tensorMemo(dataset).Look(ctx, store)
 	if err != nil {
 		return out, err
 	}
@@ -67,7 +67,7 @@ func (f Forecaster) Forecast(ctx context.Context, class string, source step.Sour
 
 // forecastTraining asks the stages from training on.
 func (f Forecaster) forecastTraining(ctx context.Context, store *storage.Store, r spec.Recipe, tensors step.PreprocessResult, out *Forecast) error {
-	trained, ok, err := Trainer{Store: store}.recall(ctx, step.TrainInput{
+	trained, ok, err := lookForTraining(ctx, store, step.TrainInput{
 		Tensors: tensors.Tensors, Recipe: r, ToEpoch: min(r.Train.LegEpochs, r.Train.Epochs), Evaluated: tensors.Selection >= step.MinSelection,
 	})
 	if err != nil {
@@ -89,7 +89,7 @@ func (f Forecaster) forecastTraining(ctx context.Context, store *storage.Store, 
 		out.add(string(step.CheckOverfit), false, "follows the samples")
 		return nil
 	}
-	drawn, ok, err := Sampler{Store: store}.recall(ctx, sampleKey(trained.Checkpoint, r))
+	drawn, ok, err := sampleMemo(trained.Checkpoint, r).Look(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -99,9 +99,9 @@ func (f Forecaster) forecastTraining(ctx context.Context, store *storage.Store, 
 		return nil
 	}
 	out.add(string(step.Sample), true, "the same checkpoint and sampling settings")
-	_, ok, err = Checker{Store: store}.recall(ctx, overfitKey(step.OverfitInput{
+	_, ok, err = overfitMemo(step.OverfitInput{
 		Candidates: drawn.Candidates, Dataset: out.Ingest.Dataset, Tensors: tensors.Tensors, Overfit: r.Overfit,
-	}))
+	}).Look(ctx, store)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
@@ -45,10 +46,10 @@ type ForeignInput struct {
 type Judgement struct {
 	Ingest     step.IngestResult
 	Assess     step.AssessResult
-	Measures   MeasureList
-	Neighbours NeighbourList
-	Names      []string      // of candidates, by index
-	Unreadable []Quarantined // candidates that are no images
+	Measures   ledger.MeasureList
+	Neighbours ledger.NeighbourList
+	Names      []string             // of candidates, by index
+	Unreadable []ledger.Quarantined // candidates that are no images
 }
 
 // Judge ingests and preprocesses the real images, compares the candidates with
@@ -78,10 +79,10 @@ func (f Foreign) Judge(ctx context.Context, in ForeignInput) (Judgement, error) 
 	if err != nil {
 		return out, err
 	}
-	if out.Neighbours, err = readDocument(ctx, f.Store, check.Neighbours, DecodeNeighbourList); err != nil {
+	if out.Neighbours, err = ledger.Neighbours.Read(ctx, f.Store, check.Neighbours); err != nil {
 		return out, err
 	}
-	out.Measures, err = readDocument(ctx, f.Store, out.Assess.Measures, DecodeMeasureList)
+	out.Measures, err = ledger.Measures.Read(ctx, f.Store, out.Assess.Measures)
 	return out, err
 }
 
@@ -108,58 +109,50 @@ func (f Foreign) reals(ctx context.Context, in ForeignInput, counts *step.Ingest
 		}
 		counts.Holdout = held.Training
 	}
-	raw, err := real.Encode()
-	if err != nil {
-		return dataset, tensors, err
-	}
-	obj, err := f.Store.PutArtifact(ctx, raw, ".json")
-	if err != nil {
+	if dataset, err = ledger.Datasets.Put(ctx, f.Store, real); err != nil {
 		return dataset, tensors, fmt.Errorf("store data set: %w", err)
 	}
-	dataset, index.Dataset = step.Ref(obj), obj.SHA256
-	if raw, err = index.Encode(); err != nil {
-		return dataset, tensors, err
-	}
-	if obj, err = f.Store.PutArtifact(ctx, raw, ".json"); err != nil {
+	index.Dataset = dataset.SHA256
+	if tensors, err = ledger.Tensors.Put(ctx, f.Store, index); err != nil {
 		return dataset, tensors, fmt.Errorf("store tensor index: %w", err)
 	}
-	return dataset, step.Ref(obj), nil
+	return dataset, tensors, nil
 }
 
 // set ingests and preprocesses one source.
-func (f Foreign) set(ctx context.Context, source step.Source, options spec.Ingest, counts *step.IngestResult) (Dataset, TensorIndex, error) {
+func (f Foreign) set(ctx context.Context, source step.Source, options spec.Ingest, counts *step.IngestResult) (ledger.Dataset, ledger.TensorIndex, error) {
 	var err error
 	*counts, err = Ingester{Store: f.Store, Sources: f.Sources, Progress: f.Progress}.Ingest(ctx, step.IngestInput{Class: "judged", Source: source, Ingest: options})
 	if err != nil {
-		return Dataset{}, TensorIndex{}, err
+		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}
 	made, err := Preprocessor{Store: f.Store, Sources: f.Sources, Progress: f.Progress}.Preprocess(ctx, step.PreprocessInput{Dataset: counts.Dataset, Source: source})
 	if err != nil {
-		return Dataset{}, TensorIndex{}, err
+		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}
-	dataset, err := readDocument(ctx, f.Store, counts.Dataset, DecodeDataset)
+	dataset, err := ledger.Datasets.Read(ctx, f.Store, counts.Dataset)
 	if err != nil {
-		return Dataset{}, TensorIndex{}, err
+		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}
-	index, err := readDocument(ctx, f.Store, made.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(ctx, f.Store, made.Tensors)
 	return dataset, index, err
 }
 
 // join adds a set as the hold-out of another.
-func join(real *Dataset, index *TensorIndex, held Dataset, heldIndex TensorIndex) error {
+func join(real *ledger.Dataset, index *ledger.TensorIndex, held ledger.Dataset, heldIndex ledger.TensorIndex) error {
 	known := make(map[string]string, len(real.Images))
 	for _, im := range real.Images {
 		known[im.SHA256] = im.Name
 	}
 	for _, im := range held.Images {
 		if twin, ok := known[im.SHA256]; ok {
-			return permanent(step.ErrBadInput, "hold-out image %s: is the same as real image %s; a hold-out must be kept apart from what a generator saw", im.Name, twin)
+			return ledger.Permanent(step.ErrBadInput, "hold-out image %s: is the same as real image %s; a hold-out must be kept apart from what a generator saw", im.Name, twin)
 		}
-		im.Split = SplitHoldout
+		im.Split = ledger.SplitHoldout
 		real.Images = append(real.Images, im)
 	}
 	for _, shard := range heldIndex.Shards {
-		shard.Split = SplitHoldout
+		shard.Split = ledger.SplitHoldout
 		index.Shards = append(index.Shards, shard)
 	}
 	return nil
@@ -181,29 +174,25 @@ func (f Foreign) candidates(ctx context.Context, in ForeignInput, out *Judgement
 			continue
 		}
 		if infos = append(infos, info); len(infos) > maxForeign {
-			return step.Ref{}, permanent(step.ErrBadInput, "candidates: more than %d; judge them in parts", maxForeign)
+			return step.Ref{}, ledger.Permanent(step.ErrBadInput, "candidates: more than %d; judge them in parts", maxForeign)
 		}
 	}
 	if len(infos) == 0 {
-		return step.Ref{}, permanent(step.ErrBadInput, "candidates: nothing found below s3://%s/%s", in.Candidates.Bucket, prefix)
+		return step.Ref{}, ledger.Permanent(step.ErrBadInput, "candidates: nothing found below s3://%s/%s", in.Candidates.Bucket, prefix)
 	}
 	list, err := f.squares(ctx, bucket, prefix, infos, in.Ingest, out)
 	if err != nil {
 		return step.Ref{}, err
 	}
 	if len(list.Images) == 0 {
-		return step.Ref{}, permanent(step.ErrBadInput, "candidates: none of %d can be read; the first: %s: %s", len(infos), out.Unreadable[0].Name, out.Unreadable[0].Reason)
+		return step.Ref{}, ledger.Permanent(step.ErrBadInput, "candidates: none of %d can be read; the first: %s: %s", len(infos), out.Unreadable[0].Name, out.Unreadable[0].Reason)
 	}
-	raw, err := list.Encode()
-	if err != nil {
-		return step.Ref{}, err
-	}
-	obj, err := f.Store.PutArtifact(ctx, raw, ".json")
-	return step.Ref(obj), wrap("store candidates", err)
+	ref, err := ledger.Candidates.Put(ctx, f.Store, list)
+	return ref, wrap("store candidates", err)
 }
 
 // squares stores each readable candidate as a PNG of 128x128.
-func (f Foreign) squares(ctx context.Context, bucket storage.Reader, prefix string, infos []storage.Info, limits spec.Ingest, out *Judgement) (CandidateList, error) {
+func (f Foreign) squares(ctx context.Context, bucket storage.Reader, prefix string, infos []storage.Info, limits spec.Ingest, out *Judgement) (ledger.CandidateList, error) {
 	source := storage.ViewOf(bucket)
 	d := newDecoder(picture.Limits{MaxBytes: limits.MaxBytes, MaxPixels: limits.MaxPixels})
 	stored := make([]storage.Object, len(infos))
@@ -230,7 +219,7 @@ func (f Foreign) squares(ctx context.Context, bucket storage.Reader, prefix stri
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				out.Unreadable = append(out.Unreadable, Quarantined{Name: strings.TrimPrefix(info.Key, prefix), Reason: reason(err)})
+				out.Unreadable = append(out.Unreadable, ledger.Quarantined{Name: strings.TrimPrefix(info.Key, prefix), Reason: reason(err)})
 				return nil
 			}
 			stored[i], err = f.Store.PutArtifact(gctx, png, ".png")
@@ -238,13 +227,13 @@ func (f Foreign) squares(ctx context.Context, bucket storage.Reader, prefix stri
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return CandidateList{}, err
+		return ledger.CandidateList{}, err
 	}
-	slices.SortFunc(out.Unreadable, func(a, b Quarantined) int { return strings.Compare(a.Name, b.Name) })
-	var list CandidateList
+	slices.SortFunc(out.Unreadable, func(a, b ledger.Quarantined) int { return strings.Compare(a.Name, b.Name) })
+	var list ledger.CandidateList
 	for i, obj := range stored {
 		if obj.Key != "" {
-			list.Images = append(list.Images, Candidate{Index: len(out.Names), Image: step.Ref(obj)})
+			list.Images = append(list.Images, ledger.Candidate{Index: len(out.Names), Image: step.Ref(obj)})
 			out.Names = append(out.Names, strings.TrimPrefix(infos[i].Key, prefix))
 		}
 	}

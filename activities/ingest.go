@@ -14,6 +14,7 @@ import (
 	"github.com/corona10/goimagehash"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/quality"
@@ -51,20 +52,20 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 		decoder: newDecoder(picture.Limits{MaxBytes: in.Ingest.MaxBytes, MaxPixels: in.Ingest.MaxPixels})}
 	if err := s.run(ctx); err != nil {
 		if errors.Is(err, storage.ErrNotFound) && s.found == 0 {
-			return step.IngestResult{}, permanent(step.ErrBadInput, "source bucket %q: %w; check its name", in.Source.Bucket, err)
+			return step.IngestResult{}, ledger.Permanent(step.ErrBadInput, "source bucket %q: %w; check its name", in.Source.Bucket, err)
 		}
 		return step.IngestResult{}, fmt.Errorf("ingest s3://%s/%s: %w", in.Source.Bucket, s.prefix, err)
 	}
-	doc := Dataset{Class: in.Class, Quarantine: s.quarantine}
+	doc := ledger.Dataset{Class: in.Class, Quarantine: s.quarantine}
 	kept, exact := dropExact(s.images)
 	kept, near := dropNear(kept, in.Ingest.DuplicateDistance)
-	doc.Duplicates = sortedByName(append(exact, near...), func(d Duplicate) string { return d.Name })
+	doc.Duplicates = sortedByName(append(exact, near...), func(d ledger.Duplicate) string { return d.Name })
 	if len(kept) < in.Ingest.MinImages {
 		return step.IngestResult{}, tooFew(in, s.found, len(kept), doc)
 	}
-	doc.Grouping = GroupedByOverlap
+	doc.Grouping = ledger.GroupedByOverlap
 	if len(s.images) > maxCompared {
-		doc.Grouping = GroupedByHash
+		doc.Grouping = ledger.GroupedByHash
 	}
 	if err := g.group(ctx, kept, in.Ingest.GroupDistance, &doc); err != nil {
 		return step.IngestResult{}, err
@@ -76,19 +77,19 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 
 func checkIngest(in step.IngestInput) error {
 	if in.Class == "" {
-		return permanent(step.ErrBadInput, "class is empty; name the defect class")
+		return ledger.Permanent(step.ErrBadInput, "class is empty; name the defect class")
 	}
 	if in.Source.Bucket == "" {
-		return permanent(step.ErrBadInput, "source.bucket is empty; name the bucket the images lie in")
+		return ledger.Permanent(step.ErrBadInput, "source.bucket is empty; name the bucket the images lie in")
 	}
 	if err := in.Ingest.Validate(); err != nil {
-		return permanent(step.ErrBadInput, "recipe: %w", err)
+		return ledger.Permanent(step.ErrBadInput, "recipe: %w", err)
 	}
 	return nil
 }
 
 // group fills in doc's images with their groups.
-func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *Dataset) error {
+func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *ledger.Dataset) error {
 	sets := newSets(len(kept))
 	hashes := make([]uint64, len(kept))
 	for i := range kept {
@@ -99,7 +100,7 @@ func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *
 			}
 		}
 	}
-	if doc.Grouping == GroupedByOverlap {
+	if doc.Grouping == ledger.GroupedByOverlap {
 		thumbs := make([][]uint8, len(kept))
 		for i := range kept {
 			thumbs[i] = kept[i].thumb
@@ -113,7 +114,7 @@ func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *
 		}
 	}
 	names := sets.names(func(i int) string { return kept[i].SHA256 })
-	doc.Images = make([]DatasetImage, len(kept))
+	doc.Images = make([]ledger.DatasetImage, len(kept))
 	for i, k := range kept {
 		doc.Images[i] = k.DatasetImage
 		doc.Images[i].Group = names[i]
@@ -125,41 +126,41 @@ func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *
 // selection of the checkpoint: both shares are of all images, and at most 0.6
 // together. So it depends on the images' content alone, not on what they are
 // called, and the hold-out does not depend on the selection.
-func split(images []DatasetImage, holdout, selection float64) {
+func split(images []ledger.DatasetImage, holdout, selection float64) {
 	for i := range images {
-		images[i].Split = SplitTraining
+		images[i].Split = ledger.SplitTraining
 	}
-	draw(images, SplitHoldout, "", int(holdout*float64(len(images))))
-	draw(images, SplitSelection, "selection/", int(selection*float64(len(images))))
+	draw(images, ledger.SplitHoldout, "", int(holdout*float64(len(images))))
+	draw(images, ledger.SplitSelection, "selection/", int(selection*float64(len(images))))
 }
 
 // leaveOut keeps at most most images for training, in the order of the SHA-256 of
 // their digests, image by image: nothing is judged by those left out, so that
 // groups may be divided here. 0 keeps all.
-func leaveOut(images []DatasetImage, most int) {
-	var training []*DatasetImage
+func leaveOut(images []ledger.DatasetImage, most int) {
+	var training []*ledger.DatasetImage
 	for i := range images {
-		if images[i].Split == SplitTraining {
+		if images[i].Split == ledger.SplitTraining {
 			training = append(training, &images[i])
 		}
 	}
 	if most == 0 || len(training) <= most {
 		return
 	}
-	slices.SortFunc(training, func(a, b *DatasetImage) int {
+	slices.SortFunc(training, func(a, b *ledger.DatasetImage) int {
 		return cmp.Compare(storage.Digest([]byte("training/"+a.SHA256)), storage.Digest([]byte("training/"+b.SHA256)))
 	})
 	for _, im := range training[most:] {
-		im.Split = SplitLeftOut
+		im.Split = ledger.SplitLeftOut
 	}
 }
 
 // draw moves whole groups of the training images to another split, in the order
 // of the SHA-256 of salt and their names, as long as these images are at most n.
-func draw(images []DatasetImage, to, salt string, n int) {
+func draw(images []ledger.DatasetImage, to, salt string, n int) {
 	sizes := map[string]int{}
 	for i := range images {
-		if images[i].Split == SplitTraining {
+		if images[i].Split == ledger.SplitTraining {
 			sizes[images[i].Group]++
 		}
 	}
@@ -185,18 +186,14 @@ func draw(images []DatasetImage, to, salt string, n int) {
 }
 
 // store writes the manifest and counts what is in it.
-func (g Ingester) store(ctx context.Context, doc Dataset, found int) (step.IngestResult, error) {
-	raw, err := doc.Encode()
-	if err != nil {
-		return step.IngestResult{}, err
-	}
-	obj, err := g.Store.PutArtifact(ctx, raw, ".json")
+func (g Ingester) store(ctx context.Context, doc ledger.Dataset, found int) (step.IngestResult, error) {
+	ref, err := ledger.Datasets.Put(ctx, g.Store, doc)
 	if err != nil {
 		return step.IngestResult{}, fmt.Errorf("store data set manifest: %w", err)
 	}
-	out := step.IngestResult{Dataset: step.Ref(obj), Found: found, Usable: len(doc.Images), Quarantined: len(doc.Quarantine)}
+	out := step.IngestResult{Dataset: ref, Found: found, Usable: len(doc.Images), Quarantined: len(doc.Quarantine)}
 	for _, d := range doc.Duplicates {
-		if d.Kind == DuplicateExact {
+		if d.Kind == ledger.DuplicateExact {
 			out.Duplicates++
 		} else {
 			out.NearDuplicates++
@@ -206,11 +203,11 @@ func (g Ingester) store(ctx context.Context, doc Dataset, found int) (step.Inges
 	for _, i := range doc.Images {
 		groups[i.Group] = true
 		switch i.Split {
-		case SplitTraining:
+		case ledger.SplitTraining:
 			out.Training++
-		case SplitSelection:
+		case ledger.SplitSelection:
 			out.Selection++
-		case SplitLeftOut:
+		case ledger.SplitLeftOut:
 			out.LeftOut++
 		default:
 			out.Holdout++
@@ -221,10 +218,10 @@ func (g Ingester) store(ctx context.Context, doc Dataset, found int) (step.Inges
 }
 
 // tooFew explains where the images went.
-func tooFew(in step.IngestInput, found, usable int, doc Dataset) error {
+func tooFew(in step.IngestInput, found, usable int, doc ledger.Dataset) error {
 	where := "s3://" + in.Source.Bucket + "/" + folder(in.Source)
 	if found == 0 {
-		return permanent(step.ErrTooFewImages, "no images: nothing found below %s; check the bucket and prefix", where)
+		return ledger.Permanent(step.ErrTooFewImages, "no images: nothing found below %s; check the bucket and prefix", where)
 	}
 	counts := map[string]int{}
 	for _, q := range doc.Quarantine {
@@ -243,13 +240,13 @@ func tooFew(in step.IngestInput, found, usable int, doc Dataset) error {
 	for i, r := range reasons[:min(len(reasons), 3)] {
 		left += fmt.Sprintf("%s %d %s", []string{"; left out:", ",", ","}[i], counts[r], r)
 	}
-	return permanent(step.ErrTooFewImages, "too few images: %d usable of %d found below %s%s; add images (at least %d are needed) or lower ingest.min_images",
+	return ledger.Permanent(step.ErrTooFewImages, "too few images: %d usable of %d found below %s%s; add images (at least %d are needed) or lower ingest.min_images",
 		usable, found, where, left, in.Ingest.MinImages)
 }
 
 // scanned is what is kept of an image that can be used.
 type scanned struct {
-	DatasetImage
+	ledger.DatasetImage
 	hash  uint64
 	thumb []uint8 // for quality.Overlaps; nil in large data sets
 }
@@ -266,7 +263,7 @@ type scan struct {
 	mu         sync.Mutex
 	done       int
 	images     []scanned
-	quarantine []Quarantined
+	quarantine []ledger.Quarantined
 }
 
 // run fills in images and quarantine, both sorted by name.
@@ -293,7 +290,7 @@ func (s *scan) run(ctx context.Context) error {
 		return err
 	}
 	s.images = sortedByName(s.images, func(i scanned) string { return i.Name })
-	s.quarantine = sortedByName(s.quarantine, func(q Quarantined) string { return q.Name })
+	s.quarantine = sortedByName(s.quarantine, func(q ledger.Quarantined) string { return q.Name })
 	return nil
 }
 
@@ -306,21 +303,21 @@ func (s *scan) read(ctx context.Context, info storage.Info) error {
 	}
 	switch {
 	case errors.Is(err, storage.ErrTooLarge):
-		s.add(nil, &Quarantined{name, fmt.Sprintf("%v: %d exceeds %d", picture.ErrTooManyBytes, info.Size, s.decoder.limits.MaxBytes)})
+		s.add(nil, &ledger.Quarantined{Name: name, Reason: fmt.Sprintf("%v: %d exceeds %d", picture.ErrTooManyBytes, info.Size, s.decoder.limits.MaxBytes)})
 		return nil
 	case errors.Is(err, storage.ErrCorrupt):
-		s.add(nil, &Quarantined{name, "corrupt: the bytes are not those of the SHA-256 they were stored with"})
+		s.add(nil, &ledger.Quarantined{Name: name, Reason: "corrupt: the bytes are not those of the SHA-256 they were stored with"})
 		return nil
 	case err != nil:
 		return err
 	}
-	found := scanned{DatasetImage: DatasetImage{Name: name, Key: info.Key, SHA256: storage.Digest(data), Size: int64(len(data))}}
+	found := scanned{DatasetImage: ledger.DatasetImage{Name: name, Key: info.Key, SHA256: storage.Digest(data), Size: int64(len(data))}}
 	header, err := s.decoder.decode(ctx, data, s.decoder.limits, found.measure)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		s.add(nil, &Quarantined{name, reason(err)})
+		s.add(nil, &ledger.Quarantined{Name: name, Reason: reason(err)})
 		return nil
 	}
 	found.Width, found.Height, found.Encoding = header.Width, header.Height, header.Format
@@ -350,7 +347,7 @@ func reason(err error) string {
 	return text
 }
 
-func (s *scan) add(image *scanned, q *Quarantined) {
+func (s *scan) add(image *scanned, q *ledger.Quarantined) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done++
@@ -368,11 +365,11 @@ func (s *scan) add(image *scanned, q *Quarantined) {
 }
 
 // dropExact leaves out images with the bytes of an earlier one, by name.
-func dropExact(images []scanned) (kept []scanned, dropped []Duplicate) {
+func dropExact(images []scanned) (kept []scanned, dropped []ledger.Duplicate) {
 	first := map[string]string{}
 	for _, i := range images {
 		if of, seen := first[i.SHA256]; seen {
-			dropped = append(dropped, Duplicate{i.Name, of, DuplicateExact})
+			dropped = append(dropped, ledger.Duplicate{Name: i.Name, Of: of, Kind: ledger.DuplicateExact})
 			continue
 		}
 		first[i.SHA256] = i.Name
@@ -383,12 +380,12 @@ func dropExact(images []scanned) (kept []scanned, dropped []Duplicate) {
 
 // dropNear leaves out images whose hash is within distance of an earlier one
 // that is kept.
-func dropNear(images []scanned, distance int) (kept []scanned, dropped []Duplicate) {
+func dropNear(images []scanned, distance int) (kept []scanned, dropped []ledger.Duplicate) {
 	var hashes []uint64 // of kept
 	for _, i := range images {
 		of := slices.IndexFunc(hashes, func(h uint64) bool { return bits.OnesCount64(h^i.hash) <= distance })
 		if of >= 0 {
-			dropped = append(dropped, Duplicate{i.Name, kept[of].Name, DuplicateNear})
+			dropped = append(dropped, ledger.Duplicate{Name: i.Name, Of: kept[of].Name, Kind: ledger.DuplicateNear})
 			continue
 		}
 		kept, hashes = append(kept, i), append(hashes, i.hash)

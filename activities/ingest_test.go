@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
@@ -53,11 +54,11 @@ func (s shelf) input() step.IngestInput {
 	return in
 }
 
-func (s shelf) ingest(in step.IngestInput) (step.IngestResult, Dataset) {
+func (s shelf) ingest(in step.IngestInput) (step.IngestResult, ledger.Dataset) {
 	s.t.Helper()
 	out, err := Ingester{Store: s.store, Sources: s.open}.Ingest(s.t.Context(), in)
 	require.NoError(s.t, err)
-	doc, err := readDocument(s.t.Context(), s.store, out.Dataset, DecodeDataset)
+	doc, err := ledger.Datasets.Read(s.t.Context(), s.store, out.Dataset)
 	require.NoError(s.t, err)
 	return out, doc
 }
@@ -97,15 +98,15 @@ func TestIngest(t *testing.T) {
 	in := s.input()
 	in.Ingest.MaxBytes = 65_000
 	out, doc := s.ingest(in)
-	require.Equal(t, []Quarantined{
-		{".DS_Store", "not an image"}, {"cut.png", "truncated image"}, {"heavy.png", "too many bytes: 70000 exceeds 65000"},
-		{"huge.png", "too many pixels: 5000x4000 exceeds 16777216"}, {"notes.txt", "not an image"}, {"nothing.png", "empty file"},
+	require.Equal(t, []ledger.Quarantined{
+		{Name: ".DS_Store", Reason: "not an image"}, {Name: "cut.png", Reason: "truncated image"}, {Name: "heavy.png", Reason: "too many bytes: 70000 exceeds 65000"},
+		{Name: "huge.png", Reason: "too many pixels: 5000x4000 exceeds 16777216"}, {Name: "notes.txt", Reason: "not an image"}, {Name: "nothing.png", Reason: "empty file"},
 	}, doc.Quarantine)
-	require.Equal(t, []Duplicate{{"sub/copy.png", "03.png", DuplicateExact}, {"zz.jpg", "04.png", DuplicateNear}}, doc.Duplicates)
+	require.Equal(t, []ledger.Duplicate{{Name: "sub/copy.png", Of: "03.png", Kind: ledger.DuplicateExact}, {Name: "zz.jpg", Of: "04.png", Kind: ledger.DuplicateNear}}, doc.Duplicates)
 	require.Equal(t, step.IngestResult{Dataset: out.Dataset, Found: 18, Usable: 10, Quarantined: 6, Duplicates: 1, NearDuplicates: 1,
 		Groups: 10, Training: 8, Holdout: 2}, out)
 	require.Equal(t, "scratches", doc.Class)
-	require.Equal(t, GroupedByOverlap, doc.Grouping)
+	require.Equal(t, ledger.GroupedByOverlap, doc.Grouping)
 	require.Len(t, doc.Images, 10)
 	for i, image := range doc.Images {
 		raw := metalPNG(t, i)
@@ -180,9 +181,9 @@ func TestIngestKeepsGroupsTogether(t *testing.T) {
 	require.Equal(t, heldOutOf(doc), heldOutOf(renamed))
 }
 
-func heldOutOf(doc Dataset) (out []string) {
+func heldOutOf(doc ledger.Dataset) (out []string) {
 	for _, i := range doc.Images {
-		if i.Split == SplitHoldout {
+		if i.Split == ledger.SplitHoldout {
 			out = append(out, i.SHA256+" of "+i.Group)
 		}
 	}
@@ -191,24 +192,24 @@ func heldOutOf(doc Dataset) (out []string) {
 }
 
 func TestSplit(t *testing.T) {
-	make := func(sizes ...int) (images []DatasetImage) {
+	make := func(sizes ...int) (images []ledger.DatasetImage) {
 		for g, n := range sizes {
 			for range n {
-				images = append(images, DatasetImage{Group: fmt.Sprint("g", g)})
+				images = append(images, ledger.DatasetImage{Group: fmt.Sprint("g", g)})
 			}
 		}
 		return images
 	}
-	count := func(images []DatasetImage) (n int) {
+	count := func(images []ledger.DatasetImage) (n int) {
 		for _, i := range images {
-			if i.Split == SplitHoldout {
+			if i.Split == ledger.SplitHoldout {
 				n++
 			}
 		}
 		return n
 	}
 	for name, test := range map[string]struct {
-		images []DatasetImage
+		images []ledger.DatasetImage
 		share  float64
 		want   int
 	}{
@@ -224,21 +225,21 @@ func TestSplit(t *testing.T) {
 		split(test.images, test.share, 0)
 		require.Equal(t, test.want, count(test.images), name)
 		for _, i := range test.images {
-			require.Contains(t, []string{SplitTraining, SplitHoldout}, i.Split)
+			require.Contains(t, []string{ledger.SplitTraining, ledger.SplitHoldout}, i.Split)
 		}
 	}
 }
 
 func TestSplitKeepsSomeForSelection(t *testing.T) {
-	images := func() (out []DatasetImage) {
+	images := func() (out []ledger.DatasetImage) {
 		for g := range 100 {
 			for range 1 + g%3 {
-				out = append(out, DatasetImage{Group: fmt.Sprint("g", g)})
+				out = append(out, ledger.DatasetImage{Group: fmt.Sprint("g", g)})
 			}
 		}
 		return out
 	}
-	held := func(images []DatasetImage, split string) (out []string) {
+	held := func(images []ledger.DatasetImage, split string) (out []string) {
 		for _, i := range images {
 			if i.Split == split {
 				out = append(out, i.Group)
@@ -249,16 +250,16 @@ func TestSplitKeepsSomeForSelection(t *testing.T) {
 	alone, both := images(), images()
 	split(alone, 0.2, 0)
 	split(both, 0.2, 0.1)
-	require.Equal(t, held(alone, SplitHoldout), held(both, SplitHoldout), "the hold-out does not depend on the selection")
-	require.Len(t, held(both, SplitSelection), 19)
-	require.Subset(t, held(alone, SplitTraining), held(both, SplitSelection))
-	for _, g := range held(both, SplitSelection) {
-		require.NotContains(t, held(both, SplitTraining), g, "a group is never divided")
+	require.Equal(t, held(alone, ledger.SplitHoldout), held(both, ledger.SplitHoldout), "the hold-out does not depend on the selection")
+	require.Len(t, held(both, ledger.SplitSelection), 19)
+	require.Subset(t, held(alone, ledger.SplitTraining), held(both, ledger.SplitSelection))
+	for _, g := range held(both, ledger.SplitSelection) {
+		require.NotContains(t, held(both, ledger.SplitTraining), g, "a group is never divided")
 	}
 	again := images()
 	slices.Reverse(again)
 	split(again, 0.2, 0.1)
-	require.ElementsMatch(t, held(both, SplitSelection), held(again, SplitSelection), "nor does the order matter")
+	require.ElementsMatch(t, held(both, ledger.SplitSelection), held(again, ledger.SplitSelection), "nor does the order matter")
 }
 
 func TestIngestLetsTheGeneratorSeeFew(t *testing.T) {
@@ -271,12 +272,12 @@ func TestIngestLetsTheGeneratorSeeFew(t *testing.T) {
 	in.Ingest.MaxImages = 24
 	same, _ := s.ingest(in)
 	require.Equal(t, whole, same, "no more than are there")
-	raw, err := all.Encode()
+	raw, err := ledger.Datasets.Encode(all)
 	require.NoError(t, err)
 	require.NotContains(t, string(raw), "left")
 
-	trained := func(doc Dataset) (out []string) {
-		for _, im := range ofSplit(doc.Images, SplitTraining) {
+	trained := func(doc ledger.Dataset) (out []string) {
+		for _, im := range doc.Of(ledger.SplitTraining) {
 			out = append(out, im.SHA256)
 		}
 		return out
@@ -504,7 +505,7 @@ func TestIngestSteel(t *testing.T) {
 				require.Equal(t, of["scratches_8.jpg"], of[fmt.Sprintf("scratches_%d.jpg", i)], "scratches_%d", i)
 			}
 		case "patches":
-			require.Equal(t, []Duplicate{{"patches_105.jpg", "patches_101.jpg", DuplicateExact}}, doc.Duplicates)
+			require.Equal(t, []ledger.Duplicate{{Name: "patches_105.jpg", Of: "patches_101.jpg", Kind: ledger.DuplicateExact}}, doc.Duplicates)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/quality"
@@ -39,9 +40,9 @@ func boxes(side int) []uint8 {
 
 func realImage(t *testing.T, s *storage.Store, tensors step.Ref, row int) []uint8 {
 	t.Helper()
-	index, err := readDocument(context.Background(), s, tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(context.Background(), s, tensors)
 	require.NoError(t, err)
-	im, err := openImages(context.Background(), s, index, t.TempDir(), SplitTraining, SplitHoldout)
+	im, err := ledger.OpenImages(context.Background(), s, index, t.TempDir(), ledger.SplitTraining, ledger.SplitHoldout)
 	require.NoError(t, err)
 	defer im.Close()
 	out := make([]uint8, spec.ImageLen)
@@ -51,15 +52,15 @@ func realImage(t *testing.T, s *storage.Store, tensors step.Ref, row int) []uint
 
 func candidates(t *testing.T, s *storage.Store, images ...[]uint8) step.Ref {
 	t.Helper()
-	list := CandidateList{Checkpoint: "c0ffee", Seed: 1}
+	list := ledger.CandidateList{Checkpoint: "c0ffee", Seed: 1}
 	for i, pixels := range images {
 		raw, err := picture.EncodePNG(pixels)
 		require.NoError(t, err)
 		obj, err := s.PutArtifact(context.Background(), raw, ".png")
 		require.NoError(t, err)
-		list.Images = append(list.Images, Candidate{Index: i, Image: step.Ref(obj)})
+		list.Images = append(list.Images, ledger.Candidate{Index: i, Image: step.Ref(obj)})
 	}
-	raw, err := list.Encode()
+	raw, err := ledger.Candidates.Encode(list)
 	require.NoError(t, err)
 	obj, err := s.PutArtifact(context.Background(), raw, ".json")
 	require.NoError(t, err)
@@ -68,7 +69,7 @@ func candidates(t *testing.T, s *storage.Store, images ...[]uint8) step.Ref {
 
 // judged is the check of four odd candidates and two good ones against 7
 // training images and 3 held out.
-func judged(t *testing.T, s *storage.Store) (step.OverfitInput, step.OverfitResult, NeighbourList) {
+func judged(t *testing.T, s *storage.Store) (step.OverfitInput, step.OverfitResult, ledger.NeighbourList) {
 	t.Helper()
 	dataset, tensors := smallSet(t, s, 10)
 	copied, held := realImage(t, s, tensors, 2), realImage(t, s, tensors, 8)
@@ -77,7 +78,7 @@ func judged(t *testing.T, s *storage.Store) (step.OverfitInput, step.OverfitResu
 	in := step.OverfitInput{Candidates: list, Dataset: dataset, Tensors: tensors, Overfit: tiny().Overfit}
 	out, err := Checker{Store: s}.CheckOverfit(context.Background(), in)
 	require.NoError(t, err)
-	doc, err := readDocument(context.Background(), s, out.Neighbours, DecodeNeighbourList)
+	doc, err := ledger.Neighbours.Read(context.Background(), s, out.Neighbours)
 	require.NoError(t, err)
 	return in, out, doc
 }
@@ -108,7 +109,7 @@ func TestCheckOverfitRejectsCopiesRepeatsAndBlanks(t *testing.T) {
 	require.Contains(t, reasons[0], "copy: 0 from image-c.png")
 	require.Empty(t, reasons[1])
 	require.Contains(t, reasons[2], "from image-i.png")
-	require.Equal(t, SplitHoldout, doc.Candidates[2].Nearest[0].Split)
+	require.Equal(t, ledger.SplitHoldout, doc.Candidates[2].Nearest[0].Split)
 	require.Contains(t, reasons[3], "blank")
 	require.Equal(t, "the same as candidate 1", reasons[4])
 	require.Empty(t, reasons[5])
@@ -158,14 +159,14 @@ func TestCheckOverfitRejectsTransformedCopies(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, out.Rejected)
 	require.InDelta(t, 0.5, out.TransformedShare, 0)
-	doc, err := readDocument(context.Background(), s, out.Neighbours, DecodeNeighbourList)
+	doc, err := ledger.Neighbours.Read(context.Background(), s, out.Neighbours)
 	require.NoError(t, err)
 	require.Equal(t, "copy: mirrored it is 0 from image-d.png, nearer than", doc.Candidates[0].Reason[:52])
 	require.Equal(t, "image-d.png", doc.Candidates[0].Transformed.Name)
 }
 
 func TestCheckOverfitAcceptsNothingWithoutAThreshold(t *testing.T) {
-	o := &comparison{pixels: boxes(8), names: []DatasetImage{{Name: "a.png"}}}
+	o := &comparison{pixels: boxes(8), names: []ledger.DatasetImage{{Name: "a.png"}}}
 	o.copies = quality.Copies{RejectAt: 0.1, TransformedRejectAt: 0.1,
 		Nearest: [][]quality.Neighbour{{{Index: 0, Distance: 9}}}, Transformed: []quality.Transformed{{Index: 0, Distance: 9}}}
 	require.Empty(t, o.reason(0, false, 0))
@@ -320,9 +321,9 @@ func TestPublishLeavesNothingOfWhatIsRefused(t *testing.T) {
 func allRejected(t *testing.T, s *storage.Store) (list, checks step.Ref) {
 	t.Helper()
 	list = candidates(t, s, boxes(9))
-	doc, err := readDocument(context.Background(), s, list, DecodeCandidateList)
+	doc, err := ledger.Candidates.Read(context.Background(), s, list)
 	require.NoError(t, err)
-	raw, err := NeighbourList{Candidates: []CandidateCheck{{Index: 0, SHA256: doc.Images[0].Image.SHA256, Reason: "copy"}}}.Encode()
+	raw, err := ledger.Neighbours.Encode(ledger.NeighbourList{Candidates: []ledger.CandidateCheck{{Index: 0, SHA256: doc.Images[0].Image.SHA256, Reason: "copy"}}})
 	require.NoError(t, err)
 	obj, err := s.PutArtifact(context.Background(), raw, ".json")
 	require.NoError(t, err)
@@ -351,10 +352,10 @@ func TestRecordRun(t *testing.T) {
 	require.Equal(t, []string{"checkpoints/leg-000000004.safetensors", "report.html", "report.json", "run.json"}, keys(t, s, "runs/augment-scratches/run-1/"))
 	raw, err := s.Read(ctx, storage.Object(out.Record), 1<<20)
 	require.NoError(t, err)
-	var record runRecord
-	require.NoError(t, json.Unmarshal(raw, &record))
-	require.Equal(t, formatRun, record.Format)
-	require.Equal(t, in, record.RecordRunInput)
+	require.Contains(t, string(raw), `"format": "defectforge.run/1"`)
+	record, err := ledger.DecodeRun(raw)
+	require.NoError(t, err)
+	require.Equal(t, in, record)
 
 	again, err := Recorder{Store: s}.RecordRun(ctx, in)
 	require.NoError(t, err)

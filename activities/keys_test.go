@@ -23,16 +23,18 @@ func TestKeysOfWhatIsRemembered(t *testing.T) {
 	}
 	rolledBack := step.TrainInput{Tensors: ref("4"), Recipe: small, Rollbacks: []step.Rollback{{ToEpoch: 8, DiscriminatorScale: 0.5}}}
 	for name, c := range map[string]struct{ want, got string }{
-		"preprocess":         {"478459ab1a857ada", preprocessKey(strings.Repeat("3", 64))},
-		"train":              {"eb658cdffa82327d", trainingKey(step.TrainInput{Tensors: ref("4"), Recipe: classic})},
-		"train, rolled back": {"99b4ffc0110416da", trainingKey(rolledBack)},
-		"choose":             {"98a2bb393cafda33", choiceKey(ref("4"), small)},
-		"sample":             {"9292a46808d616b0", sampleKey(ref("5"), classic)},
-		"overfit":            {"6af0fc8081c693d0", overfitKey(step.OverfitInput{Candidates: ref("1"), Dataset: ref("3"), Tensors: ref("4"), Overfit: classic.Overfit})},
-		"utility":            {"92faa584b321eeed", comparing.key()},
-		"decision":           {"f13a6219dffcd7ba", decisionKey("scratches", classic, spec.ProductionPolicy(), nil)},
-		"decision, utility":  {"b3fe0ecbcb4ef69b", decisionKey("scratches", small, spec.UsefulPolicy(), &plan)},
+		"preprocess":         {"preprocess/478459ab1a857ada", tensorMemo(strings.Repeat("3", 64)).Key()},
+		"train":              {"train/eb658cdffa82327d", trainingMemo(step.TrainInput{Tensors: ref("4"), Recipe: classic}).Key()},
+		"train, rolled back": {"train/99b4ffc0110416da", trainingMemo(rolledBack).Key()},
+		"evaluate":           {"evaluate/6e3b9207c582105f", evaluationMemo(step.EvaluateInput{Checkpoint: ref("5"), Tensors: ref("4"), Recipe: small, Epoch: 3}).Key()},
+		"choose":             {"choice/98a2bb393cafda33", choiceMemo(ref("4"), small).Key()},
+		"sample":             {"sample/9292a46808d616b0", sampleMemo(ref("5"), classic).Key()},
+		"overfit": {"overfit-3/6af0fc8081c693d0", overfitMemo(step.OverfitInput{
+			Candidates: ref("1"), Dataset: ref("3"), Tensors: ref("4"), Overfit: classic.Overfit,
+		}).Key()},
+		"utility":        {"utility/92faa584b321eeed", comparing.memo().Key()},
+		"utility, pairs": {"utility-part/92faa584b321eeed", comparing.partMemo().Key()},
 	} {
-		assert.Equal(t, c.want, c.got[:16], name)
+		assert.Regexp(t, "^cache/"+c.want+"[0-9a-f]{48}[.]json$", c.got, name)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/testsuite"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
@@ -35,19 +36,19 @@ func TestRecordLinksBothWays(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for _, thing := range []string{"pits/0123456789abcdef", "d1", "c1", spec.Digest(tiny())} {
-		found, err := LinksOf(ctx, s, thing)
+		found, err := ledger.LinksOf(ctx, s, thing)
 		require.NoError(t, err)
 		require.Len(t, found, 2, thing)
 		require.Equal(t, "runs/w/1/run.json", found[0].Record.Key)
 		_, err = s.Read(ctx, storage.Object(found[0].Record), 1<<20)
 		require.NoError(t, err, "the link leads to the record as it is")
 	}
-	none, err := LinksOf(ctx, s, "pits/ffff456789abcdef")
+	none, err := ledger.LinksOf(ctx, s, "pits/ffff456789abcdef")
 	require.NoError(t, err)
 	require.Empty(t, none)
 	// As for a release of a version that left no links.
-	require.NoError(t, deleteAll(s.Bucket(), lineagePrefix))
-	old, err := RecordsOf(ctx, s, "releases/pits/0123456789abcdef")
+	require.NoError(t, deleteAll(s.Bucket(), ledger.Links))
+	old, err := ledger.RunsThatMade(ctx, s, "releases/pits/0123456789abcdef")
 	require.NoError(t, err)
 	require.Len(t, old, 2)
 	require.Equal(t, "w", old[0].Run.WorkflowID)

@@ -18,6 +18,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"go.temporal.io/sdk/activity"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 )
@@ -62,7 +63,7 @@ func (n Notifier) Notify(ctx context.Context, in step.NotifyInput) (step.NotifyR
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, n.Webhook.URL, bytes.NewReader(body))
 	if err != nil {
-		return step.NotifyResult{}, permanent(step.ErrBadInput, "notify.webhook: %w", bare(err))
+		return step.NotifyResult{}, ledger.Permanent(step.ErrBadInput, "notify.webhook: %w", bare(err))
 	}
 	request.Header.Set("Content-Type", event.ApplicationCloudEventsJSON+"; charset=utf-8")
 	if n.Webhook.Secret != "" {
@@ -97,14 +98,14 @@ func cloudEvent(n step.Notice, at time.Time) ([]byte, error) {
 	e := event.New(event.CloudEventsVersionV1)
 	e.SetID(spec.Digest([]any{n.Kind, n.Run}))
 	e.SetType(noticeType + n.Kind)
-	e.SetSource("/" + runPrefix(n.Run))
+	e.SetSource("/" + ledger.RunPrefix(n.Run))
 	e.SetSubject(n.Run.WorkflowID)
 	e.SetTime(at.UTC())
 	if err := e.SetData(event.ApplicationJSON, n); err != nil {
 		return nil, fmt.Errorf("encode notice: %w", err)
 	}
 	if err := e.Validate(); err != nil {
-		return nil, permanent(step.ErrBadInput, "notice: %w", err)
+		return nil, ledger.Permanent(step.ErrBadInput, "notice: %w", err)
 	}
 	raw, err := json.Marshal(e)
 	return raw, wrap("encode notice", err)

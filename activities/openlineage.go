@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/activity"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 )
@@ -80,7 +81,7 @@ func versionFacet(digest string) map[string]any {
 func (l Lineage) event(kind string, run step.Run, class string, source step.Source, dataset string) lineageEvent {
 	id := run.RunID
 	if uuid.Validate(id) != nil {
-		id = uuid.NewSHA1(uuid.NameSpaceURL, []byte(lineageProducer+"/"+runPrefix(run))).String()
+		id = uuid.NewSHA1(uuid.NameSpaceURL, []byte(lineageProducer+"/"+ledger.RunPrefix(run))).String()
 	}
 	e := lineageEvent{
 		EventType: kind, EventTime: time.Now().UTC(), Run: lineageRun{RunID: id}, Job: lineageJob{l.Namespace, "augment." + class},

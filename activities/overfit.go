@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/quality"
@@ -23,9 +24,16 @@ type Checker struct {
 	Scratch string // folder for temporary files; empty means the system's
 }
 
-// overfitStage is what earlier checks are remembered under; the number counts
-// changes of what is compared.
-const overfitStage = "overfit-3"
+// overfitMemo is where checks are remembered.
+func overfitMemo(in step.OverfitInput) ledger.Memo[step.OverfitResult] {
+	return ledger.Memo[step.OverfitResult]{
+		Stage: "overfit", Version: 3,
+		Inputs: []any{in.Candidates.SHA256, in.Dataset.SHA256, in.Tensors.SHA256, in.Overfit},
+		Refs: func(_ context.Context, _ *storage.Store, r step.OverfitResult) ([]step.Ref, error) {
+			return []step.Ref{r.Neighbours, r.Sheet}, nil
+		},
+	}
+}
 
 // CheckOverfit finds every candidate's nearest real images, held out ones
 // included, and its nearest ones when it may be mirrored, turned and
@@ -33,12 +41,14 @@ const overfitStage = "overfit-3"
 // groups are to each other, that repeat another candidate, or that are blank. The
 // same candidates and images are found, not compared again.
 func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.OverfitResult, error) {
-	key := overfitKey(in)
-	if !in.Refresh {
-		if found, ok, err := c.recall(ctx, key); err != nil || ok {
-			return found, err
-		}
-	}
+	out, found, err := overfitMemo(in).Do(ctx, c.Store, in.Refresh, func() (step.OverfitResult, error) {
+		return c.check(ctx, in)
+	})
+	out.Cached = found
+	return out, err
+}
+
+func (c Checker) check(ctx context.Context, in step.OverfitInput) (step.OverfitResult, error) {
 	dir, release, err := scratch(c.Scratch)
 	if err != nil {
 		return step.OverfitResult{}, err
@@ -52,38 +62,18 @@ func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.O
 	if err := o.compare(ctx); err != nil {
 		return step.OverfitResult{}, err
 	}
-	out, err := o.store(ctx)
-	if err != nil {
-		return step.OverfitResult{}, err
-	}
-	return out, wrap("remember check", c.Store.Remember(ctx, overfitStage, key, out))
-}
-
-// overfitKey names a check.
-func overfitKey(in step.OverfitInput) string {
-	return spec.Digest([]any{in.Candidates.SHA256, in.Dataset.SHA256, in.Tensors.SHA256, in.Overfit})
-}
-
-// recall finds an earlier check whose documents are stored still.
-func (c Checker) recall(ctx context.Context, key string) (step.OverfitResult, bool, error) {
-	var found step.OverfitResult
-	if ok, err := c.Store.Recall(ctx, overfitStage, key, &found); err != nil || !ok {
-		return step.OverfitResult{}, false, wrap("look up earlier check", err)
-	}
-	ok, err := present(ctx, c.Store, found.Neighbours, found.Sheet)
-	found.Cached = ok
-	return found, ok, err
+	return o.store(ctx)
 }
 
 // comparison is one check under way.
 type comparison struct {
 	Checker
 	in                step.OverfitInput
-	training, holdout *images
-	names             []DatasetImage // of training's rows, then of holdout's
-	candidates        CandidateList
+	training, holdout *ledger.Images
+	names             []ledger.DatasetImage // of training's rows, then of holdout's
+	candidates        ledger.CandidateList
 	pixels            []uint8 // of the candidates, (n,3,128,128)
-	list              NeighbourList
+	list              ledger.NeighbourList
 	copies            quality.Copies
 	nearest           []float64 // each candidate's smallest distance
 	repeated          int
@@ -91,7 +81,7 @@ type comparison struct {
 }
 
 func (o *comparison) close() {
-	for _, im := range []*images{o.training, o.holdout} {
+	for _, im := range []*ledger.Images{o.training, o.holdout} {
 		if im != nil {
 			_ = im.Close() // only read from
 		}
@@ -100,81 +90,45 @@ func (o *comparison) close() {
 
 // open fetches what is compared.
 func (o *comparison) open(ctx context.Context, dir string) error {
-	dataset, err := readDocument(ctx, o.Store, o.in.Dataset, DecodeDataset)
+	dataset, err := ledger.Datasets.Read(ctx, o.Store, o.in.Dataset)
 	if err != nil {
 		return err
 	}
-	index, err := readDocument(ctx, o.Store, o.in.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(ctx, o.Store, o.in.Tensors)
 	if err != nil {
 		return err
 	}
 	if index.Dataset != o.in.Dataset.SHA256 {
-		return permanent(step.ErrBadInput, "tensors of data set %s: the check is for %s", index.Dataset, o.in.Dataset.SHA256)
+		return ledger.Permanent(step.ErrBadInput, "tensors of data set %s: the check is for %s", index.Dataset, o.in.Dataset.SHA256)
 	}
 	for _, part := range []struct {
 		split string
-		to    **images
-	}{{SplitTraining, &o.training}, {SplitHoldout, &o.holdout}} {
-		if *part.to, err = openImages(ctx, o.Store, index, dir, part.split); err != nil {
+		to    **ledger.Images
+	}{{ledger.SplitTraining, &o.training}, {ledger.SplitHoldout, &o.holdout}} {
+		if *part.to, err = ledger.OpenImages(ctx, o.Store, index, dir, part.split); err != nil {
 			return err
 		}
-		names, err := rowNames(dataset, index, part.split)
+		names, err := index.RowsOf(dataset, part.split)
 		if err != nil {
 			return err
 		}
 		o.names = append(o.names, names...)
 	}
 	if o.training.Len() < 2 {
-		return permanent(step.ErrTooFewImages, "%d training images: at least 2 are needed to know how near they are to each other", o.training.Len())
+		return ledger.Permanent(step.ErrTooFewImages, "%d training images: at least 2 are needed to know how near they are to each other", o.training.Len())
 	}
-	if o.candidates, err = readDocument(ctx, o.Store, o.in.Candidates, DecodeCandidateList); err != nil {
+	if o.candidates, err = ledger.Candidates.Read(ctx, o.Store, o.in.Candidates); err != nil {
 		return err
 	}
 	if len(o.candidates.Images) == 0 {
-		return permanent(step.ErrBadInput, "list of candidates %s: is empty", o.in.Candidates.Key)
+		return ledger.Permanent(step.ErrBadInput, "list of candidates %s: is empty", o.in.Candidates.Key)
 	}
 	o.pixels, err = fetchCandidates(ctx, o.Store, o.candidates.Images)
 	return err
 }
 
-// rowNames gives the data set's entry of each row of a split's shards.
-func rowNames(dataset Dataset, index TensorIndex, split string) ([]DatasetImage, error) {
-	bySHA := make(map[string]int, len(dataset.Images))
-	for i, im := range dataset.Images {
-		if im.Split == split {
-			bySHA[im.SHA256] = i
-		}
-	}
-	names := make([]DatasetImage, 0, len(bySHA))
-	for _, shard := range index.Shards {
-		if shard.Split != split {
-			continue
-		}
-		for _, sha := range shard.Images {
-			i, ok := bySHA[sha]
-			if !ok {
-				return nil, permanent(step.ErrBadInput, "shard %s: image %s is not in the data set's %s split", shard.Ref.Key, sha, shard.Split)
-			}
-			names = append(names, dataset.Images[i])
-		}
-	}
-	return names, nil
-}
-
-// groupsOf names the images' groups; nil where the data set knows none.
-func groupsOf(names []DatasetImage) []string {
-	groups := make([]string, len(names))
-	for i, n := range names {
-		if n.Group == "" {
-			return nil
-		}
-		groups[i] = n.Group
-	}
-	return groups
-}
-
 // fetchCandidates reads candidates' pixels, (n,3,128,128).
-func fetchCandidates(ctx context.Context, store *storage.Store, list []Candidate) ([]uint8, error) {
+func fetchCandidates(ctx context.Context, store *storage.Store, list []ledger.Candidate) ([]uint8, error) {
 	pixels := make([]uint8, len(list)*spec.ImageLen)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(transfers)
@@ -186,7 +140,7 @@ func fetchCandidates(ctx context.Context, store *storage.Store, list []Candidate
 			}
 			img, info, err := picture.Decode(raw, picture.Limits{MaxBytes: maxCandidate, MaxPixels: spec.Size * spec.Size})
 			if err != nil || info.Width != spec.Size || info.Height != spec.Size {
-				return permanent(step.ErrCorrupt, "candidate %d, %s: is no image of %dx%d: %w", c.Index, c.Image.Key, spec.Size, spec.Size, err)
+				return ledger.Permanent(step.ErrCorrupt, "candidate %d, %s: is no image of %dx%d: %w", c.Index, c.Image.Key, spec.Size, spec.Size, err)
 			}
 			copy(pixels[i*spec.ImageLen:], picture.Square(img, spec.Size))
 			return nil
@@ -195,24 +149,24 @@ func fetchCandidates(ctx context.Context, store *storage.Store, list []Candidate
 	return pixels, group.Wait()
 }
 
-// planeSource gives package quality the images' first channels.
-func (im *images) planeSource() quality.Source {
-	return quality.Source{Shards: len(im.shards), Images: im.n, Load: func(_ context.Context, i int) ([]uint8, error) { return im.Planes(i) }}
+// planes gives package quality the images' first channels.
+func planes(im *ledger.Images) quality.Source {
+	return quality.Source{Shards: im.Shards(), Images: im.Len(), Load: func(_ context.Context, i int) ([]uint8, error) { return im.Planes(i) }}
 }
 
 // compare measures all distances and decides about each candidate.
 func (o *comparison) compare(ctx context.Context) (err error) {
 	n := o.training.Len()
 	o.copies, err = quality.FindCopies(ctx, quality.CopyInput{
-		Candidates: quality.FirstChannels(o.pixels), Training: o.training.planeSource(), Holdout: o.holdout.planeSource(),
-		Groups: groupsOf(o.names[:n]), HoldoutGroups: groupsOf(o.names[n:]), RejectQuantile: o.in.Overfit.RejectQuantile, TailQuantile: o.in.Overfit.TailQuantile,
+		Candidates: quality.FirstChannels(o.pixels), Training: planes(o.training), Holdout: planes(o.holdout),
+		Groups: ledger.Groups(o.names[:n]), HoldoutGroups: ledger.Groups(o.names[n:]), RejectQuantile: o.in.Overfit.RejectQuantile, TailQuantile: o.in.Overfit.TailQuantile,
 		Neighbours: o.in.Overfit.Neighbours, Progress: counter(ctx),
 	})
 	if err != nil {
 		return err
 	}
 	c := o.copies
-	o.list = NeighbourList{
+	o.list = ledger.NeighbourList{
 		RejectAt: known(c.RejectAt), TailAt: known(c.TailAt), TailQuantile: o.in.Overfit.TailQuantile,
 		TransformedRejectAt: known(c.TransformedRejectAt), TransformedTailAt: known(c.TransformedTailAt),
 		RealNearest: c.Null, RealTransformed: c.NullTransformed, HoldoutNearest: c.Holdout, HoldoutGroups: c.HoldoutGroups, Notes: c.Notes,
@@ -240,26 +194,26 @@ func known(v float64) float64 {
 }
 
 // check names candidate i's neighbours.
-func (o *comparison) check(i int, c Candidate) CandidateCheck {
-	check := CandidateCheck{Index: c.Index, SHA256: c.Image.SHA256, Training: o.copies.ToTraining[i]}
+func (o *comparison) check(i int, c ledger.Candidate) ledger.CandidateCheck {
+	check := ledger.CandidateCheck{Index: c.Index, SHA256: c.Image.SHA256, Training: o.copies.ToTraining[i]}
 	for _, n := range o.copies.Nearest[i] {
 		check.Nearest = append(check.Nearest, o.neighbour(n.Index, n.Distance))
 	}
 	o.nearest = append(o.nearest, o.copies.Nearest[i][0].Distance)
 	for _, t := range []struct {
 		found []quality.Transformed
-		to    **TransformedNeighbour
+		to    **ledger.TransformedNeighbour
 	}{{o.copies.Transformed, &check.Transformed}, {o.copies.TransformedHeld, &check.TransformedHeld}} {
 		if n := t.found[i]; n.Index >= 0 {
-			*t.to = &TransformedNeighbour{Neighbour: o.neighbour(n.Index, n.Distance), How: n.Words()}
+			*t.to = &ledger.TransformedNeighbour{Neighbour: o.neighbour(n.Index, n.Distance), How: n.Words()}
 		}
 	}
 	return check
 }
 
-func (o *comparison) neighbour(real int, distance float64) Neighbour {
+func (o *comparison) neighbour(real int, distance float64) ledger.Neighbour {
 	im := o.names[real]
-	return Neighbour{Name: im.Name, SHA256: im.SHA256, Distance: distance, Split: im.Split}
+	return ledger.Neighbour{Name: im.Name, SHA256: im.SHA256, Distance: distance, Split: im.Split}
 }
 
 // reason says why candidate i is rejected, or nothing.
@@ -289,11 +243,7 @@ func plain(pixels []uint8) bool {
 
 // store writes the list and the sheet and sums up.
 func (o *comparison) store(ctx context.Context) (step.OverfitResult, error) {
-	raw, err := o.list.Encode()
-	if err != nil {
-		return step.OverfitResult{}, err
-	}
-	list, err := o.Store.PutArtifact(ctx, raw, ".json")
+	list, err := ledger.Neighbours.Put(ctx, o.Store, o.list)
 	if err != nil {
 		return step.OverfitResult{}, fmt.Errorf("store list of neighbours: %w", err)
 	}
@@ -306,7 +256,7 @@ func (o *comparison) store(ctx context.Context) (step.OverfitResult, error) {
 		return step.OverfitResult{}, fmt.Errorf("store comparison sheet: %w", err)
 	}
 	out := step.OverfitResult{
-		Neighbours: step.Ref(list), Sheet: step.Ref(sheet),
+		Neighbours: list, Sheet: step.Ref(sheet),
 		RejectAt: o.list.RejectAt, TailAt: o.list.TailAt,
 		TailShare: known(o.copies.TailShare()), TransformedShare: known(o.copies.TransformedShare()), Nearest: quality.Quantile(o.nearest, 0),
 		Real: len(o.names), Repeated: o.repeated, Blank: o.blank,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
@@ -57,7 +58,7 @@ func (o *comparison) sheetRow(i int) (picture.SheetRow, error) {
 	return row, nil
 }
 
-func (o *comparison) realTile(n quality.Neighbour, named Neighbour) (picture.Tile, error) {
+func (o *comparison) realTile(n quality.Neighbour, named ledger.Neighbour) (picture.Tile, error) {
 	pixels := make([]uint8, spec.ImageLen)
 	from, row := o.training, n.Index
 	if row >= from.Len() {

@@ -12,20 +12,38 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
-	"github.com/defectforge/defectforge/model/checkpoint"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
 
-const (
-	preprocessStage = "preprocess"
-	// preprocessVersion goes up whenever the same images give other tensors.
-	preprocessVersion = 1
-	// shardImages bounds a shard to 24 MiB.
-	shardImages = 512
-)
+// shardImages bounds a shard to 24 MiB.
+const shardImages = 512
+
+// tensorMemo is where the tensors of a data set are remembered. The number in the
+// inputs counted versions before Memo did.
+func tensorMemo(dataset string) ledger.Memo[step.PreprocessResult] {
+	return ledger.Memo[step.PreprocessResult]{
+		Stage: "preprocess", Version: 1,
+		Inputs: struct {
+			Version int    `json:"version"`
+			Dataset string `json:"dataset"`
+		}{1, dataset},
+		Refs: func(ctx context.Context, s *storage.Store, r step.PreprocessResult) ([]step.Ref, error) {
+			index, err := ledger.Tensors.Read(ctx, s, r.Tensors)
+			if err == nil && index.Dataset != dataset {
+				err = fmt.Errorf("%w: tensors of data set %s", ledger.ErrFormat, index.Dataset)
+			}
+			refs := []step.Ref{r.Tensors}
+			for _, shard := range index.Shards {
+				refs = append(refs, shard.Ref)
+			}
+			return refs, err
+		},
+	}
+}
 
 // Preprocessor makes tensors of a data set's images.
 type Preprocessor struct {
@@ -37,17 +55,20 @@ type Preprocessor struct {
 
 // Preprocess crops and resizes every image of the manifest to 128x128 and
 // stores them as shards, first those for training, then those held out, then
-// those kept for selection, with an index of the shards. A data set that was preprocessed before is found, not
-// done again. An image that is not the one of the manifest any more is a
-// permanent failure.
+// those kept for selection, with an index of the shards. A data set that was
+// preprocessed before is found, not done again. An image that is not the one of
+// the manifest any more is a permanent failure.
 func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
-	fingerprint := preprocessKey(in.Dataset.SHA256)
-	if !in.Refresh {
-		if known, ok, err := p.recall(ctx, fingerprint, in.Dataset.SHA256); err != nil || ok {
-			return known, err
-		}
-	}
-	dataset, err := readDocument(ctx, p.Store, in.Dataset, DecodeDataset)
+	out, found, err := tensorMemo(in.Dataset.SHA256).Do(ctx, p.Store, in.Refresh, func() (step.PreprocessResult, error) {
+		return p.tensors(ctx, in)
+	})
+	out.Cached = found
+	return out, err
+}
+
+// tensors makes the shards and their index.
+func (p Preprocessor) tensors(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
+	dataset, err := ledger.Datasets.Read(ctx, p.Store, in.Dataset)
 	if err != nil {
 		return step.PreprocessResult{}, err
 	}
@@ -57,72 +78,19 @@ func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (
 	}
 	m := shardMaker{store: p.Store, source: storage.ViewOf(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress}
 	out := step.PreprocessResult{
-		Training:  len(ofSplit(dataset.Images, SplitTraining)),
-		Holdout:   len(ofSplit(dataset.Images, SplitHoldout)),
-		Selection: len(ofSplit(dataset.Images, SplitSelection)),
+		Training:  len(dataset.Of(ledger.SplitTraining)),
+		Holdout:   len(dataset.Of(ledger.SplitHoldout)),
+		Selection: len(dataset.Of(ledger.SplitSelection)),
 	}
 	m.total = out.Training + out.Holdout + out.Selection
-	index := TensorIndex{Dataset: in.Dataset.SHA256, Shape: []int{spec.Channels, spec.Size, spec.Size}}
-	if index.Shards, err = m.all(ctx, dataset.Images); err != nil {
+	index := ledger.TensorIndex{Dataset: in.Dataset.SHA256, Shape: []int{spec.Channels, spec.Size, spec.Size}}
+	if index.Shards, err = m.all(ctx, dataset); err != nil {
 		return step.PreprocessResult{}, err
 	}
-	raw, err := index.Encode()
-	if err != nil {
-		return step.PreprocessResult{}, err
-	}
-	obj, err := p.Store.PutArtifact(ctx, raw, ".json")
-	if err != nil {
+	if out.Tensors, err = ledger.Tensors.Put(ctx, p.Store, index); err != nil {
 		return step.PreprocessResult{}, fmt.Errorf("store tensor index: %w", err)
 	}
-	out.Tensors = step.Ref(obj)
-	if err := p.Store.Remember(ctx, preprocessStage, fingerprint, out); err != nil {
-		return step.PreprocessResult{}, err
-	}
 	return out, nil
-}
-
-// preprocessKey names the tensors of a data set.
-func preprocessKey(dataset string) string {
-	return spec.Digest(struct {
-		Version int    `json:"version"`
-		Dataset string `json:"dataset"`
-	}{preprocessVersion, dataset})
-}
-
-// recall finds what was made of the data set before, if all of it still exists.
-func (p Preprocessor) recall(ctx context.Context, fingerprint, dataset string) (step.PreprocessResult, bool, error) {
-	var known step.PreprocessResult
-	ok, err := p.Store.Recall(ctx, preprocessStage, fingerprint, &known)
-	if err != nil || !ok {
-		return step.PreprocessResult{}, false, err
-	}
-	index, err := readDocument(ctx, p.Store, known.Tensors, DecodeTensorIndex)
-	switch {
-	case err == nil && index.Dataset != dataset,
-		errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrCorrupt), errors.Is(err, ErrFormat):
-		return step.PreprocessResult{}, false, nil // it is made anew
-	case err != nil:
-		return step.PreprocessResult{}, false, fmt.Errorf("look for tensors: %w", err)
-	}
-	refs := []step.Ref{known.Tensors}
-	for _, shard := range index.Shards {
-		refs = append(refs, shard.Ref)
-	}
-	if ok, err := present(ctx, p.Store, refs...); err != nil || !ok {
-		return step.PreprocessResult{}, false, err
-	}
-	known.Cached = true
-	return known, true, nil
-}
-
-func ofSplit(images []DatasetImage, split string) []DatasetImage {
-	var out []DatasetImage
-	for _, i := range images {
-		if i.Split == split {
-			out = append(out, i)
-		}
-	}
-	return out
 }
 
 // shardMaker reads images and writes shards of them.
@@ -140,12 +108,12 @@ type shardMaker struct {
 
 // all makes the shards of every split. While one is stored, the images of the next
 // are decoded, side by side; no more than two shards are in memory.
-func (m *shardMaker) all(ctx context.Context, images []DatasetImage) ([]Shard, error) {
-	var shards []Shard
-	var parts [][]DatasetImage
-	for _, split := range []string{SplitTraining, SplitHoldout, SplitSelection} {
-		for part := range slices.Chunk(ofSplit(images, split), shardImages) {
-			shards, parts = append(shards, Shard{Split: split}), append(parts, part)
+func (m *shardMaker) all(ctx context.Context, dataset ledger.Dataset) ([]ledger.Shard, error) {
+	var shards []ledger.Shard
+	var parts [][]ledger.DatasetImage
+	for _, split := range []string{ledger.SplitTraining, ledger.SplitHoldout, ledger.SplitSelection} {
+		for part := range slices.Chunk(dataset.Of(split), shardImages) {
+			shards, parts = append(shards, ledger.Shard{Split: split}), append(parts, part)
 		}
 	}
 	storing, sctx := errgroup.WithContext(ctx)
@@ -169,7 +137,7 @@ func (m *shardMaker) all(ctx context.Context, images []DatasetImage) ([]Shard, e
 
 // decode reads images into rows of memory, or of new memory where that is too
 // small.
-func (m *shardMaker) decode(ctx context.Context, memory []uint8, images []DatasetImage) ([]uint8, error) {
+func (m *shardMaker) decode(ctx context.Context, memory []uint8, images []ledger.DatasetImage) ([]uint8, error) {
 	rows := slices.Grow(memory[:0], len(images)*spec.ImageLen)[:len(images)*spec.ImageLen]
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers())
@@ -180,12 +148,10 @@ func (m *shardMaker) decode(ctx context.Context, memory []uint8, images []Datase
 }
 
 // put stores one shard with the images as its rows.
-func (m *shardMaker) put(ctx context.Context, shard *Shard, rows []uint8, images []DatasetImage) error {
+func (m *shardMaker) put(ctx context.Context, shard *ledger.Shard, rows []uint8, images []ledger.DatasetImage) error {
 	m.file.Reset()
 	m.file.Grow(len(rows) + 4096)
-	err := checkpoint.Write(&m.file, nil, []checkpoint.Tensor{{
-		Name: "images", DType: checkpoint.U8, Shape: []int{len(images), spec.Channels, spec.Size, spec.Size}, Data: rows,
-	}})
+	err := ledger.WriteShard(&m.file, rows)
 	if err != nil {
 		return fmt.Errorf("encode shard: %w", err)
 	}
@@ -201,13 +167,13 @@ func (m *shardMaker) put(ctx context.Context, shard *Shard, rows []uint8, images
 }
 
 // row reads one image, which must be the one of the manifest, into dst.
-func (m *shardMaker) row(ctx context.Context, dst []uint8, want DatasetImage) error {
+func (m *shardMaker) row(ctx context.Context, dst []uint8, want ledger.DatasetImage) error {
 	data, err := m.source.Read(ctx, storage.Object{Key: want.Key, SHA256: want.SHA256, Size: want.Size}, want.Size)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return permanent(step.ErrBadInput, "image %s has gone since it was ingested: %w; run again to ingest what is there now", want.Key, err)
+		return ledger.Permanent(step.ErrBadInput, "image %s has gone since it was ingested: %w; run again to ingest what is there now", want.Key, err)
 	case errors.Is(err, storage.ErrCorrupt):
-		return permanent(step.ErrBadInput, "image %s has changed since it was ingested: %w; run again to ingest what is there now", want.Key, err)
+		return ledger.Permanent(step.ErrBadInput, "image %s has changed since it was ingested: %w; run again to ingest what is there now", want.Key, err)
 	case err != nil:
 		return fmt.Errorf("read image: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/checkpoint"
 	"github.com/defectforge/defectforge/model/picture"
@@ -22,7 +23,7 @@ import (
 )
 
 // metals puts n pictures into the source and ingests them.
-func (s shelf) metals(n int) (step.PreprocessInput, Dataset) {
+func (s shelf) metals(n int) (step.PreprocessInput, ledger.Dataset) {
 	s.t.Helper()
 	for i := range n {
 		s.put(fmt.Sprintf("p/%02d.png", i), metalPNG(s.t, i))
@@ -34,7 +35,7 @@ func (s shelf) metals(n int) (step.PreprocessInput, Dataset) {
 func (s shelf) preprocessor() Preprocessor { return Preprocessor{Store: s.store, Sources: s.open} }
 
 // rows reads every shard's images, by the source's SHA-256.
-func (s shelf) rows(index TensorIndex) map[string][]uint8 {
+func (s shelf) rows(index ledger.TensorIndex) map[string][]uint8 {
 	s.t.Helper()
 	out := map[string][]uint8{}
 	for _, shard := range index.Shards {
@@ -68,7 +69,7 @@ func TestPreprocess(t *testing.T) {
 	require.Equal(t, 12, last)
 	require.Equal(t, step.PreprocessResult{Tensors: out.Tensors, Training: 10, Holdout: 2}, out)
 
-	index, err := readDocument(t.Context(), s.store, out.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(t.Context(), s.store, out.Tensors)
 	require.NoError(t, err)
 	require.Equal(t, in.Dataset.SHA256, index.Dataset)
 	require.Equal(t, []int{3, 128, 128}, index.Shape)
@@ -76,12 +77,12 @@ func TestPreprocess(t *testing.T) {
 	var want [2][]string
 	for _, i := range dataset.Images {
 		side := 0
-		if i.Split == SplitHoldout {
+		if i.Split == ledger.SplitHoldout {
 			side = 1
 		}
 		want[side] = append(want[side], i.SHA256)
 	}
-	require.Equal(t, []string{SplitTraining, SplitHoldout}, []string{index.Shards[0].Split, index.Shards[1].Split})
+	require.Equal(t, []string{ledger.SplitTraining, ledger.SplitHoldout}, []string{index.Shards[0].Split, index.Shards[1].Split})
 	require.Equal(t, want, [2][]string{index.Shards[0].Images, index.Shards[1].Images}, "in the manifest's order")
 
 	rows := s.rows(index)
@@ -116,7 +117,7 @@ func TestPreprocessFindsWhatWasDone(t *testing.T) {
 	require.Equal(t, first, again)
 
 	// Whatever of it is lost or damaged, it is made anew, and the same.
-	index, err := readDocument(t.Context(), s.store, first.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(t.Context(), s.store, first.Tensors)
 	require.NoError(t, err)
 	for _, key := range []string{index.Shards[0].Ref.Key, index.Shards[1].Ref.Key, first.Tensors.Key} {
 		require.NoError(t, s.store.Bucket().Delete(t.Context(), key))
@@ -166,7 +167,7 @@ func TestPreprocessNoticesChanges(t *testing.T) {
 // small puts n pictures of 8x8 into the source and makes a data set of them.
 func (s shelf) small(n int) step.PreprocessInput {
 	s.t.Helper()
-	doc := Dataset{Class: "c"}
+	doc := ledger.Dataset{Class: "c"}
 	img := image.NewRGBA(image.Rect(0, 0, 8, 8))
 	for i := range n {
 		img.Pix[0], img.Pix[1] = uint8(i), uint8(i>>8)
@@ -176,10 +177,10 @@ func (s shelf) small(n int) step.PreprocessInput {
 		require.NoError(s.t, err)
 		key := fmt.Sprintf("p/%04d", i)
 		s.put(key, raw)
-		doc.Images = append(doc.Images, DatasetImage{Name: key, Key: key, SHA256: storage.Digest(raw), Size: int64(len(raw)),
-			Width: 8, Height: 8, Split: SplitTraining})
+		doc.Images = append(doc.Images, ledger.DatasetImage{Name: key, Key: key, SHA256: storage.Digest(raw), Size: int64(len(raw)),
+			Width: 8, Height: 8, Split: ledger.SplitTraining})
 	}
-	raw, err := doc.Encode()
+	raw, err := ledger.Datasets.Encode(doc)
 	require.NoError(s.t, err)
 	obj, err := s.store.PutArtifact(s.t.Context(), raw, ".json")
 	require.NoError(s.t, err)
@@ -193,7 +194,7 @@ func TestPreprocessShards(t *testing.T) {
 	out, err := s.preprocessor().Preprocess(t.Context(), s.small(n))
 	require.NoError(t, err)
 	require.Equal(t, [2]int{n, 0}, [2]int{out.Training, out.Holdout})
-	index, err := readDocument(t.Context(), s.store, out.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(t.Context(), s.store, out.Tensors)
 	require.NoError(t, err)
 	require.Len(t, index.Shards, 2)
 	require.Len(t, index.Shards[0].Images, shardImages)
@@ -234,7 +235,7 @@ func TestPreprocessStreams(t *testing.T) {
 	require.EqualValues(t, 3, shards.Load())
 	require.Greater(t, most.Load(), int64(1))
 	require.LessOrEqual(t, most.Load(), int64(readers()))
-	index, err := readDocument(t.Context(), s.store, out.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(t.Context(), s.store, out.Tensors)
 	require.NoError(t, err)
 	require.Len(t, s.rows(index), 2*shardImages+1)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
@@ -30,10 +31,10 @@ type Publisher struct {
 // own work.
 func (p Publisher) Publish(ctx context.Context, in step.PublishInput) (step.PublishResult, error) {
 	if in.Assess.Verdict != step.Pass {
-		return step.PublishResult{}, permanent(step.ErrBadInput, "verdict %q: only a set that passed is published", in.Assess.Verdict)
+		return step.PublishResult{}, ledger.Permanent(step.ErrBadInput, "verdict %q: only a set that passed is published", in.Assess.Verdict)
 	}
 	if !in.Approval.Approved {
-		return step.PublishResult{}, permanent(step.ErrBadInput, "approval: not given; only an approved set is published")
+		return step.PublishResult{}, ledger.Permanent(step.ErrBadInput, "approval: not given; only an approved set is published")
 	}
 	images, err := p.images(ctx, in)
 	if err != nil {
@@ -68,34 +69,22 @@ func (p Publisher) Publish(ctx context.Context, in step.PublishInput) (step.Publ
 
 // images lists the accepted candidates as files of the release.
 func (p Publisher) images(ctx context.Context, in step.PublishInput) ([]release.DraftFile, error) {
-	list, err := readDocument(ctx, p.Store, in.Candidates, DecodeCandidateList)
+	set, err := ledger.ReadChecked(ctx, p.Store, in.Candidates, in.Neighbours)
 	if err != nil {
 		return nil, err
 	}
-	checks, err := readDocument(ctx, p.Store, in.Neighbours, DecodeNeighbourList)
-	if err != nil {
-		return nil, err
-	}
-	if len(list.Images) != len(checks.Candidates) || list.Checkpoint != in.Checkpoint.SHA256 {
-		return nil, permanent(step.ErrBadInput, "%d candidates of checkpoint %s with %d checks for checkpoint %s: do not belong together",
-			len(list.Images), list.Checkpoint, len(checks.Candidates), in.Checkpoint.SHA256)
+	if set.Checkpoint != in.Checkpoint.SHA256 {
+		return nil, ledger.Permanent(step.ErrBadInput, "candidates of checkpoint %s: the release would be of checkpoint %s", set.Checkpoint, in.Checkpoint.SHA256)
 	}
 	var files []release.DraftFile
-	for i, c := range list.Images {
-		check := checks.Candidates[i]
-		if check.Index != c.Index || check.SHA256 != c.Image.SHA256 {
-			return nil, permanent(step.ErrBadInput, "candidate %d, %s: its check is of candidate %d, %s", c.Index, c.Image.SHA256, check.Index, check.SHA256)
-		}
-		if !check.Accepted {
-			continue
-		}
+	for _, c := range set.Accepted() {
 		files = append(files, release.DraftFile{
 			Path:   fmt.Sprintf("%s/%s/%s-%06d.png", release.ImageDir, in.Class, in.Class, c.Index),
-			Object: storage.Object(c.Image), Fields: fields(in, list.Seed, check),
+			Object: storage.Object(c.Image), Fields: fields(in, set.Seed, c.Check),
 		})
 	}
 	if len(files) == 0 {
-		return nil, permanent(step.ErrBadInput, "no candidate of %d was accepted: nothing to publish", len(list.Images))
+		return nil, ledger.Permanent(step.ErrBadInput, "no candidate of %d was accepted: nothing to publish", len(set.Candidates))
 	}
 	return files, nil
 }
@@ -103,7 +92,7 @@ func (p Publisher) images(ctx context.Context, in step.PublishInput) ([]release.
 // fields say where an image comes from and how near it is to real ones. A real
 // image is named by its content alone: file names of the source stay with the
 // run. The seed is text: readers round numbers of 64 bits.
-func fields(in step.PublishInput, seed uint64, check CandidateCheck) map[string]any {
+func fields(in step.PublishInput, seed uint64, check ledger.CandidateCheck) map[string]any {
 	f := map[string]any{
 		"label": in.Class, "seed": strconv.FormatUint(seed, 10), "latent_index": check.Index,
 		"checkpoint_sha256": in.Checkpoint.SHA256, "sha256": check.SHA256,

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
@@ -117,7 +118,7 @@ func (r Reporter) decision(ctx context.Context, o step.Outcome, data *report.Dat
 	if o.Assess.Measures.IsZero() {
 		return nil
 	}
-	doc, err := readDocument(ctx, r.Store, o.Assess.Measures, DecodeMeasureList)
+	doc, err := ledger.Measures.Read(ctx, r.Store, o.Assess.Measures)
 	if err != nil {
 		return fmt.Errorf("measures: %w", err)
 	}
@@ -151,11 +152,11 @@ func digestsOf(o step.Outcome) []report.Digest {
 }
 
 // intake enters what came in, and returns the data set.
-func (r Reporter) intake(ctx context.Context, in step.IngestResult, data *report.Data) (Dataset, error) {
+func (r Reporter) intake(ctx context.Context, in step.IngestResult, data *report.Data) (ledger.Dataset, error) {
 	if in.Dataset.IsZero() {
-		return Dataset{}, nil
+		return ledger.Dataset{}, nil
 	}
-	doc, err := readDocument(ctx, r.Store, in.Dataset, DecodeDataset)
+	doc, err := ledger.Datasets.Read(ctx, r.Store, in.Dataset)
 	if err != nil {
 		return doc, fmt.Errorf("data set: %w", err)
 	}
@@ -180,9 +181,9 @@ func (r Reporter) intake(ctx context.Context, in step.IngestResult, data *report
 // grouping says in words how groups of similar images were found.
 func grouping(kind string) string {
 	switch kind {
-	case GroupedByOverlap:
+	case ledger.GroupedByOverlap:
 		return "perceptual hash and by overlap of what they show"
-	case GroupedByHash:
+	case ledger.GroupedByHash:
 		return "perceptual hash alone, the set being too large to compare every pair"
 	}
 	return kind
@@ -220,7 +221,7 @@ func (r Reporter) training(ctx context.Context, o step.Outcome, data *report.Dat
 	if curves.IsZero() {
 		return nil
 	}
-	doc, err := readDocument(ctx, r.Store, curves, DecodeCurves)
+	doc, err := ledger.ReadCurves(ctx, r.Store, curves)
 	if err != nil {
 		return fmt.Errorf("curves: %w", err)
 	}
@@ -236,25 +237,27 @@ func (r Reporter) candidates(ctx context.Context, o step.Outcome, data *report.D
 	if o.Sample.Candidates.IsZero() {
 		return pictures, nil
 	}
-	list, err := readDocument(ctx, r.Store, o.Sample.Candidates, DecodeCandidateList)
+	list, err := ledger.Candidates.Read(ctx, r.Store, o.Sample.Candidates)
 	if err != nil {
 		return pictures, fmt.Errorf("candidates: %w", err)
 	}
 	data.Samples = samples(list)
 	if !o.Check.Neighbours.IsZero() {
-		doc, err := readDocument(ctx, r.Store, o.Check.Neighbours, DecodeNeighbourList)
+		checks, err := ledger.Neighbours.Read(ctx, r.Store, o.Check.Neighbours)
 		if err != nil {
 			return pictures, fmt.Errorf("neighbours: %w", err)
 		}
-		if err := addChecks(data, o.Check, doc); err != nil {
-			return pictures, permanent(step.ErrCorrupt, "neighbours %s: %w", o.Check.Neighbours.Key, err)
+		set, err := ledger.Join(list, checks)
+		if err != nil {
+			return pictures, fmt.Errorf("neighbours %s: %w", o.Check.Neighbours.Key, err)
 		}
+		addChecks(data, o.Check, set)
 	}
 	pictures.Candidates, err = r.shown(ctx, list, data.Shown().Candidates)
 	return pictures, err
 }
 
-func samples(list CandidateList) *report.Samples {
+func samples(list ledger.CandidateList) *report.Samples {
 	out := &report.Samples{Images: make([]report.Candidate, len(list.Images))}
 	for i, c := range list.Images {
 		out.Images[i] = report.Candidate{Index: c.Index, SHA256: c.Image.SHA256, Size: c.Image.Size}
@@ -262,20 +265,12 @@ func samples(list CandidateList) *report.Samples {
 	return out
 }
 
-// addChecks enters the overfit check's outcome. Every candidate must have one,
-// for the image that was drawn.
-func addChecks(data *report.Data, c step.OverfitResult, doc NeighbourList) error {
-	checks := make(map[int]CandidateCheck, len(doc.Candidates))
-	for _, check := range doc.Candidates {
-		checks[check.Index] = check
-	}
+// addChecks enters the overfit check's outcome.
+func addChecks(data *report.Data, c step.OverfitResult, set ledger.CheckedSet) {
+	doc := set.Checks
 	data.Samples.Checked = true
-	for i := range data.Samples.Images {
-		image := &data.Samples.Images[i]
-		check, ok := checks[image.Index]
-		if !ok || check.SHA256 != image.SHA256 {
-			return fmt.Errorf("candidate %d was not checked", image.Index)
-		}
+	for i, candidate := range set.Candidates {
+		image, check := &data.Samples.Images[i], candidate.Check
 		image.Accepted, image.Reason = check.Accepted, check.Reason
 		for _, n := range check.Nearest {
 			image.Nearest = append(image.Nearest, neighbour(n))
@@ -288,17 +283,16 @@ func addChecks(data *report.Data, c step.OverfitResult, doc NeighbourList) error
 		TailAt: c.TailAt, TailShare: c.TailShare, Transformed: c.TransformedShare,
 		Nearest: c.Nearest, RealNearest: doc.RealNearest, Notes: doc.Notes,
 	}
-	return nil
 }
 
-func neighbour(n Neighbour) report.Neighbour {
+func neighbour(n ledger.Neighbour) report.Neighbour {
 	return report.Neighbour{Name: n.Name, SHA256: n.SHA256, Distance: n.Distance, Split: n.Split}
 }
 
 // match is the transformed training image where the candidate is nearer to it
 // than to any as it is, each by its own threshold; nil otherwise, and for plain
 // copies, whose reason names the image as it is.
-func match(check CandidateCheck, doc NeighbourList) *report.Neighbour {
+func match(check ledger.CandidateCheck, doc ledger.NeighbourList) *report.Neighbour {
 	t := check.Transformed
 	if t == nil {
 		return nil
@@ -315,7 +309,7 @@ func match(check CandidateCheck, doc NeighbourList) *report.Neighbour {
 }
 
 // shown reads the pictures of the candidates with the given indices.
-func (r Reporter) shown(ctx context.Context, list CandidateList, indices []int) (map[int][]byte, error) {
+func (r Reporter) shown(ctx context.Context, list ledger.CandidateList, indices []int) (map[int][]byte, error) {
 	refs := make(map[int]step.Ref, len(list.Images))
 	for _, c := range list.Images {
 		refs[c.Index] = c.Image

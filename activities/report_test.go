@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/checkpoint"
@@ -53,45 +54,45 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 		Source: step.Source{Bucket: "b", Prefix: "sources/scratches/1"}, Recipe: spec.Quick(),
 		Times: []step.StageTime{{Stage: "Ingest", Seconds: 1.5}},
 	}
-	set := Dataset{
-		Class: "scratches", Grouping: GroupedByOverlap, Quarantine: []Quarantined{{"a.txt", "not an image"}},
-		Duplicates: []Duplicate{{"b.png", "c.png", DuplicateNear}},
+	set := ledger.Dataset{
+		Class: "scratches", Grouping: ledger.GroupedByOverlap, Quarantine: []ledger.Quarantined{{Name: "a.txt", Reason: "not an image"}},
+		Duplicates: []ledger.Duplicate{{Name: "b.png", Of: "c.png", Kind: ledger.DuplicateNear}},
 	}
 	for i := range 48 {
-		set.Images = append(set.Images, DatasetImage{Name: fmt.Sprintf("r%d.png", i), SHA256: fmt.Sprintf("r%d", i), Split: SplitTraining})
+		set.Images = append(set.Images, ledger.DatasetImage{Name: fmt.Sprintf("r%d.png", i), SHA256: fmt.Sprintf("r%d", i), Split: ledger.SplitTraining})
 	}
-	raw, err := set.Encode()
+	raw, err := ledger.Datasets.Encode(set)
 	o.Ingest = step.IngestResult{Dataset: put(t, s, raw, err), Found: 62, Usable: 60, Quarantined: 1, NearDuplicates: 1, Groups: 40, Training: 48, Holdout: 12}
 	o.Preprocess = step.PreprocessResult{Tensors: reportTensors(t, s, set.Images), Training: 48, Holdout: 12}
 	ones := make([]float32, 100)
 	for i := range ones {
 		ones[i] = 1
 	}
-	raw, err = Curves{StepsPerEpoch: 4, LossReal: ones, LossFake: ones, LossG: ones, DReal: ones, DFake: ones}.Encode()
+	raw, err = ledger.Curves{StepsPerEpoch: 4, LossReal: ones, LossFake: ones, LossG: ones, DReal: ones, DFake: ones}.Encode()
 	o.Train = step.TrainResult{
 		Checkpoint: put(t, s, []byte("checkpoint"), nil), Curves: put(t, s, raw, err),
 		Epoch: 25, Step: 100, LossReal: 1, LossFake: 1, LossG: 1, DReal: 1, DFake: 1, ImagesPerSecond: 33.5,
 	}
-	list := CandidateList{Checkpoint: o.Train.Checkpoint.SHA256, Seed: 1}
-	neighbours := NeighbourList{RejectAt: 6, TransformedRejectAt: 5, TailAt: 8, RealNearest: []float64{6, 7, 9, 12}, Notes: []string{"a note"}}
+	list := ledger.CandidateList{Checkpoint: o.Train.Checkpoint.SHA256, Seed: 1}
+	neighbours := ledger.NeighbourList{RejectAt: 6, TransformedRejectAt: 5, TailAt: 8, RealNearest: []float64{6, 7, 9, 12}, Notes: []string{"a note"}}
 	for i := range count {
-		c := Candidate{Index: i, Image: reportPicture(t, s, 8, i)}
-		check := CandidateCheck{
+		c := ledger.Candidate{Index: i, Image: reportPicture(t, s, 8, i)}
+		check := ledger.CandidateCheck{
 			Index: i, SHA256: c.Image.SHA256, Accepted: i%10 != 3,
-			Nearest: []Neighbour{{Name: fmt.Sprintf("r%d.png", i), SHA256: fmt.Sprintf("r%d", i), Distance: 10 + float64(i)/8, Split: SplitTraining}},
+			Nearest: []ledger.Neighbour{{Name: fmt.Sprintf("r%d.png", i), SHA256: fmt.Sprintf("r%d", i), Distance: 10 + float64(i)/8, Split: ledger.SplitTraining}},
 		}
 		if !check.Accepted {
 			check.Reason, check.Nearest[0].Distance = "too near", 5.5
 		}
 		if i == 4 {
 			check.Accepted, check.Reason = false, "copy: mirrored"
-			check.Transformed = &TransformedNeighbour{Neighbour{Name: "r40.png", SHA256: "r40", Distance: 1, Split: SplitTraining}, "mirrored"}
+			check.Transformed = &ledger.TransformedNeighbour{Neighbour: ledger.Neighbour{Name: "r40.png", SHA256: "r40", Distance: 1, Split: ledger.SplitTraining}, How: "mirrored"}
 		}
 		list.Images, neighbours.Candidates = append(list.Images, c), append(neighbours.Candidates, check)
 	}
-	raw, err = list.Encode()
+	raw, err = ledger.Candidates.Encode(list)
 	o.Sample = step.SampleResult{Candidates: put(t, s, raw, err), Count: count}
-	raw, err = neighbours.Encode()
+	raw, err = ledger.Neighbours.Encode(neighbours)
 	o.Check = step.OverfitResult{
 		Neighbours: put(t, s, raw, err), Sheet: reportPicture(t, s, 64, 9), Accepted: count - count/10, Rejected: count / 10,
 		RejectAt: 6, TailAt: 8, TailShare: 0.1, Nearest: 5.5, Real: 60, Repeated: 1, Blank: 1,
@@ -99,7 +100,7 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 	var measures quality.Measures
 	measures.Set(spec.MeasureDensity, 0.875)
 	measures.Note("120 images drawn by chance")
-	raw, err = MeasureList{Measures: measures}.Encode()
+	raw, err = ledger.Measures.Encode(ledger.MeasureList{Measures: measures})
 	o.Policy = spec.CopyingPolicy()
 	o.Assess = step.AssessResult{
 		Verdict: step.Pass, Scope: "copying only", Policy: o.Policy.Name, Measures: put(t, s, raw, err),
@@ -109,12 +110,12 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 }
 
 // reportTensors stores the images' rows, each of one grey level, in two shards.
-func reportTensors(t *testing.T, s *storage.Store, images []DatasetImage) step.Ref {
+func reportTensors(t *testing.T, s *storage.Store, images []ledger.DatasetImage) step.Ref {
 	t.Helper()
-	index := TensorIndex{Shape: []int{spec.Channels, spec.Size, spec.Size}}
+	index := ledger.TensorIndex{Shape: []int{spec.Channels, spec.Size, spec.Size}}
 	for from := 0; from < len(images); from += 30 {
 		part := images[from:min(from+30, len(images))]
-		rows, shard := make([]uint8, len(part)*spec.ImageLen), Shard{Split: SplitTraining}
+		rows, shard := make([]uint8, len(part)*spec.ImageLen), ledger.Shard{Split: ledger.SplitTraining}
 		for i := range rows {
 			rows[i] = uint8(from + i/spec.ImageLen)
 		}
@@ -127,7 +128,7 @@ func reportTensors(t *testing.T, s *storage.Store, images []DatasetImage) step.R
 		shard.Ref = put(t, s, file.Bytes(), nil)
 		index.Shards = append(index.Shards, shard)
 	}
-	raw, err := index.Encode()
+	raw, err := ledger.Tensors.Encode(index)
 	return put(t, s, raw, err)
 }
 
@@ -161,7 +162,7 @@ func TestReportGathersTheStages(t *testing.T) {
 	require.Contains(t, d.Intake.Grouping, "overlap")
 	require.Equal(t, []int{2, 1, 1}, []int{d.Distance.Rejected, d.Distance.Repeated, d.Distance.Blank})
 	require.Equal(t, []report.Quarantine{{Name: "a.txt", Reason: "not an image"}}, d.Intake.Quarantine)
-	require.Equal(t, []report.Duplicate{{Name: "b.png", Of: "c.png", Kind: DuplicateNear}}, d.Intake.DuplicateList)
+	require.Equal(t, []report.Duplicate{{Name: "b.png", Of: "c.png", Kind: ledger.DuplicateNear}}, d.Intake.DuplicateList)
 	require.Len(t, d.Samples.Images, 20)
 	require.False(t, d.Samples.Images[13].Accepted)
 	require.Equal(t, "too near", d.Samples.Images[13].Reason)
@@ -179,7 +180,7 @@ func TestReportGathersTheStages(t *testing.T) {
 	require.Equal(t, []string{"120 images drawn by chance"}, d.Notes)
 	require.Equal(t, []string{"a note"}, d.Distance.Notes)
 	require.Equal(t, &report.Policy{Name: "copying", Approval: spec.ApproveAuto, DeadlineHours: 72}, d.Policy)
-	require.Equal(t, &report.Neighbour{Name: "r40.png", SHA256: "r40", Distance: 1, Split: SplitTraining, Transform: "mirrored"}, d.Samples.Images[4].Match)
+	require.Equal(t, &report.Neighbour{Name: "r40.png", SHA256: "r40", Distance: 1, Split: ledger.SplitTraining, Transform: "mirrored"}, d.Samples.Images[4].Match)
 	require.Nil(t, d.Samples.Images[13].Match)
 	require.Nil(t, d.Utility)
 	require.Contains(t, d.Decision.Warning, "No production set")
@@ -202,10 +203,10 @@ func TestReportShowsRealImagesFromTheShards(t *testing.T) {
 	shows(40, "Real image r40.png") // of the second shard, beside the mirrored copy
 	require.Len(t, twin(t, s, got.JSON).Samples.Real, 17, "as many as accepted candidates")
 
-	index, err := readDocument(t.Context(), s, o.Preprocess.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(t.Context(), s, o.Preprocess.Tensors)
 	require.NoError(t, err)
 	index.Shards[0].Images = index.Shards[0].Images[1:]
-	raw, err := index.Encode()
+	raw, err := ledger.Tensors.Encode(index)
 	o.Preprocess.Tensors = put(t, s, raw, err)
 	_, err = Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
 	var app *temporal.ApplicationError
@@ -300,18 +301,18 @@ func TestReportOfARunThatEndedEarly(t *testing.T) {
 func TestReportRefusesDocumentsThatDisagree(t *testing.T) {
 	s := storage.New(memory.New())
 	o := reportOutcome(t, s, 12)
-	doc, err := readDocument(t.Context(), s, o.Check.Neighbours, DecodeNeighbourList)
+	doc, err := ledger.Neighbours.Read(t.Context(), s, o.Check.Neighbours)
 	require.NoError(t, err)
 	doc.Candidates = doc.Candidates[1:]
-	raw, err := doc.Encode()
+	raw, err := ledger.Neighbours.Encode(doc)
 	o.Check.Neighbours = put(t, s, raw, err)
 	_, err = Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
 	var app *temporal.ApplicationError
 	require.ErrorAs(t, err, &app)
-	require.Equal(t, step.ErrCorrupt, app.Type())
+	require.Equal(t, step.ErrBadInput, app.Type())
 
 	o = reportOutcome(t, s, 12)
 	o.Train.Curves = o.Ingest.Dataset
 	_, err = Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
-	require.ErrorIs(t, err, ErrFormat)
+	require.ErrorIs(t, err, ledger.ErrFormat)
 }

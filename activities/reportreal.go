@@ -1,14 +1,13 @@
 package activities
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
-	"github.com/defectforge/defectforge/model/checkpoint"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
@@ -24,11 +23,11 @@ const (
 // real names the training images that the page shows beside the candidates, and
 // reads them and the candidates' nearest ones from the shards, one shard at a
 // time. Without tensors there are none.
-func (r Reporter) real(ctx context.Context, tensors step.Ref, dataset Dataset, data *report.Data) (map[string][]byte, error) {
+func (r Reporter) real(ctx context.Context, tensors step.Ref, dataset ledger.Dataset, data *report.Data) (map[string][]byte, error) {
 	if tensors.IsZero() || data.Samples == nil {
 		return nil, nil
 	}
-	index, err := readDocument(ctx, r.Store, tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(ctx, r.Store, tensors)
 	if err != nil {
 		return nil, fmt.Errorf("tensors: %w", err)
 	}
@@ -53,11 +52,11 @@ func (r Reporter) real(ctx context.Context, tensors step.Ref, dataset Dataset, d
 }
 
 // spreadOut picks at most n training images, evenly from the first shards.
-func spreadOut(index TensorIndex, n int) []string {
+func spreadOut(index ledger.TensorIndex, n int) []string {
 	var from []string
 	shards := 0
 	for _, shard := range index.Shards {
-		if shard.Split == SplitTraining && shards < gridShards {
+		if shard.Split == ledger.SplitTraining && shards < gridShards {
 			from = append(from, shard.Images...)
 			shards++
 		}
@@ -71,20 +70,15 @@ func spreadOut(index TensorIndex, n int) []string {
 }
 
 // fromShard adds the wanted images of a shard to out, as PNG.
-func (r Reporter) fromShard(ctx context.Context, shard Shard, wanted []string, out map[string][]byte) error {
+func (r Reporter) fromShard(ctx context.Context, shard ledger.Shard, wanted []string, out map[string][]byte) error {
 	raw, err := r.Store.Read(ctx, storage.Object(shard.Ref), maxShard)
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
-	rd, err := checkpoint.NewReader(bytes.NewReader(raw), int64(len(raw)), checkpoint.Limits{})
+	pixels, err := shard.Pixels(raw)
 	if err != nil {
-		return fmt.Errorf("open: %w", err)
+		return err
 	}
-	want, entries := []int{len(shard.Images), spec.Channels, spec.Size, spec.Size}, rd.Entries()
-	if len(entries) != 1 || entries[0].DType != checkpoint.U8 || !slices.Equal(entries[0].Shape, want) {
-		return permanent(step.ErrCorrupt, "does not hold one U8 tensor of shape %v", want)
-	}
-	pixels := raw[int64(len(raw))-entries[0].Bytes:] // the data section ends the file
 	for row, sha := range shard.Images {
 		if !slices.Contains(wanted, sha) {
 			continue

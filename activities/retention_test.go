@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
@@ -104,8 +105,13 @@ func artifact(t *testing.T, s *storage.Store, text, ext string) storage.Object {
 	return obj
 }
 
+func remember[T any](t *testing.T, s *storage.Store, stage, inputs string, result T) {
+	t.Helper()
+	require.NoError(t, ledger.Memo[T]{Stage: stage, Version: 1, Inputs: inputs}.Remember(context.Background(), s, result))
+}
+
 func everything(t *testing.T, s *storage.Store) []string {
-	return slices.DeleteFunc(keys(t, s, ""), func(k string) bool { return strings.HasPrefix(k, cleanUpPrefix) })
+	return slices.DeleteFunc(keys(t, s, ""), func(k string) bool { return strings.HasPrefix(k, ledger.CleanUps) })
 }
 
 func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
@@ -124,14 +130,16 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 		Class: "scratches", Run: step.Run{WorkflowID: "made", RunID: "1"}, Preprocess: step.PreprocessResult{Tensors: step.Ref(index)},
 	}})
 	require.NoError(t, err)
-	require.NoError(t, s.Remember(ctx, "preprocess", "kept", step.Ref(index)))
+	remember(t, s, "preprocess", "kept", step.Ref(index))
 	// A run under way refers to a list, which refers to an image.
 	image := artifact(t, s, "image", ".png")
 	list := artifact(t, s, `[{"key":"`+image.Key+`"}]`, ".json")
 	lay(t, s, "runs/waits/1/checkpoints/leg-1.safetensors", "state")
 	// What is decided, and what is no business of a clean-up.
 	set := artifact(t, s, "set", ".json")
-	require.NoError(t, s.Remember(ctx, decisionStage, "d", decisions{Decided: []decision{{Dataset: step.Ref(set)}}}))
+	require.NoError(t, ledger.RememberDecision(ctx, s, step.RecordRunInput{Verdict: step.Fail, Outcome: step.Outcome{
+		Class: "scratches", Ingest: step.IngestResult{Dataset: step.Ref(set)},
+	}}))
 	lay(t, s, "sources/scratches/x/1.png", "real")
 	lay(t, s, "photos/1.png", "somebody else's")
 	lay(t, s, "campaigns/c/1/summary.json", "{}")
@@ -144,8 +152,8 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 
 	// What is in the way.
 	stale := artifact(t, s, "stale", ".json")
-	require.NoError(t, s.Remember(ctx, "train", "stale", step.Ref(stale)))
-	require.NoError(t, s.Remember(ctx, "evaluate", "value", 3))
+	remember(t, s, "train", "stale", step.Ref(stale))
+	remember(t, s, "evaluate", "value", 3)
 	lay(t, s, "runs/cancelled/1/checkpoints/step-1.safetensors", "state")
 	lay(t, s, "runs/made/1/checkpoints/leg-1.safetensors", "state")
 	lay(t, s, "runs/made/1/checkpoints/leg-1.curves.json", "curves")
@@ -153,12 +161,12 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 	b.let(t, "", 30*day)
 	after := everything(t, s)
 
-	require.NoError(t, deleteAll(b, cleanUpPrefix))
+	require.NoError(t, deleteAll(b, ledger.CleanUps))
 	c.dry = true
 	dry := c.do()
 	require.Equal(t, after, everything(t, s), "a dry run removes nothing")
 	c.dry = false
-	require.NoError(t, deleteAll(b, cleanUpPrefix))
+	require.NoError(t, deleteAll(b, ledger.CleanUps))
 	r := c.do()
 	require.Equal(t, dry.Removed, r.Removed)
 	require.Equal(t, map[string]int64{
@@ -173,7 +181,7 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, verified.OK, verified.Problems)
 	require.Empty(t, keys(t, s, "cleanup/sweeping/"))
-	require.NotContains(t, keys(t, s, cleanUpPrefix), "marks")
+	require.NotContains(t, keys(t, s, ledger.CleanUps), "marks")
 }
 
 func objects(m map[string]step.Count) map[string]int64 {
@@ -200,10 +208,10 @@ func TestCleanUpWaitsOutTheGracePeriod(t *testing.T) {
 	b := newAged()
 	s := storage.New(b)
 	artifact(t, s, "stale", ".json")
-	require.NoError(t, s.Remember(context.Background(), "train", "x", 1))
+	remember(t, s, "train", "x", 1)
 	lay(t, s, "runs/cancelled/1/checkpoints/step-1.safetensors", "old")
 	lay(t, s, "releases/scratches/0123456789abcdef/a", "old")
-	lay(t, s, "runs/refused/1/run.json", `{"verdict":"fail"}`)
+	lay(t, s, "runs/refused/1/run.json", `{"format":"defectforge.run/1","verdict":"fail"}`)
 	b.let(t, "", 6*day)
 	c := cleaning{t: t, s: s, rule: week()}
 	require.Zero(t, c.do().Total.Objects)
@@ -211,13 +219,13 @@ func TestCleanUpWaitsOutTheGracePeriod(t *testing.T) {
 	// Where the newest is young, the run or the publisher may be at work.
 	lay(t, s, "runs/cancelled/1/checkpoints/step-2.safetensors", "young")
 	lay(t, s, "releases/scratches/0123456789abcdef/b", "young")
-	require.NoError(t, deleteAll(b, cleanUpPrefix))
+	require.NoError(t, deleteAll(b, ledger.CleanUps))
 	r := c.do()
 	require.Equal(t, map[string]int64{removedArtifact: 1, removedCache: 1}, objects(r.Removed))
 	require.Contains(t, everything(t, s), "runs/refused/1/run.json", "records stay for good")
 	b.let(t, "", 8*day)
 	c.rule.RecordHours = 24
-	require.NoError(t, deleteAll(b, cleanUpPrefix))
+	require.NoError(t, deleteAll(b, ledger.CleanUps))
 	require.Equal(t, map[string]int64{removedRun: 2, removedUnfinished: 2, removedRecord: 1}, objects(c.do().Removed))
 	require.Empty(t, everything(t, s))
 }
@@ -225,11 +233,11 @@ func TestCleanUpWaitsOutTheGracePeriod(t *testing.T) {
 func TestCleanUpKeepsTheNewestCheckpoints(t *testing.T) {
 	b := newAged()
 	s := storage.New(b)
-	lay(t, s, "runs/w/1/run.json", `{"verdict":"fail"}`)
+	lay(t, s, "runs/w/1/run.json", `{"format":"defectforge.run/1","verdict":"fail"}`)
 	for i := range 5 {
 		base := fmt.Sprintf("runs/w/1/checkpoints/leg-%09d", i)
-		lay(t, s, base+checkpointExt, "state")
-		lay(t, s, base+curvesExt, "curves")
+		lay(t, s, base+ledger.CheckpointExt, "state")
+		lay(t, s, base+ledger.CurvesExt, "curves")
 		b.let(t, base, time.Duration(20-i)*day)
 	}
 	b.let(t, "runs/w/1/run.json", 8*day)
@@ -239,7 +247,7 @@ func TestCleanUpKeepsTheNewestCheckpoints(t *testing.T) {
 	require.Equal(t, []string{
 		"leg-000000003.curves.json", "leg-000000003.safetensors", "leg-000000004.curves.json", "leg-000000004.safetensors",
 	}, keys(t, s, "runs/w/1/checkpoints/"), "by age")
-	require.NoError(t, deleteAll(b, cleanUpPrefix))
+	require.NoError(t, deleteAll(b, ledger.CleanUps))
 	c.rule.CheckpointHours = 7 * 24
 	c.do()
 	require.Equal(t, []string{"leg-000000004.curves.json", "leg-000000004.safetensors"}, keys(t, s, "runs/w/1/checkpoints/"), "by count")
@@ -260,7 +268,7 @@ func TestCleanUpSparesWhatIsUsedMeanwhile(t *testing.T) {
 	require.NoError(t, b.Delete(ctx, "releases/scratches/latest.json"))
 	b.let(t, "", 30*day)
 	c := cleaning{t: t, s: s, rule: week(), between: func() {
-		ok, err := present(ctx, s, step.Ref(found))
+		ok, err := ledger.Kept(ctx, s, step.Ref(found))
 		require.NoError(t, err)
 		require.True(t, ok)
 		artifact(t, s, "remade", ".json")

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/release"
@@ -28,14 +29,6 @@ import (
 // longestStage is how long one attempt of a stage may take: what it stores before
 // its end is referred to by nothing yet.
 const longestStage = 73 * time.Hour
-
-const (
-	runsPrefix    = "runs/"
-	cleanUpPrefix = "cleanup/"
-	cachePrefix   = "cache/"
-	// campaignsPrefix has the summaries of campaigns.
-	campaignsPrefix = "campaigns/"
-)
 
 // Cleaner removes from the bucket what nothing refers to any more. What lies
 // outside of step.SweepAreas, real images among it, is never touched.
@@ -52,10 +45,6 @@ type Cleaner struct {
 	Progress func(done, total int)
 	// later moves the clean-up's clock on, for tests.
 	later time.Duration
-}
-
-func cleanUpKey(run step.Run, name string) string {
-	return cleanUpPrefix + storage.SafeName(run.WorkflowID) + "/" + storage.SafeName(run.RunID) + "/" + name
 }
 
 // marks is a set of what must stay: artifacts by their digest, runs and workflows
@@ -113,6 +102,8 @@ func (l markList) has(mark uint64) bool {
 	return low < len(l)/8 && binary.BigEndian.Uint64(l[8*low:]) == mark
 }
 
+func marksKey(run step.Run) string { return ledger.CleanUpPrefix(run) + "marks" }
+
 // maxMarks bounds a list of marks, in bytes.
 const maxMarks = 1 << 30
 
@@ -152,7 +143,7 @@ func (c Cleaner) MarkReferences(ctx context.Context, in step.MarkInput) (step.Ma
 			return step.MarkResult{}, err
 		}
 	}
-	obj, err := c.Store.PutNamed(ctx, cleanUpKey(in.Run, "marks"), m.marks.encode())
+	obj, err := c.Store.PutNamed(ctx, marksKey(in.Run), m.marks.encode())
 	if err != nil {
 		return step.MarkResult{}, fmt.Errorf("store marks: %w", err)
 	}
@@ -167,11 +158,11 @@ func checkRetention(r step.Retention) error {
 		least float64
 	}{{"grace_hours", r.GraceHours, storage.MinGrace.Hours()}, {"checkpoint_hours", r.CheckpointHours, storage.MinGrace.Hours()}, {"record_hours", r.RecordHours, 0}} {
 		if !(f.hours >= f.least) || f.hours > 1e6 {
-			return permanent(step.ErrBadInput, "retention.%s: %v: must be from %v to 1000000", f.name, f.hours, f.least)
+			return ledger.Permanent(step.ErrBadInput, "retention.%s: %v: must be from %v to 1000000", f.name, f.hours, f.least)
 		}
 	}
 	if r.CheckpointCount < 0 {
-		return permanent(step.ErrBadInput, "retention.checkpoint_count: %d: must not be negative", r.CheckpointCount)
+		return ledger.Permanent(step.ErrBadInput, "retention.checkpoint_count: %d: must not be negative", r.CheckpointCount)
 	}
 	return nil
 }
@@ -180,7 +171,7 @@ func hours(h float64) time.Duration { return time.Duration(h * float64(time.Hour
 
 // storeTime is what time it is by the store's clock, which objects are dated by.
 func (c Cleaner) storeTime(ctx context.Context, run step.Run) (time.Time, error) {
-	key := cleanUpKey(run, "marks")
+	key := marksKey(run)
 	if _, err := c.Store.PutNamed(ctx, key, []byte(time.Now().String())); err != nil {
 		return time.Time{}, fmt.Errorf("ask the store for the time: %w", err)
 	}
@@ -225,14 +216,14 @@ func (m *marking) running(ctx context.Context) error {
 	err := ask(ctx, m.in.Types, m.in.Query, func(workflowID string, state []byte) {
 		m.look()
 		m.result.Running++
-		m.marks.add(prefixMark(runsPrefix + storage.SafeName(workflowID) + "/"))
+		m.marks.add(prefixMark(ledger.RunsOf(workflowID)))
 		m.refer(state)
 	})
 	if err != nil {
 		return fmt.Errorf("ask runs under way: %w", err)
 	}
 	if grace := hours(m.in.Retention.GraceHours); m.result.Running > 0 && grace < longestStage {
-		return permanent(step.ErrBadInput, "retention.grace_hours: %v: %d runs are under way, whose stages may take %v hours before anything refers to what they store; wait for them, or give at least %v",
+		return ledger.Permanent(step.ErrBadInput, "retention.grace_hours: %v: %d runs are under way, whose stages may take %v hours before anything refers to what they store; wait for them, or give at least %v",
 			m.in.Retention.GraceHours, m.result.Running, longestStage.Hours()-1, longestStage.Hours())
 	}
 	return nil
@@ -275,46 +266,34 @@ func askRunning(ctx context.Context, types []string, query string, visit func(st
 // and what young runs do.
 func (m *marking) records(ctx context.Context) error {
 	cutoff := m.result.Began.Add(-hours(m.in.Retention.GraceHours))
-	for info, err := range m.Store.Bucket().List(ctx, runsPrefix) {
+	for r, err := range ledger.AllRuns(ctx, m.Store, m.look) {
 		if err != nil {
-			return fmt.Errorf("list runs: %w", err)
+			return err
 		}
-		m.look()
-		if path.Base(info.Key) != recordName {
-			continue
-		}
-		raw, _, err := m.Store.ReadNamed(ctx, info.Key, maxDocument)
-		if errors.Is(err, storage.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read record of a run: %w", err)
-		}
-		made, err := m.madeRelease(ctx, raw)
+		made, err := m.madeRelease(ctx, r)
 		if err != nil {
 			return err
 		}
 		if made {
-			m.marks.add(prefixMark(strings.TrimSuffix(info.Key, recordName)))
+			m.marks.add(prefixMark(path.Dir(r.Ref.Key) + "/"))
 		}
-		if made || info.Modified.After(cutoff) {
+		if made || r.Modified.After(cutoff) {
 			m.result.Records++
-			m.refer(raw)
+			m.refer(r.Raw)
 		}
 	}
 	return nil
 }
 
 // madeRelease reports whether a run's record names a release that is there.
-func (m *marking) madeRelease(ctx context.Context, raw []byte) (bool, error) {
-	var record step.RecordRunInput
-	if json.Unmarshal(raw, &record) != nil {
+func (m *marking) madeRelease(ctx context.Context, r ledger.Record) (bool, error) {
+	if r.Unreadable != nil {
 		return true, nil // whatever it is, it stays
 	}
-	if record.Publish.Prefix == "" {
+	if r.Publish.Prefix == "" {
 		return false, nil
 	}
-	_, err := m.Store.Bucket().Stat(ctx, record.Publish.Prefix+"/"+release.ManifestName)
+	_, err := m.Store.Bucket().Stat(ctx, r.Publish.Prefix+"/"+release.ManifestName)
 	if errors.Is(err, storage.ErrNotFound) {
 		return false, nil
 	}
@@ -323,7 +302,7 @@ func (m *marking) madeRelease(ctx context.Context, raw []byte) (bool, error) {
 
 // releases marks what the attributes of all releases name, withdrawn ones too.
 func (m *marking) releases(ctx context.Context) error {
-	for info, err := range m.Store.Bucket().List(ctx, releasesPrefix) {
+	for info, err := range m.Store.Bucket().List(ctx, release.Root) {
 		if err != nil {
 			return fmt.Errorf("list releases: %w", err)
 		}
@@ -332,18 +311,18 @@ func (m *marking) releases(ctx context.Context) error {
 			continue
 		}
 		m.result.Releases++
-		raw, _, err := m.Store.ReadNamed(ctx, info.Key, maxDocument)
+		raw, _, err := m.Store.ReadNamed(ctx, info.Key, ledger.MaxDocument)
 		if err != nil {
 			return fmt.Errorf("read manifest: %w", err)
 		}
 		manifest, err := release.DecodeManifest(raw)
 		if err != nil {
 			// It is for `releases verify` to tell; what it may refer to is unknown.
-			return permanent(step.ErrCorrupt, "%s: %w; mend or delete it before anything is cleaned up", info.Key, err)
+			return ledger.Permanent(step.ErrCorrupt, "%s: %w; mend or delete it before anything is cleaned up", info.Key, err)
 		}
 		for name, value := range manifest.Attributes {
 			if strings.HasSuffix(name, "_sha256") {
-				m.artifact(value, cmp.Or(map[string]string{"checkpoint_sha256": checkpointExt}[name], ".json"))
+				m.artifact(value, cmp.Or(map[string]string{"checkpoint_sha256": ledger.CheckpointExt}[name], ".json"))
 			}
 		}
 	}
@@ -353,7 +332,7 @@ func (m *marking) releases(ctx context.Context) error {
 // documents marks what other documents name that stay: the data sets of what was
 // decided, as new images are counted by them, and what campaigns show.
 func (m *marking) documents(ctx context.Context) error {
-	for _, prefix := range []string{cachePrefix + decisionStage + "/", campaignsPrefix} {
+	for _, prefix := range []string{ledger.DecisionFolder(), ledger.Campaigns} {
 		for info, err := range m.Store.Bucket().List(ctx, prefix) {
 			if err != nil {
 				return fmt.Errorf("list documents: %w", err)
@@ -362,7 +341,7 @@ func (m *marking) documents(ctx context.Context) error {
 			if path.Ext(info.Key) != ".json" {
 				continue
 			}
-			raw, _, err := m.Store.ReadNamed(ctx, info.Key, maxDocument)
+			raw, _, err := m.Store.ReadNamed(ctx, info.Key, ledger.MaxDocument)
 			if errors.Is(err, storage.ErrNotFound) {
 				continue
 			}
@@ -381,7 +360,7 @@ func (m *marking) follow(ctx context.Context) error {
 		key := m.todo[len(m.todo)-1]
 		m.todo = m.todo[:len(m.todo)-1]
 		m.look()
-		raw, _, err := m.Store.ReadNamed(ctx, key, maxDocument)
+		raw, _, err := m.Store.ReadNamed(ctx, key, ledger.MaxDocument)
 		if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
 			continue // gone before; who needs it finds out
 		}

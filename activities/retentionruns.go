@@ -10,14 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/release"
 )
 
 const (
-	releasesPrefix = "releases/"
-	recordName     = "run.json"
 	// formatCleanUp is the version of a clean-up's report.
 	formatCleanUp = "defectforge.cleanup/1"
 	// maxOwnCheckpoints bounds how many objects a run is expected to have.
@@ -44,7 +43,7 @@ func folderOf(key string, n int) string {
 func (s *sweep) releases(ctx context.Context) error {
 	var prefix string
 	var unfinished bool
-	return s.each(ctx, releasesPrefix, func(info storage.Info) error {
+	return s.each(ctx, release.Root, func(info storage.Info) error {
 		p := folderOf(info.Key, 3)
 		name := strings.Split(info.Key, "/")
 		if p == "" || !isReleaseName(name[2]) || s.KeepReleases {
@@ -53,7 +52,7 @@ func (s *sweep) releases(ctx context.Context) error {
 		if p != prefix {
 			prefix = p
 			var err error
-			if unfinished, err = s.abandoned(ctx, p, release.ManifestName); err != nil {
+			if unfinished, err = s.abandoned(ctx, p, p+release.ManifestName); err != nil {
 				return err
 			}
 		}
@@ -72,12 +71,12 @@ func isReleaseName(name string) bool {
 // abandoned reports whether a prefix lacks the object that would complete it, and
 // nothing there was written since the cutoff.
 func (s *sweep) abandoned(ctx context.Context, prefix, completing string) (bool, error) {
-	_, err := s.Store.Bucket().Stat(ctx, prefix+completing)
+	_, err := s.Store.Bucket().Stat(ctx, completing)
 	if err == nil {
 		return false, nil
 	}
 	if !errors.Is(err, storage.ErrNotFound) {
-		return false, fmt.Errorf("look for %s: %w", prefix+completing, err)
+		return false, fmt.Errorf("look for %s: %w", completing, err)
 	}
 	for info, err := range s.Store.Bucket().List(ctx, prefix) {
 		if err != nil {
@@ -95,7 +94,7 @@ func (s *sweep) abandoned(ctx context.Context, prefix, completing string) (bool,
 func (s *sweep) runs(ctx context.Context) error {
 	var prefix string
 	var objects []storage.Info
-	err := s.each(ctx, runsPrefix, func(info storage.Info) error {
+	err := s.each(ctx, ledger.Runs, func(info storage.Info) error {
 		p := folderOf(info.Key, 3)
 		if p != prefix {
 			if err := s.oneRun(ctx, prefix, objects); err != nil {
@@ -128,7 +127,7 @@ func (s *sweep) oneRun(ctx context.Context, prefix string, objects []storage.Inf
 	if len(objects) == 0 || prefix == "" || s.marks.has(prefixMark(folderOf(prefix, 2))) {
 		return keepAll()
 	}
-	i := slices.IndexFunc(objects, func(o storage.Info) bool { return o.Key == prefix+recordName })
+	i := slices.IndexFunc(objects, func(o storage.Info) bool { return o.Key == ledger.RecordBelow(prefix) })
 	if i < 0 {
 		return s.withoutRecord(ctx, prefix, objects, keepAll)
 	}
@@ -145,11 +144,11 @@ func (s *sweep) oneRun(ctx context.Context, prefix string, objects []storage.Inf
 }
 
 func (s *sweep) withoutRecord(ctx context.Context, prefix string, objects []storage.Info, keepAll func() error) error {
-	if gone, err := s.abandoned(ctx, prefix, recordName); err != nil || !gone {
+	if gone, err := s.abandoned(ctx, prefix, ledger.RecordBelow(prefix)); err != nil || !gone {
 		return cmp.Or(err, keepAll())
 	}
 	for _, o := range objects {
-		if err := s.doom(o, removedRun, prefix+recordName); err != nil {
+		if err := s.doom(o, removedRun, ledger.RecordBelow(prefix)); err != nil {
 			return err
 		}
 	}
@@ -162,7 +161,7 @@ func (s *sweep) checkpoints(prefix string, objects []storage.Info) error {
 	limit := s.in.Began.Add(-max(hours(s.in.Retention.CheckpointHours), hours(s.in.Retention.GraceHours)))
 	var own []storage.Info
 	for _, o := range objects {
-		if strings.HasPrefix(o.Key, prefix+"checkpoints/") && strings.HasSuffix(o.Key, checkpointExt) {
+		if strings.HasPrefix(o.Key, ledger.CheckpointsBelow(prefix)) && strings.HasSuffix(o.Key, ledger.CheckpointExt) {
 			own = append(own, o)
 		}
 	}
@@ -173,7 +172,7 @@ func (s *sweep) checkpoints(prefix string, objects []storage.Info) error {
 	}
 	for _, o := range objects {
 		var err error
-		if strings.HasPrefix(o.Key, prefix+"checkpoints/") && !stay[checkpointBase(o.Key)] && o.Modified.Before(limit) {
+		if strings.HasPrefix(o.Key, ledger.CheckpointsBelow(prefix)) && !stay[checkpointBase(o.Key)] && o.Modified.Before(limit) {
 			err = s.doom(o, removedCheckpoint, "")
 		} else {
 			err = s.keep(o)
@@ -187,7 +186,7 @@ func (s *sweep) checkpoints(prefix string, objects []storage.Info) error {
 
 // checkpointBase is what the keys of a checkpoint and of its curves share.
 func checkpointBase(key string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(key, curvesExt), checkpointExt)
+	return strings.TrimSuffix(strings.TrimSuffix(key, ledger.CurvesExt), ledger.CheckpointExt)
 }
 
 // RecordCleanUp writes the report, takes back the announcement and removes the
@@ -195,7 +194,7 @@ func checkpointBase(key string) string {
 func (c Cleaner) RecordCleanUp(ctx context.Context, in step.RecordCleanUpInput) (step.RecordCleanUpResult, error) {
 	r := in.Report
 	if r.Run.WorkflowID == "" || r.Run.RunID == "" {
-		return step.RecordCleanUpResult{}, permanent(step.ErrBadInput, "clean-up %+v: needs a workflow and a run identifier", r.Run)
+		return step.RecordCleanUpResult{}, ledger.Permanent(step.ErrBadInput, "clean-up %+v: needs a workflow and a run identifier", r.Run)
 	}
 	if r.Applied {
 		if err := c.Store.Retract(ctx, sweepName(r.Run)); err != nil {
@@ -203,11 +202,11 @@ func (c Cleaner) RecordCleanUp(ctx context.Context, in step.RecordCleanUpInput) 
 		}
 	}
 	r.Format, r.Ended = formatCleanUp, time.Now().UTC().Truncate(time.Second)
-	raw, err := indented(r)
+	raw, err := ledger.Indented(r)
 	if err != nil {
 		return step.RecordCleanUpResult{}, err
 	}
-	obj, err := c.Store.PutNamed(ctx, cleanUpKey(r.Run, "report.json"), raw)
+	obj, err := c.Store.PutNamed(ctx, ledger.CleanUpPrefix(r.Run)+"report.json", raw)
 	if err != nil {
 		return step.RecordCleanUpResult{}, fmt.Errorf("store report: %w", err)
 	}

@@ -17,8 +17,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/release"
 )
 
 // Kinds of what a clean-up removes.
@@ -36,6 +38,9 @@ const (
 const cleanUpReports = 90 * 24 * time.Hour
 
 func sweepName(run step.Run) string { return run.WorkflowID + "/" + run.RunID }
+
+// removals is how many objects are removed at once.
+const removals = 16
 
 // announced is for how long a clean-up announces itself at a time.
 const announced = 15 * time.Minute
@@ -87,7 +92,7 @@ func (c Cleaner) Sweep(ctx context.Context, in step.SweepInput) (step.SweepResul
 		return step.SweepResult{}, fmt.Errorf("read marks: %w", err)
 	}
 	plan := filepath.Join(dir, "plan")
-	key := cleanUpKey(in.Run, "plan-"+path.Base(in.Area)+".jsonl")
+	key := ledger.CleanUpPrefix(in.Run) + "plan-" + path.Base(in.Area) + ".jsonl"
 	ref, err := s.earlier(ctx, key, plan)
 	if err != nil {
 		return step.SweepResult{}, err
@@ -130,13 +135,13 @@ func (s *sweep) plan(ctx context.Context, path string) (err error) {
 	w := bufio.NewWriter(f)
 	s.lines = json.NewEncoder(w)
 	judge := map[string]func(context.Context) error{
-		cachePrefix: s.caches, cleanUpPrefix: s.reports, releasesPrefix: s.releases, runsPrefix: s.runs,
+		ledger.Cache: s.caches, ledger.CleanUps: s.reports, release.Root: s.releases, ledger.Runs: s.runs,
 	}[s.in.Area]
 	if judge == nil && strings.HasPrefix(s.in.Area, storage.ArtifactPrefix) {
 		judge = s.artifacts
 	}
 	if judge == nil {
-		return permanent(step.ErrBadInput, "area %q: none that is swept", s.in.Area)
+		return ledger.Permanent(step.ErrBadInput, "area %q: none that is swept", s.in.Area)
 	}
 	if err := judge(ctx); err != nil {
 		return fmt.Errorf("sweep %s: %w", s.in.Area, err)
@@ -189,11 +194,11 @@ func (s *sweep) artifacts(ctx context.Context) error {
 // caches removes remembered outcomes that name an artifact which does not stay,
 // or none at all. Decisions stay.
 func (s *sweep) caches(ctx context.Context) error {
-	return s.each(ctx, cachePrefix, func(info storage.Info) error {
-		if !info.Modified.Before(s.cutoff) || strings.HasPrefix(info.Key, cachePrefix+decisionStage+"/") {
+	return s.each(ctx, ledger.Cache, func(info storage.Info) error {
+		if !info.Modified.Before(s.cutoff) || strings.HasPrefix(info.Key, ledger.DecisionFolder()) {
 			return s.keep(info)
 		}
-		raw, _, err := s.Store.ReadNamed(ctx, info.Key, maxDocument)
+		raw, _, err := s.Store.ReadNamed(ctx, info.Key, ledger.MaxDocument)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 			return nil
@@ -214,8 +219,8 @@ func (s *sweep) caches(ctx context.Context) error {
 }
 
 func (s *sweep) reports(ctx context.Context) error {
-	own := cleanUpKey(s.in.Run, "")
-	return s.each(ctx, cleanUpPrefix, func(info storage.Info) error {
+	own := ledger.CleanUpPrefix(s.in.Run)
+	return s.each(ctx, ledger.CleanUps, func(info storage.Info) error {
 		if strings.HasPrefix(info.Key, own) || info.Modified.After(s.in.Began.Add(-cleanUpReports)) || info.Modified.After(s.cutoff) {
 			return s.keep(info)
 		}
@@ -233,7 +238,7 @@ func (s *sweep) carryOut(ctx context.Context, plan string, ref step.Ref) (step.S
 	out := step.SweepResult{Removed: map[string]step.Count{}, Plan: ref}
 	r := &remover{sweep: s, out: &out}
 	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(transfers)
+	group.SetLimit(removals)
 	err = r.lines(gctx, json.NewDecoder(bufio.NewReader(f)), group.Go)
 	// What failed first in a removal is the cause of the end.
 	if err := cmp.Or(group.Wait(), err); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/picture"
@@ -34,21 +35,38 @@ type Sampler struct {
 // checkpoint and recipe are found, not drawn again.
 func (s Sampler) Sample(ctx context.Context, in step.SampleInput) (step.SampleResult, error) {
 	if err := in.Recipe.Validate(); err != nil {
-		return step.SampleResult{}, permanent(step.ErrBadInput, "recipe: %w", err)
+		return step.SampleResult{}, ledger.Permanent(step.ErrBadInput, "recipe: %w", err)
 	}
-	key := sampleKey(in.Checkpoint, in.Recipe)
-	if !in.Refresh {
-		if found, ok, err := s.recall(ctx, key); err != nil || ok {
-			found.Cached = ok
-			return found, err
-		}
+	out, found, err := sampleMemo(in.Checkpoint, in.Recipe).Do(ctx, s.Store, in.Refresh, func() (step.SampleResult, error) {
+		return s.draw(ctx, in)
+	})
+	out.Cached = found
+	return out, err
+}
+
+// sampleMemo is where the samples of a checkpoint are remembered.
+func sampleMemo(checkpoint step.Ref, r spec.Recipe) ledger.Memo[step.SampleResult] {
+	return ledger.Memo[step.SampleResult]{
+		Stage: "sample", Version: 1, Inputs: []any{checkpoint.SHA256, r.TrainingFingerprint(), r.Sample},
+		Refs: func(ctx context.Context, s *storage.Store, r step.SampleResult) ([]step.Ref, error) {
+			list, err := ledger.Candidates.Read(ctx, s, r.Candidates)
+			refs := []step.Ref{r.Candidates}
+			for _, c := range list.Images {
+				refs = append(refs, c.Image)
+			}
+			return refs, err
+		},
 	}
-	sampler, err := s.load(ctx, in)
+}
+
+// draw makes the images and lists them.
+func (s Sampler) draw(ctx context.Context, in step.SampleInput) (step.SampleResult, error) {
+	sampler, err := loadSampler(ctx, s.Store, s.Scratch, in.Checkpoint, in.Recipe)
 	if err != nil {
 		return step.SampleResult{}, err
 	}
 	defer sampler.Close()
-	list := CandidateList{Checkpoint: in.Checkpoint.SHA256, Seed: in.Recipe.Seed, Images: make([]Candidate, in.Recipe.Sample.Count)}
+	list := ledger.CandidateList{Checkpoint: in.Checkpoint.SHA256, Seed: in.Recipe.Seed, Images: make([]ledger.Candidate, in.Recipe.Sample.Count)}
 	count := counter(ctx)
 	for first := 0; first < len(list.Images); first += sampleChunk {
 		if err := ctx.Err(); err != nil {
@@ -64,48 +82,38 @@ func (s Sampler) Sample(ctx context.Context, in step.SampleInput) (step.SampleRe
 		}
 		count(first+len(chunk), len(list.Images))
 	}
-	raw, err := list.Encode()
-	if err != nil {
-		return step.SampleResult{}, err
-	}
-	obj, err := s.Store.PutArtifact(ctx, raw, ".json")
+	ref, err := ledger.Candidates.Put(ctx, s.Store, list)
 	if err != nil {
 		return step.SampleResult{}, fmt.Errorf("store list of candidates: %w", err)
 	}
-	out := step.SampleResult{Candidates: step.Ref(obj), Count: len(list.Images)}
-	return out, wrap("remember candidates", s.Store.Remember(ctx, "sample", key, out))
+	return step.SampleResult{Candidates: ref, Count: len(list.Images)}, nil
 }
 
-// sampleKey names the samples of a checkpoint.
-func sampleKey(checkpoint step.Ref, r spec.Recipe) string {
-	return spec.Digest([]any{checkpoint.SHA256, r.TrainingFingerprint(), r.Sample})
-}
-
-// load makes a sampler of the checkpoint's generator.
-func (s Sampler) load(ctx context.Context, in step.SampleInput) (*model.Sampler, error) {
-	dir, release, err := scratch(s.Scratch)
+// loadSampler makes a sampler of a checkpoint's generator.
+func loadSampler(ctx context.Context, store *storage.Store, folder string, checkpoint step.Ref, r spec.Recipe) (*model.Sampler, error) {
+	dir, cleanUp, err := scratch(folder)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	path := filepath.Join(dir, "checkpoint"+checkpointExt)
-	if err := s.Store.ReadToFile(ctx, storage.Object(in.Checkpoint), path); err != nil {
-		return nil, fmt.Errorf("fetch checkpoint %s: %w", in.Checkpoint.Key, err)
+	defer cleanUp()
+	path := filepath.Join(dir, "checkpoint"+ledger.CheckpointExt)
+	if err := store.ReadToFile(ctx, storage.Object(checkpoint), path); err != nil {
+		return nil, fmt.Errorf("fetch checkpoint %s: %w", checkpoint.Key, err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint: %w", err)
 	}
 	defer f.Close()
-	sampler, err := model.LoadSampler(bufio.NewReaderSize(f, 1<<20), in.Checkpoint.Size, in.Recipe)
+	sampler, err := model.LoadSampler(bufio.NewReaderSize(f, 1<<20), checkpoint.Size, r)
 	if err != nil {
-		return nil, fmt.Errorf("load checkpoint %s: %w", in.Checkpoint.Key, err)
+		return nil, fmt.Errorf("load checkpoint %s: %w", checkpoint.Key, err)
 	}
 	return sampler, nil
 }
 
 // put stores pixels, (n,3,128,128), and fills chunk with what they are.
-func (s Sampler) put(ctx context.Context, chunk []Candidate, first int, pixels []uint8) error {
+func (s Sampler) put(ctx context.Context, chunk []ledger.Candidate, first int, pixels []uint8) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(transfers)
 	for i := range chunk {
@@ -115,31 +123,9 @@ func (s Sampler) put(ctx context.Context, chunk []Candidate, first int, pixels [
 				return fmt.Errorf("encode candidate %d: %w", first+i, err)
 			}
 			obj, err := s.Store.PutArtifact(ctx, raw, ".png")
-			chunk[i] = Candidate{Index: first + i, Image: step.Ref(obj)}
+			chunk[i] = ledger.Candidate{Index: first + i, Image: step.Ref(obj)}
 			return wrap(fmt.Sprintf("store candidate %d", first+i), err)
 		})
 	}
 	return group.Wait()
-}
-
-// recall finds an earlier result whose images are all stored still.
-func (s Sampler) recall(ctx context.Context, key string) (step.SampleResult, bool, error) {
-	var found step.SampleResult
-	if ok, err := s.Store.Recall(ctx, "sample", key, &found); err != nil || !ok {
-		return step.SampleResult{}, false, wrap("look up earlier candidates", err)
-	}
-	if ok, err := present(ctx, s.Store, found.Candidates); err != nil || !ok {
-		return step.SampleResult{}, false, err
-	}
-	list, err := readDocument(ctx, s.Store, found.Candidates, DecodeCandidateList)
-	if err != nil {
-		// Whatever is wrong with it, drawing anew mends it.
-		return step.SampleResult{}, false, ctx.Err()
-	}
-	refs := make([]step.Ref, len(list.Images))
-	for i, c := range list.Images {
-		refs[i] = c.Image
-	}
-	ok, err := present(ctx, s.Store, refs...)
-	return found, ok, err
 }

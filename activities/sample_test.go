@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
@@ -26,7 +27,7 @@ func TestSample(t *testing.T) {
 	out, err := Sampler{Store: s}.Sample(ctx, in)
 	require.NoError(t, err)
 	require.Equal(t, sampleChunk+3, out.Count)
-	list, err := readDocument(ctx, s, out.Candidates, DecodeCandidateList)
+	list, err := ledger.Candidates.Read(ctx, s, out.Candidates)
 	require.NoError(t, err)
 	require.Equal(t, end.Checkpoint.SHA256, list.Checkpoint)
 	require.Equal(t, uint64(1), list.Seed)
@@ -47,13 +48,13 @@ func TestSample(t *testing.T) {
 		fewer.Recipe.Sample.Count = 5
 		out, err := Sampler{Store: s}.Sample(ctx, fewer)
 		require.NoError(t, err)
-		part, err := readDocument(ctx, s, out.Candidates, DecodeCandidateList)
+		part, err := ledger.Candidates.Read(ctx, s, out.Candidates)
 		require.NoError(t, err)
 		require.Equal(t, list.Images[:5], part.Images)
 	})
 	t.Run("found again", func(t *testing.T) {
 		h.before = func(op, key string) error {
-			if op == "put" || strings.HasSuffix(key, checkpointExt) {
+			if op == "put" || strings.HasSuffix(key, ledger.CheckpointExt) {
 				return errors.New("not again")
 			}
 			return nil

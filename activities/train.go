@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/spec"
@@ -34,7 +35,7 @@ func (t Trainer) Train(ctx context.Context, in step.TrainInput) (step.TrainResul
 		return step.TrainResult{}, err
 	}
 	if !in.Refresh {
-		if found, ok, err := t.recall(ctx, in); err != nil || ok {
+		if found, ok, err := lookForTraining(ctx, t.Store, in); err != nil || ok {
 			found.Cached = ok
 			return found, err
 		}
@@ -62,19 +63,19 @@ func (t Trainer) Train(ctx context.Context, in step.TrainInput) (step.TrainResul
 
 func checkLeg(in step.TrainInput) error {
 	if err := in.Recipe.Validate(); err != nil {
-		return permanent(step.ErrBadInput, "recipe: %w", err)
+		return ledger.Permanent(step.ErrBadInput, "recipe: %w", err)
 	}
 	if in.FromEpoch < 0 || in.ToEpoch <= in.FromEpoch || in.ToEpoch > in.Recipe.Train.Epochs {
-		return permanent(step.ErrBadInput, "leg from epoch %d to %d of %d: not a part of the training", in.FromEpoch, in.ToEpoch, in.Recipe.Train.Epochs)
+		return ledger.Permanent(step.ErrBadInput, "leg from epoch %d to %d of %d: not a part of the training", in.FromEpoch, in.ToEpoch, in.Recipe.Train.Epochs)
 	}
 	for i, r := range in.Rollbacks {
 		if !(r.DiscriminatorScale > 0 && r.DiscriminatorScale <= 1) || r.ToEpoch > in.FromEpoch {
-			return permanent(step.ErrBadInput, "rollback %d to epoch %d with a scale of %v: a leg from epoch %d needs earlier ones, with scales above 0 and at most 1",
+			return ledger.Permanent(step.ErrBadInput, "rollback %d to epoch %d with a scale of %v: a leg from epoch %d needs earlier ones, with scales above 0 and at most 1",
 				i+1, r.ToEpoch, r.DiscriminatorScale, in.FromEpoch)
 		}
 	}
 	if in.FromEpoch > 0 && (in.Checkpoint.IsZero() || in.Curves.IsZero()) {
-		return permanent(step.ErrBadInput, "leg from epoch %d: needs the checkpoint and the curves of the leg before", in.FromEpoch)
+		return ledger.Permanent(step.ErrBadInput, "leg from epoch %d: needs the checkpoint and the curves of the leg before", in.FromEpoch)
 	}
 	return nil
 }
@@ -85,9 +86,9 @@ type leg struct {
 	in     step.TrainInput
 	dir    string
 	resume state // of the heartbeats
-	images *images
+	images *ledger.Images
 	gan    *model.GAN
-	curves Curves
+	curves ledger.Curves
 	steps  int64         // of the whole training
 	mids   []state       // checkpoints taken within this leg, oldest first
 	kept   int64         // steps of the newest stored state
@@ -140,16 +141,16 @@ func (l *leg) run(ctx context.Context) (step.TrainResult, error) {
 
 // open fetches the training images and the state to start from.
 func (l *leg) open(ctx context.Context) error {
-	index, err := readDocument(ctx, l.Store, l.in.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(ctx, l.Store, l.in.Tensors)
 	if err != nil {
 		return err
 	}
-	if l.images, err = openImages(ctx, l.Store, index, l.dir, SplitTraining); err != nil {
+	if l.images, err = ledger.OpenImages(ctx, l.Store, index, l.dir, ledger.SplitTraining); err != nil {
 		return err
 	}
 	perEpoch := len(model.Batches(l.in.Recipe, l.images.Len(), 0))
 	if perEpoch == 0 {
-		return permanent(step.ErrTooFewImages, "%d training images make no batch: at least %d are needed", l.images.Len(), spec.MinBatch)
+		return ledger.Permanent(step.ErrTooFewImages, "%d training images make no batch: at least %d are needed", l.images.Len(), spec.MinBatch)
 	}
 	l.curves.StepsPerEpoch = perEpoch
 	l.steps = int64(perEpoch) * int64(l.in.Recipe.Train.Epochs)
@@ -200,7 +201,7 @@ func (l *leg) interrupted(ctx context.Context) error {
 
 // stepped records one step.
 func (l *leg) stepped(ctx context.Context, epoch, images int, losses model.Losses) {
-	l.curves.add(losses)
+	addLosses(&l.curves, losses)
 	l.seen += images
 	l.done++
 	seconds := time.Since(l.began).Seconds()
@@ -235,7 +236,7 @@ func newBatch(r spec.Recipe) *batch {
 
 // load reads the images of rows as (len(rows),c,s,s) in [-1,1]. The result
 // is valid until the next call.
-func (b *batch) load(im *images, rows []int) ([]float32, error) {
+func (b *batch) load(im *ledger.Images, rows []int) ([]float32, error) {
 	raw := b.raw[:len(rows)*spec.ImageLen]
 	for i, row := range rows {
 		if err := im.Row(raw[i*spec.ImageLen:], row); err != nil {

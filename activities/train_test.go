@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/checkpoint"
 	"github.com/defectforge/defectforge/model/kernel"
@@ -54,23 +55,23 @@ func smallSet(t *testing.T, s *storage.Store, n int) (dataset, tensors step.Ref)
 	if n >= 10 {
 		holdout = 3
 	}
-	set := Dataset{Class: "scratches"}
-	index := TensorIndex{Shape: []int{spec.Channels, spec.Size, spec.Size}}
+	set := ledger.Dataset{Class: "scratches"}
+	index := ledger.TensorIndex{Shape: []int{spec.Channels, spec.Size, spec.Size}}
 	cuts := []int{0, (n - holdout) / 2, n - holdout, n}
 	for c := range 3 {
 		from, to := cuts[c], cuts[c+1]
 		if from == to {
 			continue
 		}
-		split := SplitTraining
+		split := ledger.SplitTraining
 		if c == 2 {
-			split = SplitHoldout
+			split = ledger.SplitHoldout
 		}
-		shard := Shard{Split: split}
+		shard := ledger.Shard{Split: split}
 		for i := from; i < to; i++ {
 			sha := storage.Digest(pixels[i*spec.ImageLen : (i+1)*spec.ImageLen])
 			shard.Images = append(shard.Images, sha)
-			set.Images = append(set.Images, DatasetImage{Name: "image-" + string(rune('a'+i)) + ".png", SHA256: sha, Split: split})
+			set.Images = append(set.Images, ledger.DatasetImage{Name: "image-" + string(rune('a'+i)) + ".png", SHA256: sha, Split: split})
 		}
 		var b bytes.Buffer
 		require.NoError(t, checkpoint.Write(&b, nil, []checkpoint.Tensor{{
@@ -87,9 +88,9 @@ func smallSet(t *testing.T, s *storage.Store, n int) (dataset, tensors step.Ref)
 		require.NoError(t, err)
 		return step.Ref(obj)
 	}
-	dataset = put(set.Encode())
+	dataset = put(ledger.Datasets.Encode(set))
 	index.Dataset = dataset.SHA256
-	return dataset, put(index.Encode())
+	return dataset, put(ledger.Tensors.Encode(index))
 }
 
 // hooked calls before ahead of every write and read.
@@ -199,7 +200,7 @@ func TestTrainInLegs(t *testing.T) {
 	require.Equal(t, int64(8), end.Step)
 	require.True(t, strings.HasPrefix(end.Checkpoint.Key, "artifacts/sha256/"), end.Checkpoint.Key)
 	require.True(t, strings.HasPrefix(end.Curves.Key, "artifacts/sha256/"), end.Curves.Key)
-	curves, err := readDocument(context.Background(), s, end.Curves, DecodeCurves)
+	curves, err := ledger.ReadCurves(context.Background(), s, end.Curves)
 	require.NoError(t, err)
 	require.Equal(t, 2, curves.StepsPerEpoch)
 	require.Len(t, curves.LossReal, 8)
@@ -268,7 +269,7 @@ func TestTrainHandsOverWhenItsWorkerStops(t *testing.T) {
 	// The next attempt trains the last two steps only.
 	trained := 0
 	s = storage.New(&hooked{Bucket: s.Bucket(), before: func(op, key string) error {
-		if op == "put" && strings.Contains(key, "step-") && strings.HasSuffix(key, checkpointExt) {
+		if op == "put" && strings.Contains(key, "step-") && strings.HasSuffix(key, ledger.CheckpointExt) {
 			trained++
 		}
 		return nil
@@ -413,7 +414,7 @@ func TestTrainKeepsTwoCheckpointsWithinALegAndClearsOlderOnes(t *testing.T) {
 	require.Equal(t, []string{
 		"leg-000000008.curves.json", "leg-000000008.safetensors",
 	}, keys(t, s, runCheckpoints))
-	ok, err := present(context.Background(), s, tensors)
+	ok, err := ledger.Kept(context.Background(), s, tensors)
 	require.NoError(t, err)
 	require.True(t, ok, "artifacts are never deleted")
 	require.Len(t, keys(t, s, "runs/other/"), 1)
@@ -471,7 +472,7 @@ func TestTrainFindsAFinishedTraining(t *testing.T) {
 // overflowing is a checkpoint whose next step leaves float32's range.
 func overflowing(t *testing.T, s *storage.Store, ref step.Ref) step.Ref {
 	t.Helper()
-	raw, err := s.Read(context.Background(), storage.Object(ref), maxDocument)
+	raw, err := s.Read(context.Background(), storage.Object(ref), ledger.MaxDocument)
 	require.NoError(t, err)
 	tensors, meta, err := checkpoint.Read(bytes.NewReader(raw), int64(len(raw)), checkpoint.Limits{})
 	require.NoError(t, err)
@@ -484,7 +485,7 @@ func overflowing(t *testing.T, s *storage.Store, ref step.Ref) step.Ref {
 	}
 	var b bytes.Buffer
 	require.NoError(t, checkpoint.Write(&b, meta, tensors))
-	obj, err := s.PutArtifact(context.Background(), b.Bytes(), checkpointExt)
+	obj, err := s.PutArtifact(context.Background(), b.Bytes(), ledger.CheckpointExt)
 	require.NoError(t, err)
 	return step.Ref(obj)
 }

@@ -3,12 +3,9 @@ package activities
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
-	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
@@ -23,8 +20,9 @@ type trainings struct {
 	Ended []step.TrainResult `json:"ended"` // by epoch
 }
 
-// trainingKey names a training by all that its states depend on.
-func trainingKey(in step.TrainInput) string {
+// trainingMemo is where the ends of a training are remembered, by all that its
+// states depend on.
+func trainingMemo(in step.TrainInput) ledger.Memo[trainings] {
 	type try struct {
 		ToEpoch int
 		Scale   float64
@@ -33,24 +31,27 @@ func trainingKey(in step.TrainInput) string {
 	for _, r := range in.Rollbacks {
 		tries = append(tries, try{r.ToEpoch, r.DiscriminatorScale})
 	}
-	return spec.Digest([]any{in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), monitored(in.Recipe.Monitor), tries})
+	return ledger.Memo[trainings]{
+		Stage: "train", Version: 1,
+		Inputs: []any{in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), monitored(in.Recipe.Monitor), tries},
+	}
 }
 
-// recall finds the latest stored state of this training that lies beyond the
-// leg's start and not beyond the recipe's end, or what was chosen.
-func (t Trainer) recall(ctx context.Context, in step.TrainInput) (step.TrainResult, bool, error) {
+// lookForTraining finds the latest stored state of this training that lies beyond
+// the leg's start and not beyond the recipe's end, or what was chosen.
+func lookForTraining(ctx context.Context, s *storage.Store, in step.TrainInput) (step.TrainResult, bool, error) {
 	if in.Evaluated {
-		return recallChoice(ctx, t.Store, in.Tensors, in.Recipe)
+		return lookForChoice(ctx, s, in.Tensors, in.Recipe)
 	}
-	var known trainings
-	if ok, err := t.Store.Recall(ctx, "train", trainingKey(in), &known); err != nil || !ok {
-		return step.TrainResult{}, false, wrap("look up earlier trainings", err)
+	known, _, err := trainingMemo(in).Look(ctx, s)
+	if err != nil {
+		return step.TrainResult{}, false, err
 	}
 	for _, r := range slices.Backward(known.Ended) {
 		if r.Epoch < in.ToEpoch || r.Epoch > in.Recipe.Train.Epochs {
 			continue
 		}
-		if ok, err := present(ctx, t.Store, r.Checkpoint, r.Curves); err != nil {
+		if ok, err := ledger.Kept(ctx, s, r.Checkpoint, r.Curves); err != nil {
 			return step.TrainResult{}, false, err
 		} else if ok {
 			r.ImagesPerSecond = 0
@@ -60,18 +61,15 @@ func (t Trainer) recall(ctx context.Context, in step.TrainInput) (step.TrainResu
 	return step.TrainResult{}, false, nil
 }
 
-// remember adds a finished training. Two that end at once may lose one of the
-// entries: a later run then trains again, to the same bytes.
-func (t Trainer) remember(ctx context.Context, in step.TrainInput, r step.TrainResult) error {
-	var known trainings
-	if _, err := t.Store.Recall(ctx, "train", trainingKey(in), &known); err != nil {
-		return wrap("look up earlier trainings", err)
-	}
-	known.Ended = slices.DeleteFunc(known.Ended, func(k step.TrainResult) bool { return k.Epoch == r.Epoch })
-	known.Ended = append(known.Ended, r)
-	slices.SortFunc(known.Ended, func(a, b step.TrainResult) int { return cmp.Compare(a.Epoch, b.Epoch) })
-	known.Ended = known.Ended[max(0, len(known.Ended)-maxTrainings):]
-	return wrap("remember training", t.Store.Remember(ctx, "train", trainingKey(in), known))
+// rememberTraining adds a finished training. Where two end at once and one is lost,
+// a later run trains again, to the same bytes.
+func rememberTraining(ctx context.Context, s *storage.Store, in step.TrainInput, r step.TrainResult) error {
+	return trainingMemo(in).Update(ctx, s, func(known trainings) trainings {
+		all := slices.DeleteFunc(known.Ended, func(k step.TrainResult) bool { return k.Epoch == r.Epoch })
+		all = append(all, r)
+		slices.SortFunc(all, func(a, b step.TrainResult) int { return cmp.Compare(a.Epoch, b.Epoch) })
+		return trainings{Ended: all[max(0, len(all)-maxTrainings):]}
+	})
 }
 
 // chosenTraining is what Choose leaves for later runs: the choice, and the state
@@ -81,51 +79,25 @@ type chosenTraining struct {
 	Train  step.TrainResult `json:"train"`
 }
 
-// choiceKey names an evaluated training by all that its choice depends on: after
-// which epochs it is evaluated, and with how many images, among them.
-func choiceKey(tensors step.Ref, r spec.Recipe) string {
-	return spec.Digest([]any{tensors.SHA256, r.TrainingFingerprint(), r.Monitor, r.Train.Epochs, r.Train.LegEpochs, r.Sample.StatisticsBatches})
+// choiceMemo is where the choice of an evaluated training is remembered, by all that
+// it depends on: after which epochs it is evaluated, and with how many images, among
+// them.
+func choiceMemo(tensors step.Ref, r spec.Recipe) ledger.Memo[chosenTraining] {
+	return ledger.Memo[chosenTraining]{
+		Stage: "choice", Version: 1,
+		Inputs: []any{tensors.SHA256, r.TrainingFingerprint(), r.Monitor, r.Train.Epochs, r.Train.LegEpochs, r.Sample.StatisticsBatches},
+		Refs: func(_ context.Context, _ *storage.Store, known chosenTraining) ([]step.Ref, error) {
+			return []step.Ref{known.Choice.Checkpoint, known.Choice.Curves}, nil
+		},
+	}
 }
 
-// recallChoice finds what an earlier run of the same training chose.
-func recallChoice(ctx context.Context, s *storage.Store, tensors step.Ref, r spec.Recipe) (step.TrainResult, bool, error) {
-	var known chosenTraining
-	if ok, err := s.Recall(ctx, "choice", choiceKey(tensors, r), &known); err != nil || !ok {
-		return step.TrainResult{}, false, wrap("look up earlier choices", err)
-	}
-	if ok, err := present(ctx, s, known.Choice.Checkpoint, known.Choice.Curves); err != nil || !ok {
+// lookForChoice finds what an earlier run of the same training chose.
+func lookForChoice(ctx context.Context, s *storage.Store, tensors step.Ref, r spec.Recipe) (step.TrainResult, bool, error) {
+	known, found, err := choiceMemo(tensors, r).Look(ctx, s)
+	if err != nil || !found {
 		return step.TrainResult{}, false, err
 	}
 	known.Train.Chosen = &known.Choice
 	return known.Train, true, nil
-}
-
-// present reports whether all of refs are stored, in their full size, and keeps
-// them from a clean-up.
-func present(ctx context.Context, s *storage.Store, refs ...step.Ref) (bool, error) {
-	var gone atomic.Bool
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(transfers)
-	for _, r := range refs {
-		group.Go(func() error {
-			if gone.Load() {
-				return nil
-			}
-			ok, err := s.Keep(ctx, storage.Object(r))
-			if !ok {
-				gone.Store(true)
-			}
-			return err
-		})
-	}
-	err := group.Wait()
-	return err == nil && !gone.Load(), err
-}
-
-// wrap is err with what was being done, nil for nil.
-func wrap(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }

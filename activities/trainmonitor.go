@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/spec"
@@ -17,18 +18,18 @@ func (l *leg) watch(epoch int, epochEnds bool) *step.Alarm {
 	if m.Tries == 0 {
 		return nil
 	}
-	a := step.Alarm{Epoch: epoch + 1, Step: l.curves.steps()}
+	a := step.Alarm{Epoch: epoch + 1, Step: l.curves.Steps()}
 	// What led to the last rollback does not count against the try after it.
-	if n := l.curves.overpowered(l.tryBegan()); m.OverpowerSteps > 0 && n >= m.OverpowerSteps {
+	if n := overpowered(l.curves, l.tryBegan()); m.OverpowerSteps > 0 && n >= m.OverpowerSteps {
 		a.Kind, a.Value, a.Threshold = step.AlarmOverpowered, float64(n), float64(m.OverpowerSteps)
 		a.Reason = fmt.Sprintf("the discriminator overpowered the generator: D(x) above %g and D(G(z)) below %g for %d steps in a row",
 			overpoweredReal, overpoweredFake, n)
 		return &a
 	}
-	if !epochEnds || m.MemorisingAbove == 0 || !l.curves.signed() {
+	if !epochEnds || m.MemorisingAbove == 0 || !l.curves.Signed() {
 		return nil
 	}
-	if sign := l.curves.last().SignReal; sign > m.MemorisingAbove {
+	if sign := lastEpoch(l.curves).SignReal; sign > m.MemorisingAbove {
 		a.Kind, a.Value, a.Threshold = step.AlarmMemorising, sign, m.MemorisingAbove
 		a.Reason = fmt.Sprintf("the discriminator memorises: the mean sign of its logits on real images was %.3f over an epoch, above %g", sign, m.MemorisingAbove)
 		return &a
@@ -66,13 +67,13 @@ func (l *leg) diverged(err error, epoch int, losses model.Losses) error {
 	if err != nil && !errors.Is(err, model.ErrNotFinite) {
 		return fmt.Errorf("train step %d of epoch %d: %w", l.gan.Steps()+1, epoch+1, err)
 	}
-	train, at := l.in.Recipe.Train, l.curves.steps()+1
+	train, at := l.in.Recipe.Train, l.curves.Steps()+1
 	what := fmt.Sprintf("training diverged in epoch %d of %d, step %d of %d: loss real %g, fake %g, generator %g, D(x) %g, D(G(z)) %g",
 		epoch+1, train.Epochs, at, l.steps, losses.Real, losses.Fake, losses.G, losses.DReal, losses.DFake)
 	if l.in.Recipe.Monitor.Tries > 0 {
 		l.alarm = &step.Alarm{Kind: step.AlarmDiverged, Epoch: epoch + 1, Step: at, Reason: what}
 		return nil
 	}
-	return permanent(step.ErrDiverged, "%s; try a smaller train.generator_rate (now %g) and train.discriminator_rate (now %g), or another seed (now %d)",
+	return ledger.Permanent(step.ErrDiverged, "%s; try a smaller train.generator_rate (now %g) and train.discriminator_rate (now %g), or another seed (now %d)",
 		what, train.GeneratorRate, train.DiscriminatorRate, l.in.Recipe.Seed)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/storage"
@@ -48,7 +49,7 @@ func watched(dReal, dFake, sign []float32, change func(*step.TrainInput)) *leg {
 	if change != nil {
 		change(&in)
 	}
-	return &leg{in: in, curves: Curves{StepsPerEpoch: 2, LossReal: dReal, DReal: dReal, DFake: dFake, SignReal: sign}}
+	return &leg{in: in, curves: ledger.Curves{StepsPerEpoch: 2, LossReal: dReal, DReal: dReal, DFake: dFake, SignReal: sign}}
 }
 
 func TestMonitorSeesAnOverpoweringDiscriminator(t *testing.T) {
@@ -98,13 +99,13 @@ func TestTrainAfterARollbackLearnsSlower(t *testing.T) {
 	// The same by hand: a quarter of the rate from the rollback on.
 	fresh := storage.New(memory.New())
 	_, _ = smallSet(t, fresh, 7)
-	l := &leg{Trainer: Trainer{Store: s}, in: in, dir: t.TempDir(), curves: Curves{StepsPerEpoch: 2}}
+	l := &leg{Trainer: Trainer{Store: s}, in: in, dir: t.TempDir(), curves: ledger.Curves{StepsPerEpoch: 2}}
 	require.NoError(t, l.load(context.Background(), state{Checkpoint: in.Checkpoint, Curves: in.Curves}))
 	defer l.close()
 	l.gan.ScaleDiscriminatorRate(0.25)
-	index, err := readDocument(context.Background(), s, tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(context.Background(), s, tensors)
 	require.NoError(t, err)
-	l.images, err = openImages(context.Background(), s, index, l.dir, SplitTraining)
+	l.images, err = ledger.OpenImages(context.Background(), s, index, l.dir, ledger.SplitTraining)
 	require.NoError(t, err)
 	b := newBatch(in.Recipe)
 	for epoch := 2; epoch < 4; epoch++ {
@@ -156,28 +157,28 @@ func TestTrainAfterARollbackKeepsItsCheckpointsApart(t *testing.T) {
 // Curves of before have no signs; a training that began with them goes on so.
 func TestCurvesOfBefore(t *testing.T) {
 	one := []float32{0.5}
-	old := Curves{StepsPerEpoch: 1, LossReal: one, LossFake: one, LossG: one, DReal: one, DFake: one}
+	old := ledger.Curves{StepsPerEpoch: 1, LossReal: one, LossFake: one, LossG: one, DReal: one, DFake: one}
 	raw, err := old.Encode()
 	require.NoError(t, err)
 	require.Contains(t, string(raw), `"defectforge.curves/1"`)
 	require.NotContains(t, string(raw), "sign_real")
-	got, err := DecodeCurves(raw)
+	got, err := ledger.DecodeCurves(raw)
 	require.NoError(t, err)
-	got.add(model.Losses{SignReal: 1})
+	addLosses(&got, model.Losses{SignReal: 1})
 	require.Empty(t, got.SignReal)
-	require.Equal(t, int64(2), got.steps())
+	require.Equal(t, int64(2), got.Steps())
 
-	fresh := Curves{StepsPerEpoch: 1}
-	fresh.add(model.Losses{SignReal: -1})
+	fresh := ledger.Curves{StepsPerEpoch: 1}
+	addLosses(&fresh, model.Losses{SignReal: -1})
 	raw, err = fresh.Encode()
 	require.NoError(t, err)
-	got, err = DecodeCurves(raw)
+	got, err = ledger.DecodeCurves(raw)
 	require.NoError(t, err)
-	require.Equal(t, formatCurves, got.Format)
+	require.Equal(t, "defectforge.curves/2", got.Format)
 	require.Equal(t, []float32{-1}, got.SignReal)
 
-	_, err = DecodeCurves([]byte(strings.Replace(string(raw), "[-1]", "[-1,1]", 1)))
-	require.ErrorIs(t, err, ErrFormat)
-	_, err = DecodeCurves([]byte(strings.Replace(string(raw), "curves/2", "curves/1", 1)))
-	require.ErrorIs(t, err, ErrFormat)
+	_, err = ledger.DecodeCurves([]byte(strings.Replace(string(raw), "[-1]", "[-1,1]", 1)))
+	require.ErrorIs(t, err, ledger.ErrFormat)
+	_, err = ledger.DecodeCurves([]byte(strings.Replace(string(raw), "curves/2", "curves/1", 1)))
+	require.ErrorIs(t, err, ledger.ErrFormat)
 }

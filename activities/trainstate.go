@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/storage"
@@ -38,7 +39,7 @@ const (
 
 // checkpointsOf is the prefix of a run's own checkpoints.
 func checkpointsOf(run step.Run) string {
-	return runPrefix(run) + "checkpoints/"
+	return ledger.RunPrefix(run) + "checkpoints/"
 }
 
 // restore takes the networks from the heartbeat's checkpoint, from the input's,
@@ -70,7 +71,7 @@ func (l *leg) start(ctx context.Context) error {
 	}
 	gan, err := model.New(l.in.Recipe)
 	if err != nil {
-		return permanent(step.ErrBadInput, "build networks: %w", err)
+		return ledger.Permanent(step.ErrBadInput, "build networks: %w", err)
 	}
 	l.gan = gan
 	return nil
@@ -84,11 +85,11 @@ func lost(err error) bool {
 
 // load reads a stored state and checks that it belongs into this leg.
 func (l *leg) load(ctx context.Context, s state) error {
-	curves, err := readDocument(ctx, l.Store, s.Curves, DecodeCurves)
+	curves, err := ledger.ReadCurves(ctx, l.Store, s.Curves)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(l.dir, "restore"+checkpointExt)
+	path := filepath.Join(l.dir, "restore"+ledger.CheckpointExt)
 	if err := l.Store.ReadToFile(ctx, storage.Object(s.Checkpoint), path); err != nil {
 		return fmt.Errorf("fetch checkpoint %s: %w", s.Checkpoint.Key, err)
 	}
@@ -104,10 +105,10 @@ func (l *leg) load(ctx context.Context, s state) error {
 	}
 	perEpoch := int64(l.curves.StepsPerEpoch)
 	from, to := int64(l.in.FromEpoch)*perEpoch, int64(l.in.ToEpoch)*perEpoch
-	if n := gan.Steps(); n < from || n > to || curves.steps() != n || int64(curves.StepsPerEpoch) != perEpoch {
+	if n := gan.Steps(); n < from || n > to || curves.Steps() != n || int64(curves.StepsPerEpoch) != perEpoch {
 		gan.Close()
-		return permanent(step.ErrBadInput, "checkpoint %s: %d steps with losses of %d at %d an epoch; the leg goes from step %d to %d at %d an epoch",
-			s.Checkpoint.Key, n, curves.steps(), curves.StepsPerEpoch, from, to, perEpoch)
+		return ledger.Permanent(step.ErrBadInput, "checkpoint %s: %d steps with losses of %d at %d an epoch; the leg goes from step %d to %d at %d an epoch",
+			s.Checkpoint.Key, n, curves.Steps(), curves.StepsPerEpoch, from, to, perEpoch)
 	}
 	l.gan, l.curves, l.kept = gan, curves, gan.Steps()
 	return nil
@@ -151,7 +152,7 @@ func (l *leg) mid(ctx context.Context) error {
 // base begins the keys of the present state. After rollbacks it names their
 // number, as the same number of steps is then another state.
 func (l *leg) base(kind string) string {
-	name := fmt.Sprintf("%s%s%09d", checkpointsOf(l.in.Run), kind, l.gan.Steps())
+	name := fmt.Sprintf("%s%s%09d", ledger.CheckpointsOf(l.in.Run), kind, l.gan.Steps())
 	if n := len(l.in.Rollbacks); n > 0 {
 		name += fmt.Sprintf(".try%d", n+1)
 	}
@@ -172,7 +173,7 @@ func stepOf(key string) int64 {
 // store writes the present state, durably: under base, or by its content where
 // base is empty.
 func (l *leg) store(ctx context.Context, base string) (state, error) {
-	path := filepath.Join(l.dir, "save"+checkpointExt)
+	path := filepath.Join(l.dir, "save"+ledger.CheckpointExt)
 	if err := saveTo(l.gan, path); err != nil {
 		return state{}, err
 	}
@@ -183,12 +184,12 @@ func (l *leg) store(ctx context.Context, base string) (state, error) {
 	}
 	var c, k storage.Object
 	if base == "" {
-		if c, err = l.Store.PutArtifactFile(ctx, path, checkpointExt); err == nil {
+		if c, err = l.Store.PutArtifactFile(ctx, path, ledger.CheckpointExt); err == nil {
 			k, err = l.Store.PutArtifact(ctx, curves, ".json")
 		}
 	} else {
-		if c, err = l.Store.PutNamedFile(ctx, base+checkpointExt, path); err == nil {
-			k, err = l.Store.PutNamed(ctx, base+curvesExt, curves)
+		if c, err = l.Store.PutNamedFile(ctx, base+ledger.CheckpointExt, path); err == nil {
+			k, err = l.Store.PutNamed(ctx, base+ledger.CurvesExt, curves)
 		}
 	}
 	if err != nil {
@@ -230,7 +231,7 @@ func (l *leg) finish(ctx context.Context) (step.TrainResult, error) {
 		return step.TrainResult{}, err
 	}
 	l.show(ctx, func(p *step.TrainProgress) { p.Checkpoint, p.Curves = s.Checkpoint, s.Curves })
-	mean := l.curves.last()
+	mean := lastEpoch(l.curves)
 	result := step.TrainResult{
 		Checkpoint: s.Checkpoint, Curves: s.Curves, Epoch: l.in.ToEpoch, Step: steps,
 		LossReal: mean.Real, LossFake: mean.Fake, LossG: mean.G, DReal: mean.DReal, DFake: mean.DFake,
@@ -239,7 +240,7 @@ func (l *leg) finish(ctx context.Context) (step.TrainResult, error) {
 		result.ImagesPerSecond = rate(float64(l.seen), time.Since(l.began).Seconds())
 	}
 	if last {
-		if err := l.remember(ctx, l.in, result); err != nil {
+		if err := rememberTraining(ctx, l.Store, l.in, result); err != nil {
 			return step.TrainResult{}, err
 		}
 	}
@@ -255,7 +256,7 @@ func (l *leg) clear(ctx context.Context) {
 		l.remove(ctx, state{Checkpoint: c})
 	}
 	from := int64(l.in.FromEpoch) * int64(l.curves.StepsPerEpoch)
-	for info, err := range l.Store.Bucket().List(ctx, checkpointsOf(l.in.Run)+midName) {
+	for info, err := range l.Store.Bucket().List(ctx, ledger.CheckpointsOf(l.in.Run)+midName) {
 		if err != nil {
 			activity.GetLogger(ctx).Warn("Old checkpoints stay", "error", err)
 			return
@@ -277,11 +278,11 @@ func (l *leg) remove(ctx context.Context, s state) {
 // removeCheckpoint deletes a checkpoint of a run with its curves; what lies under
 // any other key is not its to delete. What can't be removed stays.
 func removeCheckpoint(ctx context.Context, s *storage.Store, run step.Run, key string) {
-	base, ok := strings.CutSuffix(key, checkpointExt)
-	if !ok || !strings.HasPrefix(key, checkpointsOf(run)) {
+	base, ok := strings.CutSuffix(key, ledger.CheckpointExt)
+	if !ok || !strings.HasPrefix(key, ledger.CheckpointsOf(run)) {
 		return
 	}
-	for _, key := range []string{key, base + curvesExt} {
+	for _, key := range []string{key, base + ledger.CurvesExt} {
 		deleteOrWarn(ctx, s, key)
 	}
 }

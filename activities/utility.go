@@ -9,6 +9,7 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/classifier"
 	"github.com/defectforge/defectforge/model/quality"
@@ -17,12 +18,6 @@ import (
 )
 
 const (
-	utilityStage = "utility"
-	// utilityPart is what the pairs of a comparison under way are remembered
-	// under, so that a killed one goes on.
-	utilityPart = "utility-part"
-	// utilityVersion goes up whenever the same images give other scores.
-	utilityVersion = 2
 	// maxStudied bounds the images of one class and split that are in memory, at
 	// 44 KiB each.
 	maxStudied = 2000
@@ -72,17 +67,17 @@ func checkUtility(in step.UtilityInput) error {
 	p := in.Plan
 	switch {
 	case in.Class == "":
-		return permanent(step.ErrBadInput, "class is empty; name the defect class")
+		return ledger.Permanent(step.ErrBadInput, "class is empty; name the defect class")
 	case len(p.Others) < 1 || len(p.Others) > maxOthers:
-		return permanent(step.ErrBadInput, "plan.others has %d classes; give 1 to %d", len(p.Others), maxOthers)
+		return ledger.Permanent(step.ErrBadInput, "plan.others has %d classes; give 1 to %d", len(p.Others), maxOthers)
 	case p.Splits < 1 || p.Seeds < 1 || p.Splits*p.Seeds < 2 || p.Splits*p.Seeds > maxPairs:
-		return permanent(step.ErrBadInput, "plan.splits is %d and plan.seeds is %d; both must be above 0, and 2 to %d pairs come of them", p.Splits, p.Seeds, maxPairs)
+		return ledger.Permanent(step.ErrBadInput, "plan.splits is %d and plan.seeds is %d; both must be above 0, and 2 to %d pairs come of them", p.Splits, p.Seeds, maxPairs)
 	case p.PerClass < 1 || p.Steps < 1:
-		return permanent(step.ErrBadInput, "plan.per_class is %d and plan.steps is %d; both must be above 0", p.PerClass, p.Steps)
+		return ledger.Permanent(step.ErrBadInput, "plan.per_class is %d and plan.steps is %d; both must be above 0", p.PerClass, p.Steps)
 	}
 	for i, o := range p.Others {
 		if o.Class == "" || o.Class == in.Class || slices.ContainsFunc(p.Others[:i], func(e step.ClassSource) bool { return e.Class == o.Class }) {
-			return permanent(step.ErrBadInput, "plan.others[%d].class is %q; every class needs a name of its own", i, o.Class)
+			return ledger.Permanent(step.ErrBadInput, "plan.others[%d].class is %q; every class needs a name of its own", i, o.Class)
 		}
 	}
 	return nil
@@ -107,39 +102,51 @@ func (s *comparingClasses) run(ctx context.Context) (step.UtilityResult, error) 
 	if err := s.gather(ctx); err != nil {
 		return step.UtilityResult{}, err
 	}
-	key := s.key()
-	var found step.UtilityResult
-	if ok, err := s.Store.Recall(ctx, utilityStage, key, &found); err != nil {
-		return step.UtilityResult{}, wrap("look up earlier comparison", err)
-	} else if ok {
-		if ok, err := present(ctx, s.Store, found.Details); err != nil || ok {
-			found.Cached = ok
-			return found, err
-		}
-	}
+	out, found, err := s.memo().Do(ctx, s.Store, false, func() (step.UtilityResult, error) { return s.compare(ctx) })
+	out.Cached = found
+	return out, err
+}
+
+func (s *comparingClasses) compare(ctx context.Context) (step.UtilityResult, error) {
 	study, generator, err := s.study(ctx)
 	if err != nil {
 		return step.UtilityResult{}, err
 	}
-	pairs, err := s.pairs(ctx, study, key)
+	pairs, err := s.pairs(ctx, study)
 	if err != nil {
 		return step.UtilityResult{}, err
 	}
-	out, err := s.conclude(ctx, study, pairs, generator)
-	if err != nil {
-		return step.UtilityResult{}, err
-	}
-	return out, wrap("remember comparison", s.Store.Remember(ctx, utilityStage, key, out))
+	return s.conclude(ctx, study, pairs, generator)
 }
 
-// key names the comparison by what decides it: content, not where it lies.
-func (s *comparingClasses) key() string {
+// inputs name the comparison by what decides it: content, not where it lies. The
+// first number counted versions before Memo did.
+func (s *comparingClasses) inputs() any {
 	var classes [][]string
 	for _, c := range s.classes {
 		classes = append(classes, []string{c.Class, c.Dataset.SHA256, c.Tensors.SHA256})
 	}
 	p := s.in.Plan
-	return spec.Digest([]any{utilityVersion, classes, s.in.Candidates.SHA256, s.in.Neighbours.SHA256, p.Splits, p.Seeds, p.PerClass, p.Steps, s.in.Seed})
+	return []any{2, classes, s.in.Candidates.SHA256, s.in.Neighbours.SHA256, p.Splits, p.Seeds, p.PerClass, p.Steps, s.in.Seed}
+}
+
+// utilityVersion goes up whenever the same images give other scores.
+const utilityVersion = 1
+
+// memo is where the comparison is remembered.
+func (s *comparingClasses) memo() ledger.Memo[step.UtilityResult] {
+	return ledger.Memo[step.UtilityResult]{
+		Stage: "utility", Version: utilityVersion, Inputs: s.inputs(),
+		Refs: func(_ context.Context, _ *storage.Store, r step.UtilityResult) ([]step.Ref, error) {
+			return []step.Ref{r.Details}, nil
+		},
+	}
+}
+
+// partMemo is where the pairs of a comparison under way are remembered, so that a
+// killed one goes on with the next.
+func (s *comparingClasses) partMemo() ledger.Memo[[]classifier.Pair] {
+	return ledger.Memo[[]classifier.Pair]{Stage: "utility-part", Version: utilityVersion, Inputs: s.inputs()}
 }
 
 // gather ingests and preprocesses the other classes. No image may be of two.
@@ -154,7 +161,7 @@ func (s *comparingClasses) gather(ctx context.Context) error {
 	}
 	seen := map[string]string{} // class by digest
 	for _, c := range s.classes {
-		dataset, err := readDocument(ctx, s.Store, c.Dataset, DecodeDataset)
+		dataset, err := ledger.Datasets.Read(ctx, s.Store, c.Dataset)
 		if err != nil {
 			return err
 		}
@@ -213,7 +220,7 @@ func (s *comparingClasses) study(ctx context.Context) (*classifier.Study, int, e
 	if err != nil {
 		return nil, 0, err
 	}
-	dataset, err := readDocument(ctx, s.Store, s.in.Dataset, DecodeDataset)
+	dataset, err := ledger.Datasets.Read(ctx, s.Store, s.in.Dataset)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -228,24 +235,24 @@ func (s *comparingClasses) study(ctx context.Context) (*classifier.Study, int, e
 	case len(generated) == 0:
 		return nil, 0, incomparable{"no candidate was accepted, so there is nothing to train with"}
 	}
-	return study, len(ofSplit(dataset.Images, SplitTraining)), nil
+	return study, len(dataset.Of(ledger.SplitTraining)), nil
 }
 
 // images reads a class's images for training and those held out.
 func (s *comparingClasses) images(ctx context.Context, c studied) (classifier.Class, error) {
 	out := classifier.Class{Name: c.Class}
-	dataset, err := readDocument(ctx, s.Store, c.Dataset, DecodeDataset)
+	dataset, err := ledger.Datasets.Read(ctx, s.Store, c.Dataset)
 	if err != nil {
 		return out, err
 	}
-	index, err := readDocument(ctx, s.Store, c.Tensors, DecodeTensorIndex)
+	index, err := ledger.Tensors.Read(ctx, s.Store, c.Tensors)
 	if err != nil {
 		return out, err
 	}
 	if index.Dataset != c.Dataset.SHA256 {
-		return out, permanent(step.ErrBadInput, "tensors of data set %s: the comparison is of %s", index.Dataset, c.Dataset.SHA256)
+		return out, ledger.Permanent(step.ErrBadInput, "tensors of data set %s: the comparison is of %s", index.Dataset, c.Dataset.SHA256)
 	}
-	for _, split := range []string{SplitTraining, SplitHoldout} {
+	for _, split := range []string{ledger.SplitTraining, ledger.SplitHoldout} {
 		images, err := s.split(ctx, c.Class, dataset, index, split)
 		if err != nil {
 			return out, err
@@ -255,8 +262,8 @@ func (s *comparingClasses) images(ctx context.Context, c studied) (classifier.Cl
 	return out, nil
 }
 
-func (s *comparingClasses) split(ctx context.Context, class string, dataset Dataset, index TensorIndex, split string) ([]classifier.Image, error) {
-	names, err := rowNames(dataset, index, split)
+func (s *comparingClasses) split(ctx context.Context, class string, dataset ledger.Dataset, index ledger.TensorIndex, split string) ([]classifier.Image, error) {
+	names, err := index.RowsOf(dataset, split)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +272,7 @@ func (s *comparingClasses) split(ctx context.Context, class string, dataset Data
 		return nil, err
 	}
 	defer release()
-	im, err := openImages(ctx, s.Store, index, dir, split)
+	im, err := ledger.OpenImages(ctx, s.Store, index, dir, split)
 	if err != nil {
 		return nil, err
 	}
@@ -280,28 +287,21 @@ func (s *comparingClasses) split(ctx context.Context, class string, dataset Data
 		if err := im.Row(pixels, i); err != nil {
 			return nil, err
 		}
-		out[k] = classifier.Image{Picture: classifier.NewPicture(pixels), Digest: names[i].SHA256, Group: names[i].Group, Holdout: split == SplitHoldout}
+		out[k] = classifier.Image{Picture: classifier.NewPicture(pixels), Digest: names[i].SHA256, Group: names[i].Group, Holdout: split == ledger.SplitHoldout}
 	}
 	return out, nil
 }
 
 // generated reads the accepted candidates.
 func (s *comparingClasses) generated(ctx context.Context) ([]*classifier.Picture, error) {
-	list, err := readDocument(ctx, s.Store, s.in.Candidates, DecodeCandidateList)
+	set, err := ledger.ReadChecked(ctx, s.Store, s.in.Candidates, s.in.Neighbours)
 	if err != nil {
 		return nil, err
 	}
-	checks, err := readDocument(ctx, s.Store, s.in.Neighbours, DecodeNeighbourList)
-	if err != nil {
-		return nil, err
-	}
-	accepted, err := checks.accepted(list)
-	if err != nil {
-		return nil, err
-	}
-	var drawn []Candidate
+	accepted := set.Accepted()
+	var drawn []ledger.Candidate
 	for _, i := range quality.Subsample(len(accepted), maxStudied, s.in.Seed, "utility candidates") {
-		drawn = append(drawn, accepted[i])
+		drawn = append(drawn, accepted[i].Candidate)
 	}
 	out := make([]*classifier.Picture, 0, len(drawn))
 	for chunk := range slices.Chunk(drawn, fetched) {
@@ -316,32 +316,14 @@ func (s *comparingClasses) generated(ctx context.Context) ([]*classifier.Picture
 	return out, nil
 }
 
-// accepted are the candidates of list that the check accepted, in its order.
-func (l NeighbourList) accepted(list CandidateList) ([]Candidate, error) {
-	checks := make(map[int]CandidateCheck, len(l.Candidates))
-	for _, c := range l.Candidates {
-		checks[c.Index] = c
-	}
-	var out []Candidate
-	for _, c := range list.Images {
-		check, ok := checks[c.Index]
-		if !ok || check.SHA256 != c.Image.SHA256 {
-			return nil, permanent(step.ErrBadInput, "candidate %d: is not in the list of neighbours", c.Index)
-		}
-		if check.Accepted {
-			out = append(out, c)
-		}
-	}
-	return out, nil
-}
-
 // pairs trains every pair, after those that an earlier attempt has left.
-func (s *comparingClasses) pairs(ctx context.Context, study *classifier.Study, key string) ([]classifier.Pair, error) {
+func (s *comparingClasses) pairs(ctx context.Context, study *classifier.Study) ([]classifier.Pair, error) {
 	p := s.in.Plan
 	total := p.Splits * p.Seeds
-	var pairs []classifier.Pair
-	if _, err := s.Store.Recall(ctx, utilityPart, key, &pairs); err != nil {
-		return nil, wrap("look up earlier pairs", err)
+	memo := s.partMemo()
+	pairs, _, err := memo.Look(ctx, s.Store)
+	if err != nil {
+		return nil, err
 	}
 	for len(pairs) < total {
 		s.tell(len(pairs), total)
@@ -351,8 +333,8 @@ func (s *comparingClasses) pairs(ctx context.Context, study *classifier.Study, k
 			return nil, fmt.Errorf("pair %d of %d: %w", at+1, total, err)
 		}
 		pairs = append(pairs, pair)
-		if err := s.Store.Remember(ctx, utilityPart, key, pairs); err != nil {
-			return nil, wrap("remember pairs", err)
+		if err := memo.Remember(ctx, s.Store, pairs); err != nil {
+			return nil, err
 		}
 	}
 	s.tell(total, total)
@@ -401,26 +383,22 @@ func (s *comparingClasses) conclude(ctx context.Context, study *classifier.Study
 
 // utilityScores are the scores of every training.
 type utilityScores struct {
-	Format  string            `json:"format"`
+	ledger.Header
 	Classes []studied         `json:"classes"`
 	Plan    classifier.Plan   `json:"plan"`
 	Notes   []string          `json:"notes"`
 	Pairs   []classifier.Pair `json:"pairs"`
 }
 
-const formatUtility = "defectforge.utility/1"
+var scoresFormat = ledger.Format[utilityScores]{Name: "defectforge.utility/1"}
 
 func (s *comparingClasses) store(ctx context.Context, out *step.UtilityResult, pairs []classifier.Pair) error {
 	p := s.in.Plan
-	raw, err := encode(utilityScores{
-		Format: formatUtility, Classes: s.classes, Notes: append([]string{}, out.Notes...), Pairs: pairs,
+	ref, err := scoresFormat.Put(ctx, s.Store, utilityScores{
+		Classes: s.classes, Notes: append([]string{}, out.Notes...), Pairs: pairs,
 		Plan: classifier.Plan{Splits: p.Splits, Seeds: p.Seeds, PerClass: p.PerClass, Steps: p.Steps, Seed: s.in.Seed},
 	})
-	if err != nil {
-		return err
-	}
-	obj, err := s.Store.PutArtifact(ctx, raw, ".json")
-	out.Details = step.Ref(obj)
+	out.Details = ref
 	return wrap("store scores", err)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/quality"
@@ -64,15 +65,15 @@ func comparing(t *testing.T, n int) (shelf, step.UtilityInput) {
 	}
 	s.own(&in)
 	var made [][]uint8
-	checks := NeighbourList{}
+	checks := ledger.NeighbourList{}
 	for i := range 9 {
 		made = append(made, colours(smeared(4, i, true)))
 	}
 	in.Candidates = candidates(t, s.store, made...)
-	list, err := readDocument(t.Context(), s.store, in.Candidates, DecodeCandidateList)
+	list, err := ledger.Candidates.Read(t.Context(), s.store, in.Candidates)
 	require.NoError(t, err)
 	for _, c := range list.Images {
-		checks.Candidates = append(checks.Candidates, CandidateCheck{Index: c.Index, SHA256: c.Image.SHA256, Accepted: c.Index > 0})
+		checks.Candidates = append(checks.Candidates, ledger.CandidateCheck{Index: c.Index, SHA256: c.Image.SHA256, Accepted: c.Index > 0})
 	}
 	s.check(&in, checks)
 	return s, in
@@ -88,9 +89,9 @@ func (s shelf) own(in *step.UtilityInput) {
 	in.Dataset, in.Tensors = set.Dataset, made.Tensors
 }
 
-func (s shelf) check(in *step.UtilityInput, list NeighbourList) {
+func (s shelf) check(in *step.UtilityInput, list ledger.NeighbourList) {
 	s.t.Helper()
-	raw, err := list.Encode()
+	raw, err := ledger.Neighbours.Encode(list)
 	require.NoError(s.t, err)
 	obj, err := s.store.PutArtifact(s.t.Context(), raw, ".json")
 	require.NoError(s.t, err)
@@ -130,7 +131,7 @@ func TestCompare(t *testing.T) {
 
 	raw, err := s.store.Read(t.Context(), storage.Object(out.Details), 1<<20)
 	require.NoError(t, err)
-	scores, err := decode[utilityScores](raw, formatUtility)
+	scores, err := scoresFormat.Decode(raw)
 	require.NoError(t, err)
 	require.Len(t, scores.Pairs, 4)
 	require.Len(t, scores.Pairs[3].Scores, 10)
@@ -199,9 +200,9 @@ func mean(s utilityScores, at int) (sum float64) {
 }
 
 // accepting is a check that accepts the candidates from the nth on.
-func accepting(t testing.TB, s shelf, in *step.UtilityInput, n int) NeighbourList {
+func accepting(t testing.TB, s shelf, in *step.UtilityInput, n int) ledger.NeighbourList {
 	t.Helper()
-	list, err := readDocument(t.Context(), s.store, in.Neighbours, DecodeNeighbourList)
+	list, err := ledger.Neighbours.Read(t.Context(), s.store, in.Neighbours)
 	require.NoError(t, err)
 	for i := range list.Candidates {
 		list.Candidates[i].Accepted = i >= n

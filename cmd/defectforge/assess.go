@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
@@ -72,7 +73,7 @@ type assessReport struct {
 	Candidates int                        `json:"candidates"`
 	Rules      []step.Rule                `json:"rules"`
 	Rejected   []rejectedLine             `json:"rejected"`
-	Unreadable []activities.Quarantined   `json:"unreadable"`
+	Unreadable []ledger.Quarantined       `json:"unreadable"`
 	Measures   map[string]quality.Measure `json:"measures"`
 	Notes      []string                   `json:"notes"`
 }
@@ -121,7 +122,7 @@ func reportOf(j activities.Judgement, in activities.ForeignInput) assessReport {
 	r := assessReport{
 		Verdict: j.Assess.Verdict, Policy: j.Assess.Policy, Scope: j.Assess.Scope, Rules: j.Assess.Rules,
 		Training: j.Ingest.Training, Holdout: j.Ingest.Holdout, Candidates: len(j.Names) + len(j.Unreadable),
-		Rejected: []rejectedLine{}, Unreadable: append([]activities.Quarantined{}, j.Unreadable...),
+		Rejected: []rejectedLine{}, Unreadable: append([]ledger.Quarantined{}, j.Unreadable...),
 		Measures: j.Measures.Taken, Notes: append([]string{}, j.Measures.Notes...),
 	}
 	if in.Holdout == nil {

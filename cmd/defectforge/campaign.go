@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/client"
@@ -228,7 +229,7 @@ func printCampaign(a *app, r campaignReport) {
 const maxSummary = 256 << 20
 
 func readSummary(ctx context.Context, store *storage.Store, run step.Run) (report.Campaign, error) {
-	raw, _, err := store.ReadNamed(ctx, activities.SummaryKey(run), maxSummary)
+	raw, _, err := store.ReadNamed(ctx, ledger.SummaryKey(run), maxSummary)
 	if err != nil {
 		return report.Campaign{}, fmt.Errorf("read the campaign's summary: %w", err)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/client"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
@@ -58,7 +58,7 @@ func showEnded(ctx context.Context, a *app, s *process.Session, run step.Run, ou
 		return err
 	}
 	out.Name, out.Kind, out.Items, out.Counts = summary.Name, summary.Kind, len(summary.Rows), summary.Counts
-	if out.Summary = activities.SummaryKey(run); !result.Report.IsZero() {
+	if out.Summary = ledger.SummaryKey(run); !result.Report.IsZero() {
 		out.Report = result.Report.Key
 		if s.Stack != nil {
 			out.Report, out.Summary, err = fetchCampaign(ctx, a, s.Store, result, summary)

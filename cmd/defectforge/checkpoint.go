@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/client"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
@@ -43,7 +44,7 @@ func withCheckpoint(ctx context.Context, a *app, name string, use func(io.Reader
 		defer f.Close()
 		return use(f, info.Size())
 	}
-	if strings.HasSuffix(name, ".safetensors") && !strings.HasPrefix(name, "artifacts/") && !strings.HasPrefix(name, "runs/") {
+	if strings.HasSuffix(name, ".safetensors") && !strings.HasPrefix(name, storage.ArtifactPrefix) && !strings.HasPrefix(name, ledger.Runs) {
 		return console.Usage("no such file; give %s", checkpointArg)
 	}
 	open := a.process.OpenStore
@@ -78,7 +79,7 @@ func checkpointObject(ctx context.Context, s *process.Session, name string) (sto
 			return storage.Object{}, fmt.Errorf("run %s: has no checkpoint, it ended as %s; "+
 				"`defectforge runs list --verdict pass` shows others", name, result.Verdict)
 		}
-		record, err := readRecord(ctx, s.Store, result.Record)
+		record, err := ledger.ReadRun(ctx, s.Store, result.Record)
 		return storage.Object(record.Outcome.Train.Checkpoint), err
 	}
 	info, err := s.Bucket.Stat(ctx, name)

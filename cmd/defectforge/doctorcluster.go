@@ -14,6 +14,7 @@ import (
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/storage"
+	"github.com/defectforge/defectforge/storage/release"
 )
 
 // cluster checks a configured Temporal and store, each as far as it answers.
@@ -148,7 +149,7 @@ func (d *doctor) publisher(ctx context.Context, trainer storage.Bucket) {
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
 	// No class is called so, and nothing lists it.
-	key := "releases/-doctor/probe-" + strings.ToLower(rand.Text())
+	key := release.Root + "-doctor/probe-" + strings.ToLower(rand.Text())
 	put := func(b storage.Bucket) error {
 		raw := []byte("probe")
 		_, err := b.Put(ctx, key, bytes.NewReader(raw), int64(len(raw)), storage.Digest(raw), storage.Condition{})

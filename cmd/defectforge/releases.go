@@ -87,7 +87,7 @@ func oneReleaseCommand(
 // manifest's key shows it, a release alone, and the flags.
 func parseRelease(args []string, class, name string) (releaseName, error) {
 	if len(args) > 0 && class == "" {
-		parts := strings.Split(strings.Trim(strings.TrimPrefix(args[0], "releases/"), "/"), "/")
+		parts := strings.Split(strings.Trim(strings.TrimPrefix(args[0], release.Root), "/"), "/")
 		class, args = parts[0], append(parts[1:], args[1:]...)
 	}
 	if len(args) > 0 && name == "" {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
@@ -158,7 +159,7 @@ func readCompared(ctx context.Context, s *process.Session, name string) (report.
 		if out.Pictures, err = pictures(ctx, s.Store, data); err != nil {
 			return out, nil, fmt.Errorf("%s: %w", name, err)
 		}
-		record, err := recordAt(ctx, s.Store, key+"run.json")
+		record, err := ledger.RunBelow(ctx, s.Store, key)
 		if errors.Is(err, storage.ErrNotFound) {
 			return out, nil, nil // a release
 		}
@@ -172,12 +173,14 @@ func readCompared(ctx context.Context, s *process.Session, name string) (report.
 func twinKeys(ctx context.Context, s *process.Session, name string) ([]string, error) {
 	first, second, two := strings.Cut(name, "/")
 	if two {
-		return []string{"runs/" + storage.SafeName(first) + "/" + storage.SafeName(second) + "/", "releases/" + storage.SafeName(first) + "/" + storage.SafeName(second) + "/"}, nil
+		return []string{
+			ledger.RunPrefix(step.Run{WorkflowID: first, RunID: second}),
+			release.Prefix(storage.SafeName(first), storage.SafeName(second)),
+		}, nil
 	}
 	record, err := recordOf(ctx, s, name, "")
 	if err == nil {
-		r := record.Outcome.Run
-		return []string{strings.TrimSuffix(runKey(r.WorkflowID, r.RunID), "run.json")}, nil
+		return []string{ledger.RunPrefix(record.Outcome.Run)}, nil
 	}
 	if !errors.Is(err, errNoRecord) {
 		return nil, err
@@ -186,7 +189,7 @@ func twinKeys(ctx context.Context, s *process.Session, name string) ([]string, e
 		latest, err := release.ReadLatest(ctx, s.Store.Bucket(), name)
 		switch {
 		case err == nil:
-			return []string{"releases/" + name + "/" + latest.Release + "/"}, nil
+			return []string{release.Prefix(name, latest.Release)}, nil
 		case !errors.Is(err, storage.ErrNotFound):
 			return nil, fmt.Errorf("latest release of %s: %w", name, err)
 		}

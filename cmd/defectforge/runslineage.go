@@ -10,7 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
@@ -29,25 +29,25 @@ type lineageReport struct {
 	Withdrawn      *release.Withdrawal `json:"withdrawn,omitempty"`
 	// Runs are those that made the release, the earliest first; the rest comes from
 	// the first's record. It is empty where no record is left.
-	Runs         []activities.Link         `json:"runs"`
-	Source       *step.Source              `json:"source,omitempty"`
-	Dataset      step.Ref                  `json:"dataset"`
-	Images       []activities.DatasetImage `json:"images"` // used, with their splits
-	Quarantined  int                       `json:"quarantined"`
-	Duplicates   int                       `json:"duplicates"`
-	Tensors      step.Ref                  `json:"tensors"`
-	Recipe       string                    `json:"recipe"`
-	RecipeSHA256 string                    `json:"recipe_sha256"`
-	Policy       string                    `json:"policy"`
-	Verdict      string                    `json:"verdict"`
-	Approval     *step.Approval            `json:"approval,omitempty"`
-	Checkpoint   step.Ref                  `json:"checkpoint"`
-	Epoch        int                       `json:"epoch"`
-	Candidates   step.Ref                  `json:"candidates"`
-	Drawn        int                       `json:"drawn"`
-	Accepted     int                       `json:"accepted"`
-	Report       step.Ref                  `json:"report"`
-	Files        []release.File            `json:"files"`
+	Runs         []ledger.Link         `json:"runs"`
+	Source       *step.Source          `json:"source,omitempty"`
+	Dataset      step.Ref              `json:"dataset"`
+	Images       []ledger.DatasetImage `json:"images"` // used, with their splits
+	Quarantined  int                   `json:"quarantined"`
+	Duplicates   int                   `json:"duplicates"`
+	Tensors      step.Ref              `json:"tensors"`
+	Recipe       string                `json:"recipe"`
+	RecipeSHA256 string                `json:"recipe_sha256"`
+	Policy       string                `json:"policy"`
+	Verdict      string                `json:"verdict"`
+	Approval     *step.Approval        `json:"approval,omitempty"`
+	Checkpoint   step.Ref              `json:"checkpoint"`
+	Epoch        int                   `json:"epoch"`
+	Candidates   step.Ref              `json:"candidates"`
+	Drawn        int                   `json:"drawn"`
+	Accepted     int                   `json:"accepted"`
+	Report       step.Ref              `json:"report"`
+	Files        []release.File        `json:"files"`
 }
 
 func lineageCommand(a *app) *cobra.Command {
@@ -81,7 +81,7 @@ a data set, recipe, checkpoint or report: the runs that read or made it.`,
 
 // lineageOf lists the runs that read or made whatever has a digest.
 func showRunsOf(ctx context.Context, a *app, s *storage.Store, digest string) error {
-	links, err := activities.LinksOf(ctx, s, digest)
+	links, err := ledger.LinksOf(ctx, s, digest)
 	if err != nil {
 		return err
 	}
@@ -90,8 +90,8 @@ func showRunsOf(ctx context.Context, a *app, s *storage.Store, digest string) er
 	}
 	if a.console.JSON() {
 		return a.console.Emit(struct {
-			SHA256 string            `json:"sha256"`
-			Runs   []activities.Link `json:"runs"`
+			SHA256 string        `json:"sha256"`
+			Runs   []ledger.Link `json:"runs"`
 		}{digest, links})
 	}
 	for _, l := range links {
@@ -110,11 +110,11 @@ func showLineage(ctx context.Context, a *app, s *storage.Store, n releaseName) e
 		Class: m.Class, Release: m.Release, Prefix: strings.TrimSuffix(release.Prefix(m.Class, m.Release), "/"), ManifestSHA256: opened.ManifestSHA256,
 		Withdrawn: opened.Withdrawn, Recipe: m.Attributes["recipe"], RecipeSHA256: m.Attributes["recipe_sha256"], Policy: m.Attributes["policy"],
 		Verdict: m.Attributes["verdict"], Dataset: step.Ref{SHA256: m.Attributes["dataset_sha256"]}, Checkpoint: step.Ref{SHA256: m.Attributes["checkpoint_sha256"]},
-		Candidates: step.Ref{SHA256: m.Attributes["candidates_sha256"]}, Runs: []activities.Link{}, Images: []activities.DatasetImage{}, Files: m.Files,
+		Candidates: step.Ref{SHA256: m.Attributes["candidates_sha256"]}, Runs: []ledger.Link{}, Images: []ledger.DatasetImage{}, Files: m.Files,
 	}
-	links, err := activities.LinksOf(ctx, s, m.Class+"/"+m.Release)
+	links, err := ledger.LinksOf(ctx, s, m.Class+"/"+m.Release)
 	if err == nil && len(links) == 0 {
-		links, err = activities.RecordsOf(ctx, s, r.Prefix)
+		links, err = ledger.RunsThatMade(ctx, s, r.Prefix)
 	}
 	if err != nil {
 		return err
@@ -135,8 +135,8 @@ func showLineage(ctx context.Context, a *app, s *storage.Store, n releaseName) e
 }
 
 // record fills in what the record of a run that made the release says.
-func (r *lineageReport) record(ctx context.Context, s *storage.Store, l activities.Link) error {
-	record, err := readRecord(ctx, s, l.Record)
+func (r *lineageReport) record(ctx context.Context, s *storage.Store, l ledger.Link) error {
+	record, err := ledger.ReadRun(ctx, s, l.Record)
 	if err != nil {
 		return err
 	}
@@ -152,22 +152,14 @@ func (r *lineageReport) record(ctx context.Context, s *storage.Store, l activiti
 
 // images lists the source images, where the data set's manifest is left.
 func (r *lineageReport) images(ctx context.Context, s *storage.Store) error {
-	key, err := storage.ArtifactKey(r.Dataset.SHA256, ".json")
-	if err != nil {
-		return nil // the release names no data set
-	}
-	raw, info, err := s.ReadNamed(ctx, key, maxRecord)
+	set, ref, err := ledger.DatasetBy(ctx, s, r.Dataset.SHA256)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil
+		return nil // the release names none, or it has been cleaned up
 	}
 	if err != nil {
-		return fmt.Errorf("read data set: %w", err)
+		return err
 	}
-	set, err := activities.DecodeDataset(raw)
-	if err != nil {
-		return fmt.Errorf("read data set %s: %w", key, err)
-	}
-	r.Dataset.Key, r.Dataset.Size = key, info.Size
+	r.Dataset = ref
 	r.Images, r.Quarantined, r.Duplicates = append(r.Images, set.Images...), len(set.Quarantine), len(set.Duplicates)
 	return nil
 }
@@ -182,7 +174,7 @@ func printLineage(a *app, r lineageReport) {
 	}
 	if len(r.Images) > 0 {
 		a.console.Print("images     %d: %d for training, %d held out, %d for selection; left out: %d quarantined, %d duplicates", len(r.Images),
-			splits[activities.SplitTraining], splits[activities.SplitHoldout], splits[activities.SplitSelection], r.Quarantined, r.Duplicates)
+			splits[ledger.SplitTraining], splits[ledger.SplitHoldout], splits[ledger.SplitSelection], r.Quarantined, r.Duplicates)
 	}
 	ref := func(name string, ref step.Ref, more string) {
 		if ref.SHA256 != "" {

@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/api/serviceerror"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
@@ -130,7 +129,7 @@ func planRerun(before step.RecordRunInput, from string, o rerunOptions) (runPlan
 
 var errNoRecord = errors.New("left no record; only runs that reached a verdict, or gave up training, leave one")
 
-// recorded reads the record of a run: of the given one, of the latest that
+// recordOf reads the record of a run: of the given one, of the latest that
 // Temporal knows, or of the latest in the bucket.
 func recordOf(ctx context.Context, s *process.Session, id, runID string) (step.RecordRunInput, error) {
 	if runID == "" && s.Temporal != nil {
@@ -139,49 +138,24 @@ func recordOf(ctx context.Context, s *process.Session, id, runID string) (step.R
 			return step.RecordRunInput{}, fmt.Errorf("describe run: %w", err)
 		}
 		if first := d.GetWorkflowExecutionInfo().GetFirstRunId(); first != "" {
-			record, err := recordAt(ctx, s.Store, runKey(id, first))
+			record, err := ledger.RunOf(ctx, s.Store, step.Run{WorkflowID: id, RunID: first})
 			if !errors.Is(err, storage.ErrNotFound) {
-				return record, err
+				return record.RecordRunInput, err
 			}
 		}
 	}
 	if runID != "" {
-		record, err := recordAt(ctx, s.Store, runKey(id, runID))
+		record, err := ledger.RunOf(ctx, s.Store, step.Run{WorkflowID: id, RunID: runID})
 		if errors.Is(err, storage.ErrNotFound) {
 			err = fmt.Errorf("run %s of %s: %w", runID, id, errNoRecord)
 		}
-		return record, err
+		return record.RecordRunInput, err
 	}
-	var latest string
-	var at time.Time
-	for info, err := range s.Store.Bucket().List(ctx, "runs/"+storage.SafeName(id)+"/") {
-		if err != nil {
-			return step.RecordRunInput{}, fmt.Errorf("list records of %s: %w", id, err)
-		}
-		if strings.HasSuffix(info.Key, "/run.json") && !info.Modified.Before(at) {
-			latest, at = info.Key, info.Modified
-		}
+	record, err := ledger.LatestRun(ctx, s.Store, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = fmt.Errorf("run %s: %w (`defectforge runs list` shows runs)", id, errNoRecord)
 	}
-	if latest == "" {
-		return step.RecordRunInput{}, fmt.Errorf("run %s: %w (`defectforge runs list` shows runs)", id, errNoRecord)
-	}
-	return recordAt(ctx, s.Store, latest)
-}
-
-func runKey(id, runID string) string {
-	return "runs/" + storage.SafeName(id) + "/" + storage.SafeName(runID) + "/run.json"
-}
-
-func recordAt(ctx context.Context, store *storage.Store, key string) (step.RecordRunInput, error) {
-	var record step.RecordRunInput
-	raw, _, err := store.ReadNamed(ctx, key, maxRecord)
-	if err != nil {
-		return record, fmt.Errorf("read %s: %w", key, err)
-	}
-	if err := json.Unmarshal(raw, &record); err != nil {
-		return record, fmt.Errorf("parse %s: %w", key, err)
-	}
-	return record, nil
+	return record.RecordRunInput, err
 }
 
 // storyOf tells the story of a run that repeats another one, nil for others. It
@@ -190,7 +164,7 @@ func storyOf(ctx context.Context, a *app, store *storage.Store, ref step.Ref) []
 	if ref.IsZero() {
 		return nil
 	}
-	record, err := readRecord(ctx, store, ref)
+	record, err := ledger.ReadRun(ctx, store, ref)
 	if err != nil {
 		a.log().Warn("read the run's record", "error", err)
 		return nil
@@ -199,7 +173,7 @@ func storyOf(ctx context.Context, a *app, store *storage.Store, ref step.Ref) []
 	if r == nil {
 		return nil
 	}
-	before, err := recordAt(ctx, store, runKey(r.Of.WorkflowID, r.Of.RunID))
+	before, err := ledger.RunOf(ctx, store, r.Of)
 	if err != nil {
 		a.log().Warn("read the record of the run that was repeated", "error", err)
 		return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/client"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
@@ -87,7 +88,7 @@ func detailsOf(ctx context.Context, a *app, s *process.Session, id, runID string
 	if result.Record.IsZero() { // it had nothing to do
 		return d, nil
 	}
-	record, err := readRecord(ctx, s.Store, result.Record)
+	record, err := ledger.ReadRun(ctx, s.Store, result.Record)
 	if err != nil {
 		a.log().Warn("read the run's record", "error", err)
 		return d, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/model/spec"
@@ -99,5 +100,5 @@ func folderPrefix(class string, files []folder.File) string {
 	for i, f := range files {
 		list[i] = [2]string{f.Name, f.SHA256}
 	}
-	return "sources/" + class + "/" + spec.Digest(list) + "/"
+	return ledger.SourcePrefix(class, spec.Digest(list))
 }

@@ -45,7 +45,7 @@ func decodeLatest(raw []byte, class string) (Latest, error) {
 	return l, nil
 }
 
-func latestKey(class string) string { return root + class + "/" + latestName }
+func latestKey(class string) string { return Root + class + "/" + latestName }
 
 // ReadLatest returns a class's pointer; storage.ErrNotFound where nothing has
 // been published.

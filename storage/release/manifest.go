@@ -42,8 +42,10 @@ const (
 	SignatureName = ManifestName + ".minisig"
 )
 
+// Root is the prefix of all releases.
+const Root = "releases/"
+
 const (
-	root         = "releases/"
 	latestName   = "latest.json"
 	latestFormat = "defectforge.latest/1"
 	// version is what Publish writes; readers take every one up to it.
@@ -94,7 +96,7 @@ func (m Manifest) Bytes() int64 {
 }
 
 // Prefix is where the files of a release lie in the bucket; it ends in a slash.
-func Prefix(class, release string) string { return root + class + "/" + release + "/" }
+func Prefix(class, release string) string { return Root + class + "/" + release + "/" }
 
 // newManifest sorts the files, counts the images and gives the release its name.
 func newManifest(class string, attributes map[string]string, files []File) (Manifest, error) {

@@ -75,7 +75,7 @@ type Summary struct {
 // empty, by class and sequence. Prefixes without a manifest are none. It looks
 // at manifests, not at the files they list: see Verify.
 func List(ctx context.Context, b storage.Reader, class string) ([]Summary, error) {
-	prefix := root
+	prefix := Root
 	if class != "" {
 		if err := validClass(class); err != nil {
 			return nil, err
@@ -88,7 +88,7 @@ func List(ctx context.Context, b storage.Reader, class string) ([]Summary, error
 		if err != nil {
 			return nil, fmt.Errorf("list releases: %w", err)
 		}
-		parts := strings.Split(strings.TrimPrefix(info.Key, root), "/")
+		parts := strings.Split(strings.TrimPrefix(info.Key, Root), "/")
 		switch {
 		case len(parts) != 3:
 		case isHex(parts[1], nameLength) && parts[2] == ManifestName:

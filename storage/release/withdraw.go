@@ -30,7 +30,7 @@ const (
 )
 
 func withdrawalKey(class, release string) string {
-	return root + class + "/" + withdrawnDir + "/" + release + ".json"
+	return Root + class + "/" + withdrawnDir + "/" + release + ".json"
 }
 
 // Withdraw marks a release as not to be used, for good, and reports whether

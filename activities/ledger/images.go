@@ -1,9 +1,11 @@
-package activities
+package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,25 +16,9 @@ import (
 	"github.com/defectforge/defectforge/storage"
 )
 
-// maxDocument bounds the JSON documents that are read whole.
-const maxDocument = 1 << 30
-
-// readDocument reads and decodes one of the stages' documents.
-func readDocument[T any](ctx context.Context, s *storage.Store, ref step.Ref, decode func([]byte) (T, error)) (T, error) {
-	var doc T
-	raw, err := s.Read(ctx, storage.Object(ref), maxDocument)
-	if err != nil {
-		return doc, fmt.Errorf("read %s: %w", ref.Key, err)
-	}
-	if doc, err = decode(raw); err != nil {
-		return doc, fmt.Errorf("read %s: %w", ref.Key, err)
-	}
-	return doc, nil
-}
-
-// images are the rows of a tensor index's shards, kept in files, so that
+// Images are the rows of a tensor index's shards, kept in files, so that
 // memory does not grow with the data set.
-type images struct {
+type Images struct {
 	shards []shardFile
 	n      int
 }
@@ -43,13 +29,13 @@ type shardFile struct {
 	data  int64 // offset of the first image's bytes
 }
 
-// openImages downloads the shards of the given splits into dir, verified. Rows
+// OpenImages downloads the shards of the given splits into dir, verified. Rows
 // keep the index's order. The index must be of this project's image shape.
-func openImages(ctx context.Context, s *storage.Store, index TensorIndex, dir string, splits ...string) (*images, error) {
+func OpenImages(ctx context.Context, s *storage.Store, index TensorIndex, dir string, splits ...string) (*Images, error) {
 	if !slices.Equal(index.Shape, []int{spec.Channels, spec.Size, spec.Size}) {
-		return nil, permanent(step.ErrBadInput, "tensor index: shape %v; the networks take %v", index.Shape, []int{spec.Channels, spec.Size, spec.Size})
+		return nil, Permanent(step.ErrBadInput, "tensor index: shape %v; the networks take %v", index.Shape, []int{spec.Channels, spec.Size, spec.Size})
 	}
-	im := &images{}
+	im := &Images{}
 	for i, shard := range index.Shards {
 		if !slices.Contains(splits, shard.Split) || len(shard.Images) == 0 {
 			continue
@@ -66,7 +52,7 @@ func openImages(ctx context.Context, s *storage.Store, index TensorIndex, dir st
 }
 
 // add opens a shard's file and finds its images in it.
-func (im *images) add(path string, shard Shard) error {
+func (im *Images) add(path string, shard Shard) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -76,22 +62,20 @@ func (im *images) add(path string, shard Shard) error {
 	if err != nil {
 		return err
 	}
-	want := []int{len(shard.Images), spec.Channels, spec.Size, spec.Size}
-	entries := rd.Entries()
-	if len(entries) != 1 || entries[0].DType != checkpoint.U8 || !slices.Equal(entries[0].Shape, want) {
-		return permanent(step.ErrCorrupt, "shard %s: does not hold one U8 tensor of shape %v", shard.Ref.Key, want)
+	at, err := shardRows(rd, shard)
+	if err != nil {
+		return err
 	}
-	// The data section ends the file.
-	im.shards[len(im.shards)-1].data = shard.Ref.Size - entries[0].Bytes
+	im.shards[len(im.shards)-1].data = at
 	im.n += len(shard.Images)
 	return nil
 }
 
 // Len is the number of images.
-func (im *images) Len() int { return im.n }
+func (im *Images) Len() int { return im.n }
 
 // Row reads image i's spec.ImageLen bytes into dst, channel by channel.
-func (im *images) Row(dst []uint8, i int) error {
+func (im *Images) Row(dst []uint8, i int) error {
 	at, found := slices.BinarySearchFunc(im.shards, i, func(s shardFile, i int) int { return s.first - i })
 	if !found {
 		at--
@@ -103,8 +87,11 @@ func (im *images) Row(dst []uint8, i int) error {
 	return nil
 }
 
+// Shards is the number of shards that the images lie in.
+func (im *Images) Shards() int { return len(im.shards) }
+
 // Planes reads the first channel of the images of shard i, (n,128,128).
-func (im *images) Planes(i int) ([]uint8, error) {
+func (im *Images) Planes(i int) ([]uint8, error) {
 	s, end := im.shards[i], im.n
 	if i+1 < len(im.shards) {
 		end = im.shards[i+1].first
@@ -120,10 +107,40 @@ func (im *images) Planes(i int) ([]uint8, error) {
 }
 
 // Close closes the files.
-func (im *images) Close() error {
+func (im *Images) Close() error {
 	var all error
 	for _, s := range im.shards {
 		all = errors.Join(all, s.file.Close())
 	}
 	return all
+}
+
+// WriteShard writes images, (n,3,128,128), as a shard.
+func WriteShard(w io.Writer, pixels []uint8) error {
+	return checkpoint.Write(w, nil, []checkpoint.Tensor{{
+		Name: "images", DType: checkpoint.U8, Shape: []int{len(pixels) / spec.ImageLen, spec.Channels, spec.Size, spec.Size}, Data: pixels,
+	}})
+}
+
+// Pixels are the images, (n,3,128,128), of a shard that was read whole, a part of
+// raw.
+func (s Shard) Pixels(raw []byte) ([]uint8, error) {
+	rd, err := checkpoint.NewReader(bytes.NewReader(raw), int64(len(raw)), checkpoint.Limits{})
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	at, err := shardRows(rd, s)
+	if err != nil {
+		return nil, err
+	}
+	return raw[at:], nil
+}
+
+// shardRows is where a shard's images begin: the data section ends the file.
+func shardRows(rd *checkpoint.Reader, shard Shard) (int64, error) {
+	want, entries := []int{len(shard.Images), spec.Channels, spec.Size, spec.Size}, rd.Entries()
+	if len(entries) != 1 || entries[0].DType != checkpoint.U8 || !slices.Equal(entries[0].Shape, want) {
+		return 0, Permanent(step.ErrCorrupt, "does not hold one U8 tensor of shape %v", want)
+	}
+	return shard.Ref.Size - entries[0].Bytes, nil
 }

@@ -1,4 +1,4 @@
-package activities
+package ledger
 
 import (
 	"math"
@@ -12,40 +12,40 @@ import (
 func TestDocumentsRoundTrip(t *testing.T) {
 	ref := step.Ref{Key: "k", SHA256: "ab", Size: 3}
 
-	dataset := Dataset{Format: formatDataset, Class: "c", Images: []DatasetImage{{Name: "a", Key: "p/a", SHA256: "aa", Size: 1,
+	dataset := Dataset{Header: Header{Datasets.Name}, Class: "c", Images: []DatasetImage{{Name: "a", Key: "p/a", SHA256: "aa", Size: 1,
 		Width: 2, Height: 3, Encoding: "png", PHash: "00", Group: "aa", Split: SplitHoldout}},
 		Quarantine: []Quarantined{{"x", "not an image"}}, Duplicates: []Duplicate{{"b", "a", DuplicateNear}}}
-	raw, err := dataset.Encode()
+	raw, err := Datasets.Encode(dataset)
 	require.NoError(t, err)
-	gotDataset, err := DecodeDataset(raw)
+	gotDataset, err := Datasets.Decode(raw)
 	require.NoError(t, err)
 	require.Equal(t, dataset, gotDataset)
 
-	index := TensorIndex{Format: formatTensorIndex, Dataset: "d", Shape: []int{3, 128, 128},
+	index := TensorIndex{Header: Header{Tensors.Name}, Dataset: "d", Shape: []int{3, 128, 128},
 		Shards: []Shard{{Ref: ref, Split: SplitTraining, Images: []string{"aa"}}}}
-	raw, err = index.Encode()
+	raw, err = Tensors.Encode(index)
 	require.NoError(t, err)
-	gotIndex, err := DecodeTensorIndex(raw)
+	gotIndex, err := Tensors.Decode(raw)
 	require.NoError(t, err)
 	require.Equal(t, index, gotIndex)
 
-	candidates := CandidateList{Format: formatCandidateList, Checkpoint: "c", Seed: math.MaxUint64, Images: []Candidate{{1, ref}}}
-	raw, err = candidates.Encode()
+	candidates := CandidateList{Header: Header{Candidates.Name}, Checkpoint: "c", Seed: math.MaxUint64, Images: []Candidate{{1, ref}}}
+	raw, err = Candidates.Encode(candidates)
 	require.NoError(t, err)
-	gotCandidates, err := DecodeCandidateList(raw)
+	gotCandidates, err := Candidates.Decode(raw)
 	require.NoError(t, err)
 	require.Equal(t, candidates, gotCandidates)
 
-	neighbours := NeighbourList{Format: formatNeighbourList, RejectAt: 0.1, TailAt: 1.0 / 3, RealNearest: []float64{2.5},
+	neighbours := NeighbourList{Header: Header{Neighbours.Name}, RejectAt: 0.1, TailAt: 1.0 / 3, RealNearest: []float64{2.5},
 		Candidates: []CandidateCheck{{Index: 1, SHA256: "s", Reason: "copy", Nearest: []Neighbour{{"a", "aa", math.Pi, SplitTraining}}}}}
-	raw, err = neighbours.Encode()
+	raw, err = Neighbours.Encode(neighbours)
 	require.NoError(t, err)
-	gotNeighbours, err := DecodeNeighbourList(raw)
+	gotNeighbours, err := Neighbours.Decode(raw)
 	require.NoError(t, err)
 	require.Equal(t, neighbours, gotNeighbours)
 
 	one := []float32{0.1}
-	curves := Curves{Format: formatCurves, StepsPerEpoch: 2, LossReal: one, LossFake: one, LossG: one, DReal: one, DFake: one, SignReal: one}
+	curves := Curves{Header: Header{curvesFormat.Name}, StepsPerEpoch: 2, LossReal: one, LossFake: one, LossG: one, DReal: one, DFake: one, SignReal: one}
 	raw, err = curves.Encode()
 	require.NoError(t, err)
 	gotCurves, err := DecodeCurves(raw)
@@ -54,7 +54,7 @@ func TestDocumentsRoundTrip(t *testing.T) {
 }
 
 func TestDocumentsRefuse(t *testing.T) {
-	good, err := CandidateList{}.Encode()
+	good, err := Candidates.Encode(CandidateList{})
 	require.NoError(t, err)
 	for name, raw := range map[string]string{
 		"other kind":    string(good),
@@ -65,7 +65,7 @@ func TestDocumentsRefuse(t *testing.T) {
 		"not JSON":      `images`,
 		"empty":         ``,
 	} {
-		_, err := DecodeDataset([]byte(raw))
+		_, err := Datasets.Decode([]byte(raw))
 		require.ErrorIs(t, err, ErrFormat, name)
 	}
 	_, err = DecodeCurves([]byte(`{"format":"defectforge.curves/1","loss_g":[1]}`))
@@ -76,20 +76,20 @@ func TestDocumentsRefuse(t *testing.T) {
 
 // FuzzDecodeDataset: whatever is accepted survives a round trip.
 func FuzzDecodeDataset(f *testing.F) {
-	good, err := Dataset{Class: "c", Images: []DatasetImage{{Name: "a"}}}.Encode()
+	good, err := Datasets.Encode(Dataset{Class: "c", Images: []DatasetImage{{Name: "a"}}})
 	require.NoError(f, err)
 	f.Add(good)
 	f.Add([]byte(`{"format":"defectforge.dataset/1","images":null}`))
 	f.Add([]byte(`{"format":"defectforge.dataset/2"}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		doc, err := DecodeDataset(raw)
+		doc, err := Datasets.Decode(raw)
 		if err != nil {
 			require.ErrorIs(t, err, ErrFormat)
 			return
 		}
-		again, err := doc.Encode()
+		again, err := Datasets.Encode(doc)
 		require.NoError(t, err)
-		back, err := DecodeDataset(again)
+		back, err := Datasets.Decode(again)
 		require.NoError(t, err)
 		require.Equal(t, doc, back)
 	})
