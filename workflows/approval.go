@@ -116,11 +116,11 @@ func (a *augmentation) notifyWaiting(ctx workflow.Context, deadline time.Time) {
 	}
 	switch {
 	case err != nil:
-		a.status.Notice = "nobody could be told: " + rootMessage(err)
+		a.status.Notice = "the notice could not be sent: " + rootMessage(err)
 	case out.Sent:
 		a.status.Notice = "the webhook was told"
 	default:
-		a.status.Notice = "no webhook is set, nobody was told"
+		a.status.Notice = "no webhook is set, so no notice was sent"
 	}
 	a.describe(ctx, a.doing)
 }

@@ -171,7 +171,8 @@ func TestApprovalRefusesWhatIsNoDecision(t *testing.T) {
 		return nil
 	}
 	start(t, s, person(), func(env *testsuite.TestWorkflowEnvironment) {
-		cases["not waiting for approval; its stage is Train"] = decideAfter(env, 500*time.Millisecond, DecideInput{Approve: true, Who: "ada", Why: "early"})
+		cases["not waiting for approval; its stage is Train"] = decideAfter(env, 500*time.Millisecond,
+			DecideInput{Approve: true, Who: "ada", Why: "early"})
 		cases["who is empty"] = decideAfter(env, time.Hour, DecideInput{Approve: true, Who: " ", Why: "fine"})
 		cases["why is empty"] = decideAfter(env, time.Hour, DecideInput{Approve: true, Who: "ada"})
 		cases["at most 2000"] = decideAfter(env, time.Hour, DecideInput{Who: "ada", Why: strings.Repeat("x", 2001)})
@@ -213,7 +214,7 @@ func TestApprovalWaitsThoughNobodyCanBeTold(t *testing.T) {
 	})
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, step.AwaitApproval, waiting.Stage)
-	require.Equal(t, "nobody could be told: call webhook at hooks.example: it answered 500", waiting.Notice)
+	require.Equal(t, "the notice could not be sent: call webhook at hooks.example: it answered 500", waiting.Notice)
 	require.Contains(t, s.calls, "Publish")
 }
 

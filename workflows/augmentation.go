@@ -230,8 +230,11 @@ func (a *augmentation) judge(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Check, err = run(ctx, a, step.CheckOverfit, short(fmt.Sprintf("%d candidates against %d real images", o.Sample.Count, o.Ingest.Training+o.Ingest.Holdout)),
-		step.OverfitInput{Candidates: o.Sample.Candidates, Dataset: o.Ingest.Dataset, Tensors: o.Preprocess.Tensors, Overfit: r.Overfit, Refresh: a.refresh(step.CheckOverfit)})
+	pairs := fmt.Sprintf("%d candidates against %d real images", o.Sample.Count, o.Ingest.Training+o.Ingest.Holdout)
+	o.Check, err = run(ctx, a, step.CheckOverfit, short(pairs), step.OverfitInput{
+		Candidates: o.Sample.Candidates, Dataset: o.Ingest.Dataset, Tensors: o.Preprocess.Tensors, Overfit: r.Overfit,
+		Refresh: a.refresh(step.CheckOverfit),
+	})
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,8 @@ func stub[In, Out any](s *stages, r step.Registry, name step.Step[In, Out], out 
 }
 
 func (s *stages) register(r step.Registry) {
-	stub(s, r, step.Ingest, step.IngestResult{Dataset: ref("dataset"), Found: 303, Usable: 300, Quarantined: 3, Training: 240, Holdout: 60}, nil)
+	stub(s, r, step.Ingest, step.IngestResult{Dataset: ref("dataset"), Found: 303, Usable: 300, Quarantined: 3,
+		Training: 240, Holdout: 60}, nil)
 	stub(s, r, step.Preprocess, step.PreprocessResult{Tensors: ref("tensors"), Training: 240, Holdout: 60, Selection: s.selection}, nil)
 	step.Train.Register(r, func(ctx context.Context, in step.TrainInput) (step.TrainResult, error) {
 		if err := s.called(ctx, string(step.Train)); err != nil {
@@ -124,15 +125,18 @@ func (s *stages) register(r step.Registry) {
 	stub(s, r, step.Utility, step.UtilityResult{Done: true, Summary: "no gain"}, func(in step.UtilityInput) { s.utility = in })
 	s.registerNotify(r)
 	stub(s, r, step.Sample, step.SampleResult{Candidates: ref("candidates"), Count: 120}, nil)
-	stub(s, r, step.CheckOverfit, step.OverfitResult{Neighbours: ref("neighbours"), Accepted: 118, Rejected: 2}, func(in step.OverfitInput) { s.overfit = in })
+	stub(s, r, step.CheckOverfit, step.OverfitResult{Neighbours: ref("neighbours"), Accepted: 118, Rejected: 2},
+		func(in step.OverfitInput) { s.overfit = in })
 	stub(s, r, step.Assess, step.AssessResult{Verdict: s.verdict, Rules: []step.Rule{
 		{Name: "enough", Outcome: step.Pass, Reason: "300 images"},
 		{Name: "tail", Outcome: s.verdict, Reason: "12% of the candidates are nearer than the tail distance"},
 	}}, func(in step.AssessInput) { s.assess = in })
 	stub(s, r, step.Report, step.ReportResult{HTML: ref("html")}, func(in step.ReportInput) { s.reports = append(s.reports, in) })
-	stub(s, r, step.Publish, step.PublishResult{Release: "r1", Prefix: "releases/scratches/r1", ManifestSHA256: "m1", Images: 118, Sequence: 1},
+	stub(s, r, step.Publish, step.PublishResult{Release: "r1", Prefix: "releases/scratches/r1", ManifestSHA256: "m1",
+		Images: 118, Sequence: 1},
 		func(in step.PublishInput) { s.publish = in })
-	stub(s, r, step.RecordRun, step.RecordRunResult{Record: ref("run.json"), Report: ref("report.html")}, func(in step.RecordRunInput) { s.record = in })
+	stub(s, r, step.RecordRun, step.RecordRunResult{Record: ref("run.json"), Report: ref("report.html")},
+		func(in step.RecordRunInput) { s.record = in })
 }
 
 func input() AugmentInput {
@@ -159,7 +163,8 @@ func TestAugmentPublishesWhatPassed(t *testing.T) {
 	s := &stages{verdict: step.Pass}
 	env := start(t, s, input(), nil)
 	require.NoError(t, env.GetWorkflowError())
-	require.Equal(t, []string{"Ingest", "Preprocess", "Train", "Train", "Train", "Sample", "CheckOverfit", "Assess", "Report", "Publish", "RecordRun"}, s.calls)
+	require.Equal(t, []string{"Ingest", "Preprocess", "Train", "Train", "Train", "Sample", "CheckOverfit", "Assess",
+		"Report", "Publish", "RecordRun"}, s.calls)
 
 	var got AugmentResult
 	require.NoError(t, env.GetWorkflowResult(&got))
@@ -171,7 +176,7 @@ func TestAugmentPublishesWhatPassed(t *testing.T) {
 		Approval: step.Approval{Approved: true, By: step.ByPolicy},
 	}, got)
 	require.Equal(t, got.Approval, s.publish.Approval)
-	require.Equal(t, spec.CopyingPolicy(), s.assess.Policy, "as for runs of before")
+	require.Equal(t, spec.CopyingPolicy(), s.assess.Policy, "as in earlier versions")
 	require.Equal(t, ref("dataset"), s.assess.Dataset)
 	require.False(t, s.assess.Utility.Done)
 	for stage, queue := range s.queues {

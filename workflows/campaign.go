@@ -181,7 +181,8 @@ func (c *campaign) plan(ctx workflow.Context) error {
 		return err
 	}
 	if c.in.Plan.IsZero() {
-		out, err := step.PlanCampaign.Run(workflow.WithActivityOptions(ctx, short("classes below "+c.in.Source.Prefix)), step.PlanInput{Source: c.in.Source})
+		planning := workflow.WithActivityOptions(ctx, short("classes below "+c.in.Source.Prefix))
+		out, err := step.PlanCampaign.Run(planning, step.PlanInput{Source: c.in.Source})
 		if err != nil {
 			return failed(string(step.PlanCampaign), err)
 		}
@@ -300,7 +301,8 @@ func (c *campaign) item(ctx workflow.Context) (*step.PlanItem, error) {
 func (c *campaign) keep(ctx workflow.Context, atLeast int) error {
 	for len(c.finished) >= atLeast && len(c.finished) > 0 {
 		batch := c.finished[:min(len(c.finished), keepAt)]
-		out, err := step.KeepOutcomes.Run(workflow.WithActivityOptions(ctx, short(fmt.Sprintf("%d of %d runs", c.progress.Counts.Done(), c.progress.Items))),
+		summary := fmt.Sprintf("%d of %d runs", c.progress.Counts.Done(), c.progress.Items)
+		out, err := step.KeepOutcomes.Run(workflow.WithActivityOptions(ctx, short(summary)),
 			step.KeepInput{Campaign: c.self, Number: c.progress.Kept, Before: c.progress.Head, Outcomes: batch})
 		if err != nil {
 			return failed(string(step.KeepOutcomes), err)
@@ -321,7 +323,8 @@ func (c *campaign) summarise(ctx workflow.Context, cancelled bool) (CampaignResu
 	if whole.IsZero() {
 		whole = p.Plan
 	}
-	out, err := step.SummariseCampaign.Run(workflow.WithActivityOptions(ctx, short(fmt.Sprintf("%d runs", p.Counts.Done()))), step.SummariseInput{
+	summing := workflow.WithActivityOptions(ctx, short(fmt.Sprintf("%d runs", p.Counts.Done())))
+	out, err := step.SummariseCampaign.Run(summing, step.SummariseInput{
 		Campaign: c.self, Name: c.in.Name, Kind: c.in.Kind, Source: c.in.Source, Recipe: c.in.Recipe, Policy: c.in.Policy,
 		Plan: whole, Items: p.Items, Loose: p.Loose, Concurrency: c.in.Concurrency, Unpublished: c.in.Unpublished,
 		Head: p.Head, Started: p.Started, Seconds: workflow.Now(ctx).Sub(p.Started).Seconds(), Cancelled: cancelled,

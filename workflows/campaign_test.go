@@ -53,7 +53,8 @@ func newFleet(t *testing.T, classes int) *fleet {
 }
 
 func published(in AugmentInput) AugmentResult {
-	return AugmentResult{Verdict: step.Pass, Release: "r-" + in.Class, ImagesIn: 30, ImagesPublished: 12, Record: ref("record"), Report: ref("report")}
+	return AugmentResult{Verdict: step.Pass, Release: "r-" + in.Class, ImagesIn: 30, ImagesPublished: 12,
+		Record: ref("record"), Report: ref("report")}
 }
 
 func (f *fleet) augment(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
@@ -387,7 +388,11 @@ func TestCampaignCancelledAfterContinuing(t *testing.T) {
 			env.RegisterDelayedCallback(func() { env.SetContinueAsNewSuggested(true) }, 10*time.Second)
 			return
 		}
-		env.OnRequestCancelExternalWorkflow(mock.Anything, mock.Anything, mock.Anything).Return(func(_, id, _ string) error { told[id] = true; return nil })
+		env.OnRequestCancelExternalWorkflow(mock.Anything, mock.Anything, mock.Anything).Return(func(_, id,
+			_ string) error {
+			told[id] = true
+			return nil
+		})
 		env.RegisterDelayedCallback(env.CancelWorkflow, time.Hour)
 	})
 	require.True(t, temporal.IsCanceledError(last.GetWorkflowError()))

@@ -232,7 +232,9 @@ func (c *campaign) cancel(ctx workflow.Context, cause error) error {
 	workflow.Go(ctx, c.watch)
 	for _, r := range slices.Clone(c.running) {
 		if r.Attached {
-			c.end(ctx, r, step.RunOutcome{Status: step.RunCancelled, Reasons: []string{"the campaign was cancelled; this run was begun by somebody else and goes on"}})
+			c.end(ctx, r, step.RunOutcome{
+				Status: step.RunCancelled, Reasons: []string{"the campaign was cancelled; this run was begun by somebody else and goes on"},
+			})
 			continue
 		}
 		// Children of this execution have the cancellation already.

@@ -110,7 +110,8 @@ func (c *campaign) describe(ctx workflow.Context) {
 	}
 	line("### %s %s, recipe %s", kind, c.in.Name, c.in.Recipe.Name)
 	line("**%s**: %d of %d runs done, %d under way\n", c.status.Stage, n.Done(), c.progress.Items, len(c.running))
-	line("- published %d, passed and not to be published %d, not approved %d, failed %d, cancelled %d", n.Published, n.Passed, n.NotApproved, n.Failed, n.Cancelled)
+	line("- published %d, passed and not to be published %d, not approved %d, failed %d, cancelled %d",
+		n.Published, n.Passed, n.NotApproved, n.Failed, n.Cancelled)
 	for _, r := range c.running[:min(len(c.running), maxNamed)] {
 		note := ""
 		if r.Waiting {

@@ -17,7 +17,8 @@ func (a *augmentation) checkChange(ctx workflow.Context) error {
 	o := a.outcome
 	found, err := run(ctx, a, step.CheckChange, short(fmt.Sprintf("%d images against what was decided before", o.Ingest.Usable)),
 		step.ChangeInput{
-			Class: a.in.Class, Dataset: o.Ingest.Dataset, Recipe: a.in.Recipe, Policy: o.Policy, Utility: a.in.Utility, MinNew: a.in.IfChanged.MinNew,
+			Class: a.in.Class, Dataset: o.Ingest.Dataset, Recipe: a.in.Recipe, Policy: o.Policy, Utility: a.in.Utility,
+			MinNew: a.in.IfChanged.MinNew,
 		})
 	if err != nil {
 		return err

@@ -30,7 +30,8 @@ func checked(t *testing.T, minNew int, out step.ChangeResult) (*stages, AugmentR
 }
 
 func TestAugmentEndsAtOnceWhereNothingChanged(t *testing.T) {
-	found := step.ChangeResult{Verdict: step.Unchanged, Reason: "as before", Release: "r0", Prefix: "releases/scratches/r0", ManifestSHA256: "m0"}
+	found := step.ChangeResult{Verdict: step.Unchanged, Reason: "as before", Release: "r0",
+		Prefix: "releases/scratches/r0", ManifestSHA256: "m0"}
 	s, got, status, attributes := checked(t, 0, found)
 	require.Equal(t, []string{"Ingest", "CheckChange"}, s.calls)
 	require.Len(t, got.Times, 2)
@@ -48,7 +49,8 @@ func TestAugmentEndsAtOnceWhereNothingChanged(t *testing.T) {
 }
 
 func TestAugmentWaitsForNewImages(t *testing.T) {
-	s, got, _, attributes := checked(t, 20, step.ChangeResult{Verdict: step.Waiting, Reason: "waiting: 3 of 20 new images", NewImages: 3, MinNew: 20})
+	s, got, _, attributes := checked(t, 20, step.ChangeResult{Verdict: step.Waiting, Reason: "waiting: 3 of 20 new images",
+		NewImages: 3, MinNew: 20})
 	require.Equal(t, []string{"Ingest", "CheckChange"}, s.calls)
 	require.Equal(t, step.Waiting, got.Verdict)
 	require.Equal(t, 3, got.Change.NewImages)
@@ -66,6 +68,7 @@ func TestAugmentGoesOnWhereSomethingChanged(t *testing.T) {
 }
 
 func TestChangeWords(t *testing.T) {
-	require.Equal(t, "**unchanged**: as before; the class has no release", changeWords(step.ChangeResult{Verdict: step.Unchanged, Reason: "as before"}))
+	require.Equal(t, "**unchanged**: as before; the class has no release",
+		changeWords(step.ChangeResult{Verdict: step.Unchanged, Reason: "as before"}))
 	require.Equal(t, "3 new images", changeWords(step.ChangeResult{Reason: "3 new images", Release: "r0"}))
 }

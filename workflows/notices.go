@@ -27,7 +27,8 @@ const (
 // continues as new has not ended, and of one that is to be compared with others,
 // whoever compares gives notice.
 func (a *augmentation) notifyEnd(ctx workflow.Context, out AugmentResult, err error) {
-	if workflow.IsContinueAsNewError(err) || temporal.IsCanceledError(err) || ctx.Err() != nil || err == nil && (a.idle() || a.in.Unpublished) {
+	silent := err == nil && (a.idle() || a.in.Unpublished)
+	if silent || workflow.IsContinueAsNewError(err) || temporal.IsCanceledError(err) || ctx.Err() != nil {
 		return
 	}
 	if workflow.GetVersion(ctx, changeNotifyEnd, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
@@ -37,7 +38,7 @@ func (a *augmentation) notifyEnd(ctx workflow.Context, out AugmentResult, err er
 	o := notifying(strings.TrimPrefix(n.Kind, "run.") + ": " + a.in.Class)
 	o.ScheduleToCloseTimeout = endPatience
 	if _, err := step.Notify.Run(workflow.WithActivityOptions(ctx, o), step.NotifyInput{Notice: n}); err != nil {
-		workflow.GetLogger(ctx).Warn("nobody could be told how the run ended", "error", rootMessage(err))
+		workflow.GetLogger(ctx).Warn("The notice of how the run ended could not be sent", "error", rootMessage(err))
 	}
 }
 

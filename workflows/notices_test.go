@@ -51,7 +51,8 @@ func TestEveryEndIsTold(t *testing.T) {
 		want step.Notice
 	}{
 		"published": {stages{verdict: step.Pass}, input(), step.Notice{
-			Kind: step.NoticePublished, Class: "scratches", Verdict: step.Pass, Report: "report.html", Release: "releases/scratches/r1", ManifestSHA256: "m1", Images: 118,
+			Kind: step.NoticePublished, Class: "scratches", Verdict: step.Pass, Report: "report.html",
+			Release: "releases/scratches/r1", ManifestSHA256: "m1", Images: 118,
 		}},
 		"not passed": {stages{verdict: step.Fail}, input(), step.Notice{
 			Kind: step.NoticeRejected, Class: "scratches", Verdict: step.Fail, Report: "report.html",
@@ -62,10 +63,12 @@ func TestEveryEndIsTold(t *testing.T) {
 			Reasons: []string{"approval: nobody decided before the deadline, which means no"},
 		}},
 		"too few images": {stages{fail: fails("Ingest", step.ErrTooFewImages)}, input(), step.Notice{
-			Kind: step.NoticeFailed, Class: "scratches", Failure: &step.NoticeFailure{Type: step.ErrTooFewImages, Message: "Ingest: 5 usable images; add more"},
+			Kind: step.NoticeFailed, Class: "scratches", Failure: &step.NoticeFailure{Type: step.ErrTooFewImages,
+				Message: "Ingest: 5 usable images; add more"},
 		}},
 		"not recorded": {stages{verdict: step.Fail, fail: fails("RecordRun", step.ErrCorrupt)}, input(), step.Notice{
-			Kind: step.NoticeFailed, Class: "scratches", Verdict: step.Fail, Report: "html", Failure: &step.NoticeFailure{Type: step.ErrCorrupt, Message: "RecordRun: 5 usable images; add more"},
+			Kind: step.NoticeFailed, Class: "scratches", Verdict: step.Fail, Report: "html",
+			Failure: &step.NoticeFailure{Type: step.ErrCorrupt, Message: "RecordRun: 5 usable images; add more"},
 		}},
 		"bad input": {stages{}, bad, step.Notice{
 			Kind: step.NoticeFailed, Failure: &step.NoticeFailure{Type: step.ErrBadInput, Message: `class: "" is not usable; name the defect class`},
@@ -132,7 +135,7 @@ func TestNoticesAreBounded(t *testing.T) {
 	require.Equal(t, "StageFailed", n.Failure.Type)
 }
 
-// The notice of a run's end comes last, and runs of before have none.
+// The notice of a run's end comes last, and runs of earlier versions have none.
 func TestHistoryTellsItsEnd(t *testing.T) {
 	for name, want := range map[string]string{
 		"augment-v4-published.json":    "published: scratches",

@@ -43,7 +43,8 @@ func TestRecordCampaign(t *testing.T) {
 	require.Equal(t, step.RunCounts{Published: 2, Failed: 1}, out.Counts)
 	keepHistory(ctx, t, c, run, "campaign-v1-done")
 
-	plan, err := (activities.Planner{Store: storage.New(b), Sources: actual(b).Sources}).PlanCampaign(ctx, step.PlanInput{Source: campaign.Source})
+	plan, err := (activities.Planner{Store: storage.New(b), Sources: actual(b).Sources}).PlanCampaign(ctx,
+		step.PlanInput{Source: campaign.Source})
 	require.NoError(t, err)
 	in.Recipe.Seed = 5
 	child, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: AugmentID(in), TaskQueue: step.Queue}, AugmentName, in)

@@ -142,7 +142,8 @@ func TestHistoryOfAComparison(t *testing.T) {
 func TestHistoryOfARecovery(t *testing.T) {
 	stages, summaries, last := scheduled(t, "augment-v5-recovered.json")
 	require.Equal(t, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, last)
-	require.Equal(t, "Ingest Preprocess Train Train Train Sample CheckOverfit Assess Report Publish RecordRun Notify", strings.Join(stages, " "))
+	require.Equal(t, "Ingest Preprocess Train Train Train Sample CheckOverfit Assess Report Publish RecordRun Notify",
+		strings.Join(stages, " "))
 	require.Equal(t, []string{"epochs 1-3 of 3", "epochs 1-3 of 3, try 2", "epochs 1-3 of 3, try 3"}, summaries[2:5])
 }
 

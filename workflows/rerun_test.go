@@ -65,13 +65,15 @@ func TestPipelineFromAStage(t *testing.T) {
 	again, err := pipeline(t, b, in)
 	require.NoError(t, err)
 	require.Equal(t, map[string]bool{
-		"Ingest": false, "Preprocess": true, "Train": true, "Sample": true, "CheckOverfit": true, "Assess": false, "Report": false, "Publish": false,
+		"Ingest": false, "Preprocess": true, "Train": true, "Sample": true, "CheckOverfit": true, "Assess": false,
+		"Report": false, "Publish": false,
 	}, found(again))
 	in.Rerun = &step.Rerun{From: string(step.Sample)}
 	forced, err := pipeline(t, b, in)
 	require.NoError(t, err)
 	require.Equal(t, map[string]bool{
-		"Ingest": false, "Preprocess": true, "Train": true, "Sample": false, "CheckOverfit": false, "Assess": false, "Report": false, "Publish": false,
+		"Ingest": false, "Preprocess": true, "Train": true, "Sample": false, "CheckOverfit": false, "Assess": false,
+		"Report": false, "Publish": false,
 	}, found(forced))
 	require.Equal(t, first.ManifestSHA256, forced.ManifestSHA256, "done again, to the same bytes")
 	in.Rerun = &step.Rerun{From: string(step.Ingest)}

@@ -28,7 +28,10 @@ func cleanUp(t *testing.T, b storage.Bucket, apply bool) CleanUpResult {
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
 	Register(env)
-	cleaner := activities.Cleaner{Store: storage.New(b), Running: func(context.Context, []string, string, func(string, []byte)) error { return nil }}
+	cleaner := activities.Cleaner{Store: storage.New(b), Running: func(context.Context, []string, string, func(string,
+		[]byte)) error {
+		return nil
+	}}
 	step.MarkReferences.Register(env, cleaner.MarkReferences)
 	step.Sweep.Register(env, cleaner.Sweep)
 	step.RecordCleanUp.Register(env, cleaner.RecordCleanUp)

@@ -145,7 +145,8 @@ func (a *augmentation) describeTraining(line func(format string, args ...any)) {
 	}
 	if n := len(a.evaluations); n > 0 {
 		last, best := a.evaluations[n-1], a.evaluations[bestOf(a.evaluations)]
-		line("- evaluations: %d; epoch %d: KID %.3f of the first, spread %.2f; best: epoch %d, KID %.3f", n, last.Epoch, last.KID, last.Spread, best.Epoch, best.KID)
+		line("- evaluations: %d; epoch %d: KID %.3f of the first, spread %.2f; best: epoch %d, KID %.3f",
+			n, last.Epoch, last.KID, last.Spread, best.Epoch, best.KID)
 	}
 	if c := a.outcome.Choice; c != nil {
 		line("- chosen: epoch %d: %s", c.Epoch, c.Reason)

@@ -162,7 +162,7 @@ func (a *augmentation) rollBack(ctx workflow.Context, alarm step.Alarm) error {
 func (a *augmentation) giveUp(ctx workflow.Context, alarm step.Alarm) error {
 	tries := append(slices.Clip(a.outcome.Rollbacks), step.Rollback{Alarm: alarm})
 	var b strings.Builder
-	fmt.Fprintf(&b, "training came to nothing in %d tries", len(tries))
+	fmt.Fprintf(&b, "training failed after %d tries", len(tries))
 	for i, r := range tries {
 		fmt.Fprintf(&b, "; try %d: %s (epoch %d)", i+1, r.Alarm.Reason, r.Alarm.Epoch)
 	}
@@ -220,7 +220,8 @@ func (a *augmentation) choiceReason() string {
 	n, total := len(a.evaluations), a.in.Recipe.Train.Epochs
 	words := fmt.Sprintf("the smallest KID to the selection split of %d evaluated states", n)
 	if last := a.outcome.Train.Epoch; last < total {
-		words += fmt.Sprintf("; training ended after epoch %d of %d, as %d evaluations brought no smaller one", last, total, n-1-bestOf(a.evaluations))
+		words += fmt.Sprintf("; training ended after epoch %d of %d, as %d evaluations brought no smaller one",
+			last, total, n-1-bestOf(a.evaluations))
 	}
 	return words
 }

@@ -116,7 +116,8 @@ func TestTrainingTakesWhatWasChosenBefore(t *testing.T) {
 		Checkpoint: ref("kept"), Curves: ref("curves"), Epoch: 8, Step: 160, LastEpoch: 12, Reason: "the smallest KID",
 		Evaluations: []step.Evaluation{{Epoch: 8}}, Rollbacks: []step.Rollback{{ToEpoch: 2, DiscriminatorScale: 0.5}},
 	}
-	s := &stages{verdict: step.Pass, selection: 24, known: &step.TrainResult{Checkpoint: ref("kept"), Curves: ref("curves"), Epoch: 8, Step: 160, Chosen: choice}}
+	s := &stages{verdict: step.Pass, selection: 24, known: &step.TrainResult{Checkpoint: ref("kept"),
+		Curves: ref("curves"), Epoch: 8, Step: 160, Chosen: choice}}
 	env := start(t, s, selecting(), nil)
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, []string{"Ingest", "Preprocess", "Train", "Sample"}, s.calls[:4])
@@ -216,7 +217,7 @@ func TestTrainingGivesUpAfterEveryTry(t *testing.T) {
 	require.ErrorAs(t, env.GetWorkflowError(), &app)
 	require.Equal(t, step.ErrUnstable, app.Type())
 	require.True(t, app.NonRetryable())
-	require.Equal(t, "Train: training came to nothing in 4 tries; try 1: D won in epoch 4 (epoch 4); try 2: D won in epoch 4 (epoch 4); "+
+	require.Equal(t, "Train: training failed after 4 tries; try 1: D won in epoch 4 (epoch 4); try 2: D won in epoch 4 (epoch 4); "+
 		"try 3: D won in epoch 4 (epoch 4); try 4: D won in epoch 4 (epoch 4)", app.Message())
 	require.Equal(t, []string{"Ingest", "Preprocess", "Train", "Train", "Train", "Train", "Train", "Report", "RecordRun"}, s.calls)
 	require.Len(t, s.record.Outcome.Rollbacks, 3)
@@ -291,7 +292,8 @@ func TestTrainingContinuesAsNewWithAllItKnows(t *testing.T) {
 func TestUtilityIsAskedForBeforeTheDecision(t *testing.T) {
 	s, in := &stages{verdict: step.Pass}, input()
 	in.Policy = spec.ProductionPolicy()
-	in.Utility = &step.UtilityPlan{Others: []step.ClassSource{{Class: "dents", Source: step.Source{Bucket: "b", Prefix: "d/"}}}, Splits: 3, Seeds: 10}
+	in.Utility = &step.UtilityPlan{Others: []step.ClassSource{{Class: "dents", Source: step.Source{Bucket: "b",
+		Prefix: "d/"}}}, Splits: 3, Seeds: 10}
 	env := start(t, s, in, nil)
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, []string{"Sample", "CheckOverfit", "Utility", "Assess"}, s.calls[5:9])

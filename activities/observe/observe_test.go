@@ -153,7 +153,8 @@ func TestStageIsLoggedCountedAndTraced(t *testing.T) {
 		names[span.Name] = span
 	}
 	stage := names["RunActivity:CheckOverfit"]
-	assert.Equal(t, names["StartActivity:CheckOverfit"].SpanContext.SpanID(), stage.Parent.SpanID(), "the workflow's span is the stage's parent")
+	assert.Equal(t, names["StartActivity:CheckOverfit"].SpanContext.SpanID(), stage.Parent.SpanID(),
+		"the workflow's span is the stage's parent")
 	assert.Contains(t, stage.Attributes, attribute.String("defectforge.class", "pits"))
 	assert.Contains(t, stage.Attributes, attribute.String("defectforge.outcome", Done))
 	assert.Equal(t, stage.SpanContext.TraceID().String(), lines[0]["trace_id"])
@@ -165,10 +166,11 @@ func TestOutcomes(t *testing.T) {
 		level string
 		tries int
 	}{
-		Failed:     {errors.New("connection refused"), "WARN", 2},
-		Refused:    {temporal.NewNonRetryableApplicationError("bad", step.ErrBadInput, nil), "ERROR", 1},
-		HandedOver: {temporal.NewApplicationErrorWithOptions("stops", "HandOver", temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign}), "INFO", 2},
-		Cancelled:  {context.Canceled, "INFO", 2},
+		Failed:  {errors.New("connection refused"), "WARN", 2},
+		Refused: {temporal.NewNonRetryableApplicationError("bad", step.ErrBadInput, nil), "ERROR", 1},
+		HandedOver: {temporal.NewApplicationErrorWithOptions("stops", "HandOver",
+			temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign}), "INFO", 2},
+		Cancelled: {context.Canceled, "INFO", 2},
 	} {
 		t.Run(want, func(t *testing.T) {
 			s := newScene(t)

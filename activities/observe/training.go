@@ -22,7 +22,8 @@ type trainings struct {
 
 func newTrainings() *trainings {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "defectforge_training_" + name, Help: help}, append([]string{"class"}, labels...))
+		opts := prometheus.GaugeOpts{Name: "defectforge_training_" + name, Help: help}
+		return prometheus.NewGaugeVec(opts, append([]string{"class"}, labels...))
 	}
 	return &trainings{
 		epoch:   gauge("epoch", "Epoch under way, from 1."),

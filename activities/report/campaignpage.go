@@ -126,7 +126,8 @@ func (v *campaignView) sumUp() {
 		words  string
 	}{
 		{n.Published, step.RunPublished, "published"}, {n.Passed, step.RunPassed, "passed, not to be published"},
-		{n.NotApproved, step.RunNotApproved, "not approved"}, {n.Failed, step.RunFailed, "failed"}, {n.Cancelled, step.RunCancelled, "cancelled or not begun"},
+		{n.NotApproved, step.RunNotApproved, "not approved"}, {n.Failed, step.RunFailed, "failed"},
+		{n.Cancelled, step.RunCancelled, "cancelled or not begun"},
 	} {
 		if s.n > 0 {
 			parts = append(parts, number(float64(s.n))+" "+s.words)
@@ -143,8 +144,9 @@ func (v *campaignView) sumUp() {
 		work += r.Seconds
 	}
 	v.Facts["sum"] = []fact{
-		{"runs", "runs", float64(len(v.Rows))}, {"published", "published", float64(n.Published)}, {"passed", "passed, not to be published", float64(n.Passed)},
-		{"not-approved", "not approved", float64(n.NotApproved)}, {"failed", "failed", float64(n.Failed)}, {"cancelled", "cancelled or not begun", float64(n.Cancelled)},
+		{"runs", "runs", float64(len(v.Rows))}, {"published", "published", float64(n.Published)},
+		{"passed", "passed, not to be published", float64(n.Passed)}, {"not-approved", "not approved", float64(n.NotApproved)},
+		{"failed", "failed", float64(n.Failed)}, {"cancelled", "cancelled or not begun", float64(n.Cancelled)},
 		{"images", "images published", float64(images)}, {"concurrency", "runs at once, at most", float64(v.Concurrency)},
 	}
 	v.Facts["time"] = []fact{{"seconds", "seconds from start to end", v.Seconds}, {"work", "seconds of all runs together", work}}

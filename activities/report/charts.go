@@ -159,9 +159,11 @@ func distanceChart(d *Distances, candidates []float64) (Chart, error) {
 		p.Add(line)
 	}
 	c := Chart{
-		Title:   "Distance to the nearest real image",
-		Caption: "A real image's distance is to the nearest other real image. Candidates left of the red line are nearer to a real image than nearly all real images are to each other.",
-		Alt: fmt.Sprintf("Histogram of nearest distances of %d candidates and %d real images. Rejection below %s, tail test below %s, nearest candidate at %s.",
+		Title: "Distance to the nearest real image",
+		Caption: "A real image's distance is to the nearest other real image. Candidates left of the red line are nearer to a real image " +
+			"than nearly all real images are to each other.",
+		Alt: fmt.Sprintf("Histogram of nearest distances of %d candidates and %d real images. "+
+			"Rejection below %s, tail test below %s, nearest candidate at %s.",
 			len(candidates), len(d.RealNearest), number(d.RejectAt), number(d.TailAt), number(d.Nearest)),
 		Legend: []Key{
 			{"1", false, "real images, leave-one-out"}, {"2", false, "candidates"},

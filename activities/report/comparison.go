@@ -183,7 +183,8 @@ func (c Comparison) facts() []Difference {
 			add("Policy", d.Policy.Name)
 		}
 		if in := d.Intake; in != nil {
-			add("Images", fmt.Sprintf("%s usable of %s, %s for training, %s held out", number(float64(in.Usable)), number(float64(in.Found)), number(float64(in.Training)), number(float64(in.Holdout))))
+			add("Images", fmt.Sprintf("%s usable of %s, %s for training, %s held out",
+				number(float64(in.Usable)), number(float64(in.Found)), number(float64(in.Training)), number(float64(in.Holdout))))
 		}
 		if t := d.Training; t != nil {
 			words := fmt.Sprintf("%s epochs, %s steps", number(float64(t.Epochs)), number(float64(t.Steps)))
@@ -218,7 +219,8 @@ type comparedGrid struct {
 	Tiles         []tile
 }
 
-var comparisonTemplate = template.Must(template.Must(page.Clone()).Funcs(template.FuncMap{"dict": dict}).ParseFS(files, "templates/comparison.html"))
+var comparisonTemplate = template.Must(template.Must(page.Clone()).
+	Funcs(template.FuncMap{"dict": dict}).ParseFS(files, "templates/comparison.html"))
 
 // dict makes a map of names and values, for templates that take several.
 func dict(pairs ...any) (map[string]any, error) {
@@ -284,7 +286,9 @@ func (r Compared) grid() (comparedGrid, error) {
 		if err != nil {
 			return g, errors.Join(fmt.Errorf("candidate %d", cand.Index), err)
 		}
-		g.Tiles = append(g.Tiles, tile{Src: src, Alt: fmt.Sprintf("Candidate %d of %s", cand.Index, r.Name), Caption: fmt.Sprintf("#%d", cand.Index)})
+		g.Tiles = append(g.Tiles, tile{
+			Src: src, Alt: fmt.Sprintf("Candidate %d of %s", cand.Index, r.Name), Caption: fmt.Sprintf("#%d", cand.Index),
+		})
 	}
 	g.Shown = len(g.Tiles)
 	return g, nil

@@ -32,7 +32,8 @@ func TestCompareTellsWhatDiffers(t *testing.T) {
 		}
 	}
 	require.NotZero(t, differ)
-	require.Contains(t, c.Settings[:differ], Difference{Name: "train.epochs", Values: []string{valueOf(t, c.Runs[0].Data, "train.epochs"), "99"}})
+	require.Contains(t, c.Settings[:differ], Difference{Name: "train.epochs", Values: []string{valueOf(t, c.Runs[0].Data,
+		"train.epochs"), "99"}})
 	require.NotEmpty(t, c.Measures)
 	for _, m := range c.Measures {
 		require.True(t, m.Same, m.Name)

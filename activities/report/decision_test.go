@@ -32,23 +32,28 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 		next      string
 		approving string
 	}{
-		"pass": {func(*Data) {}, "Every rule is kept. The set is published; the policy asks nobody beyond that.", "By policy: what keeps every rule"},
+		"pass": {func(*Data) {}, "Every rule is kept. The set is published; the policy asks nobody beyond that.",
+			"By policy: what keeps every rule"},
 		"approved by policy": {func(d *Data) { d.Approval = &step.Approval{Approved: true, By: step.ByPolicy, At: at} },
 			"The set is published; the policy asks nobody", "By policy"},
 		"waiting": {func(d *Data) { d.Policy = person },
-			"waits for a person's approval. If nobody approves it within 48 hours of the verdict, it is not published.", "Waits for a person within 48 hours"},
+			"waits for a person's approval. If nobody approves it within 48 hours of the verdict, it is not published.",
+			"Waits for a person within 48 hours"},
 		"waiting until": {func(d *Data) { d.Policy, d.Deadline = person, &at },
-			"If nobody approves it by 4 March 2026, 05:06 UTC, it is not published.", "Waits for a person until 4 March 2026, 05:06 UTC; after that the answer is no."},
+			"If nobody approves it by 4 March 2026, 05:06 UTC, it is not published.",
+			"Waits for a person until 4 March 2026, 05:06 UTC; after that the answer is no."},
 		"too late for a moment": {func(d *Data) {
 			d.Policy, d.Deadline, d.Approval = person, &at, &step.Approval{By: step.ByDeadline, At: at}
-		}, "Not published: every rule is kept, but nobody decided before 4 March 2026, 05:06 UTC", "No: nobody decided before 4 March 2026, 05:06 UTC."},
+		}, "Not published: every rule is kept, but nobody decided before 4 March 2026, 05:06 UTC",
+			"No: nobody decided before 4 March 2026, 05:06 UTC."},
 		"approved": {func(d *Data) {
 			d.Policy, d.Approval = person, &step.Approval{Approved: true, By: step.ByPerson, Who: "Ada", Why: "looks right", At: at}
 		}, "Published: Ada approved the set.", "Approved by Ada. 4 March 2026, 05:06 UTC. Reason: “looks right”"},
 		"rejected": {func(d *Data) { d.Policy, d.Approval = person, &step.Approval{By: step.ByPerson, Who: "Ada", At: at} },
 			"Not published: every rule is kept, but Ada rejected the set.", "Rejected by Ada. 4 March 2026, 05:06 UTC. No reason was given."},
 		"too late": {func(d *Data) { d.Policy, d.Approval = person, &step.Approval{By: step.ByDeadline, At: at} },
-			"Not published: every rule is kept, but nobody decided within 48 hours of the verdict, which means no.", "No: nobody decided within 48 hours"},
+			"Not published: every rule is kept, but nobody decided within 48 hours of the verdict, which means no.",
+			"No: nobody decided within 48 hours"},
 		"fail": {func(d *Data) {
 			d.Decision.Verdict, d.Decision.Rules[1].Outcome, d.Decision.Rules[2].Outcome = step.Fail, step.Fail, "odd"
 		}, "Not published: 1 of 3 rules is not kept: candidates unusually near to a training image.", "None is due"},
@@ -60,8 +65,9 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 		"training failed": {func(d *Data) {
 			d.Decision, d.Training, d.Alarm = nil, nil, &step.Alarm{Kind: step.AlarmDiverged, Epoch: 3, Reason: "a loss was NaN"}
 		}, "Not published: training failed after 2 tries. A loss was NaN.", "None is due"},
-		"release":           {func(d *Data) { *d = d.ForRelease() }, "Published: every rule is kept, and the policy asks nobody", "By policy"},
-		"release by person": {func(d *Data) { d.Policy, d.Deadline = person, &at; *d = d.ForRelease() }, "Published: every rule is kept, and a person approved", "By a person"},
+		"release": {func(d *Data) { *d = d.ForRelease() }, "Published: every rule is kept, and the policy asks nobody", "By policy"},
+		"release by person": {func(d *Data) { d.Policy, d.Deadline = person, &at; *d = d.ForRelease() },
+			"Published: every rule is kept, and a person approved", "By a person"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, pics := complete(t, 12)
@@ -70,7 +76,8 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 			require.Contains(t, text(byID(t, root, "decision")), c.next)
 			require.Contains(t, text(byID(t, root, "approval")), c.approving)
 			state := attr(byID(t, root, "decision"), "class")
-			require.Equal(t, !strings.Contains(c.next, "Not published") && !strings.HasPrefix(name, "waiting"), state == step.Pass, "looks like a pass")
+			require.Equal(t, !strings.Contains(c.next, "Not published") && !strings.HasPrefix(name, "waiting"),
+				state == step.Pass, "looks like a pass")
 			raw, err := d.JSON()
 			require.NoError(t, err)
 			var twin Data
@@ -219,7 +226,8 @@ func TestMeasuresAreListed(t *testing.T) {
 	var m quality.Measures
 	m.Set("swd.128", 3.5)
 	m.Set(spec.MeasureCoverage, 0.8)
-	require.Equal(t, []Measure{{Name: spec.MeasureCoverage, Measure: quality.Measure{Value: 0.8}}, {Name: "swd.128", Measure: quality.Measure{Value: 3.5}}}, Listed(m))
+	require.Equal(t, []Measure{{Name: spec.MeasureCoverage, Measure: quality.Measure{Value: 0.8}}, {Name: "swd.128",
+		Measure: quality.Measure{Value: 3.5}}}, Listed(m))
 	require.Nil(t, Listed(quality.Measures{}))
 	require.Equal(t, "Coverage of the real images", label(spec.MeasureCoverage))
 	require.Empty(t, label("swd.128"))

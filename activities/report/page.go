@@ -162,7 +162,8 @@ func (v *view) Textures() bool { return v.Utility != nil && len(v.Utility.Textur
 
 // Waits reports whether a person is asked to decide now.
 func (v *view) Waits() bool {
-	return v.Verdict == step.Pass && !v.IsRelease && v.Approval == nil && !v.Unpublished && v.Policy != nil && v.Policy.Approval == spec.ApprovePerson
+	return v.Verdict == step.Pass && !v.IsRelease && v.Approval == nil && !v.Unpublished &&
+		v.Policy != nil && v.Policy.Approval == spec.ApprovePerson
 }
 
 func (v *view) takeIn() {

@@ -129,9 +129,10 @@ func TestPageTellsWhatTheTwinTells(t *testing.T) {
 		"distance-repeated": float64(twin.Distance.Repeated), "distance-blank": float64(twin.Distance.Blank),
 		"distance-real": float64(twin.Distance.Real), "distance-nearest": twin.Distance.Nearest,
 		"distance-reject-at": twin.Distance.RejectAt, "distance-tail-at": twin.Distance.TailAt,
-		"distance-tail-share": twin.Distance.TailShare, "distance-transformed": twin.Distance.Transformed, "distance-transformed-reject-at": twin.Distance.TransformedRejectAt,
-		"intake-selection": float64(twin.Intake.Selection),
-		"training-epochs":  float64(twin.Training.Epochs), "training-steps": float64(twin.Training.Steps),
+		"distance-tail-share": twin.Distance.TailShare, "distance-transformed": twin.Distance.Transformed,
+		"distance-transformed-reject-at": twin.Distance.TransformedRejectAt,
+		"intake-selection":               float64(twin.Intake.Selection),
+		"training-epochs":                float64(twin.Training.Epochs), "training-steps": float64(twin.Training.Steps),
 		"training-loss-real": twin.Training.LossReal, "training-loss-fake": twin.Training.LossFake,
 		"training-loss-g": twin.Training.LossG, "training-d-real": twin.Training.DReal, "training-d-fake": twin.Training.DFake,
 		"training-images-per-second": twin.Run.ImagesPerSecond,
@@ -185,7 +186,8 @@ func TestDecisionComesFirst(t *testing.T) {
 	for _, s := range tags(root, "section") {
 		order = append(order, attr(s, "id"))
 	}
-	require.Equal(t, []string{"decision", "candidates", "rejected", "closest", "utility", "training", "measures", "neighbours", "intake", "time", "settings", "digests"}, order)
+	require.Equal(t, []string{"decision", "candidates", "rejected", "closest", "utility", "training", "measures",
+		"neighbours", "intake", "time", "settings", "digests"}, order)
 	decision := byID(t, root, "decision")
 	require.Contains(t, text(decision), "Copying, variety and likeness were judged.")
 	require.Contains(t, text(decision), "Pass")
@@ -325,7 +327,8 @@ func TestMissingPartsAreNamed(t *testing.T) {
 		pics Pictures
 		want []string
 	}{
-		"nothing":     {none, Pictures{}, []string{"Ingest did not finish", "Training did not finish", "No candidates", "not compared", "No verdict"}},
+		"nothing": {none, Pictures{}, []string{"Ingest did not finish", "Training did not finish", "No candidates",
+			"not compared", "No verdict"}},
 		"no decision": {func() Data { d := full; d.Decision = nil; return d }(), pics, []string{"No verdict"}},
 		"no pictures": {full, Pictures{}, nil},
 		"no curves": {func() Data {

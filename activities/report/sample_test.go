@@ -58,7 +58,8 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 		Gains: []step.GainResult{{Arm: spec.ArmBoth, Over: spec.ArmClassic, Mean: 0.02, Low: 0.005, High: 0.035}},
 	}
 	d.Intake = &Intake{
-		Found: 305, Usable: 298, Quarantined: 2, Duplicates: 1, NearDuplicates: 4, Groups: 171, Training: 239, Holdout: 59, Selection: 0, Grouping: "likeness",
+		Found: 305, Usable: 298, Quarantined: 2, Duplicates: 1, NearDuplicates: 4, Groups: 171, Training: 239, Holdout: 59,
+		Selection: 0, Grouping: "likeness",
 		Quarantine:    []Quarantine{{"notes.txt", "not an image"}, {"cut.jpg", "unexpected end"}},
 		DuplicateList: []Duplicate{{"b.jpg", "a.jpg", "exact"}},
 	}
@@ -80,7 +81,8 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 		pics.Candidates[i] = picture(t, 16, 16, i)
 	}
 	d.Distance = &Distances{
-		Real: 298, Accepted: 108, Rejected: 12, Repeated: 2, Blank: 1, RejectAt: 9.123456, TailAt: 11.5, TailShare: 0.0416666, Transformed: 0.05, TransformedRejectAt: 8.5, Nearest: 5.428571,
+		Real: 298, Accepted: 108, Rejected: 12, Repeated: 2, Blank: 1, RejectAt: 9.123456, TailAt: 11.5, TailShare: 0.0416666,
+		Transformed: 0.05, TransformedRejectAt: 8.5, Nearest: 5.428571,
 		RealNearest: []float64{9, 12.5, 17, 18, 18.5, 21, 30},
 	}
 	d.Training = &Training{

@@ -15,8 +15,8 @@ type Retention struct {
 	// GraceHours: nothing that was written later than this before the clean-up
 	// began is removed.
 	GraceHours float64 `json:"grace_hours"`
-	// CheckpointHours and CheckpointCount: a run's own checkpoints stay for so long
-	// after they were written, and its newest so many for as long as its record.
+	// CheckpointHours and CheckpointCount: a run's own checkpoints stay for this long
+	// after they were written, and this many of the newest for as long as its record.
 	CheckpointHours float64 `json:"checkpoint_hours"`
 	CheckpointCount int     `json:"checkpoint_count"`
 	// RecordHours is how long run.json and the report of a run stay that published
@@ -40,7 +40,7 @@ type MarkResult struct {
 	Releases int       `json:"releases"`
 	Running  int       `json:"running"` // runs under way
 	Records  int       `json:"records"` // runs whose artifacts stay
-	Marked   int       `json:"marked"`  // artifacts and runs that stay, also such as have gone
+	Marked   int       `json:"marked"`  // artifacts and runs that stay, among them some that no longer exist
 }
 
 // SweepInput asks for one area of the bucket to be swept.

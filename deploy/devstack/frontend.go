@@ -18,7 +18,9 @@ const workflowService = "temporal.api.workflowservice.v1.WorkflowService"
 
 // waitNamespace returns when the frontend serves the namespace and its search
 // attributes are registered.
-func waitNamespace(ctx context.Context, port int, namespace string, attributes map[string]enumspb.IndexedValueType, fatal <-chan error) error {
+func waitNamespace(
+	ctx context.Context, port int, namespace string, attributes map[string]enumspb.IndexedValueType, fatal <-chan error,
+) error {
 	conn, err := grpc.NewClient(address(port), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return fmt.Errorf("connect to frontend: %w", err)
@@ -44,7 +46,10 @@ func waitNamespace(ctx context.Context, port int, namespace string, attributes m
 }
 
 // addAttributes registers what a namespace made by an earlier release lacks.
-func addAttributes(ctx context.Context, operator operatorservice.OperatorServiceClient, namespace string, want map[string]enumspb.IndexedValueType, fatal <-chan error) error {
+func addAttributes(
+	ctx context.Context, operator operatorservice.OperatorServiceClient, namespace string, want map[string]enumspb.IndexedValueType,
+	fatal <-chan error,
+) error {
 	present, err := operator.ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
 	if err != nil {
 		return fmt.Errorf("list search attributes: %w", err)

@@ -115,7 +115,8 @@ func testObjects(t *testing.T, s *testStore) {
 			require.Equal(t, data, s.read(t, "objects/a"))
 		}
 	}
-	_, err := c.CopyObject(ctx, minio.CopyDestOptions{Bucket: bucket, Object: "objects/b"}, minio.CopySrcOptions{Bucket: bucket, Object: "objects/a"})
+	_, err := c.CopyObject(ctx, minio.CopyDestOptions{Bucket: bucket, Object: "objects/b"},
+		minio.CopySrcOptions{Bucket: bucket, Object: "objects/a"})
 	require.NoError(t, err, "a copy, which fails where CopyObjectThreshold is left at zero")
 	require.Equal(t, s.read(t, "objects/a"), s.read(t, "objects/b"))
 	var keys []string
