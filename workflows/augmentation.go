@@ -77,7 +77,7 @@ type AugmentResult struct {
 	Approval step.Approval `json:"approval"`
 	// Utility is whether the set helps a classifier; nil where nobody asked.
 	Utility *step.UtilityResult `json:"utility,omitempty"`
-	// Change is what a run that was started with IfChanged found out.
+	// Change is what a run that was started with IfChanged found.
 	Change *step.ChangeResult `json:"change,omitempty"`
 	// Unpublished: what passed was not to be published.
 	Unpublished bool `json:"unpublished,omitempty"`
@@ -100,7 +100,7 @@ func Register(r Registry) {
 // Augment turns the images of one defect class into a published release, or
 // into a recorded reason why not: a run that is not approved completes, with
 // its verdict; a stage that cannot do its work fails the workflow with an
-// application error of that stage's type.
+// application error of that failure's type.
 func Augment(ctx workflow.Context, in AugmentInput) (AugmentResult, error) {
 	a := begin(ctx, in)
 	out, err := a.execute(ctx)
@@ -176,7 +176,7 @@ type augmentation struct {
 	record      step.RecordRunResult
 	change      *step.ChangeResult // nil unless the run was to ask
 	status      Status
-	doing       string // what the running stage does
+	doing       string // what the running stage is doing
 }
 
 func begin(ctx workflow.Context, in AugmentInput) *augmentation {
@@ -388,7 +388,7 @@ func run[In, Out any](ctx workflow.Context, a *augmentation, s step.Step[In, Out
 }
 
 // took adds d to the stage's time; the legs of training add up, and so do their
-// evaluations. A stage was found where each of its calls was.
+// evaluations. A stage counts as found if each of its calls was.
 func (a *augmentation) took(stage string, d time.Duration, found bool) {
 	times := append([]step.StageTime(nil), a.outcome.Times...)
 	if i := slices.IndexFunc(times, func(t step.StageTime) bool { return t.Stage == stage }); i >= 0 {

@@ -68,7 +68,8 @@ func (c *campaign) start(ctx workflow.Context, item step.PlanItem) error {
 	return nil
 }
 
-// follow waits for a child. One that somebody else runs already is left to watch.
+// follow waits for a child. One that somebody else is running already is left to
+// watch.
 func (c *campaign) follow(ctx workflow.Context, r *underWay, in AugmentInput) {
 	attributes := []temporal.SearchAttributeUpdate{DefectClass.ValueSet(r.Class), CampaignAttribute.ValueSet(c.self.WorkflowID)}
 	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
@@ -94,7 +95,7 @@ func (c *campaign) follow(ctx workflow.Context, r *underWay, in AugmentInput) {
 	c.end(ctx, r, result.outcome(err))
 }
 
-// outcome is what a run's result, or its failure, comes to.
+// outcome is what a run's result, or its failure, means for the campaign.
 func (a AugmentResult) outcome(err error) step.RunOutcome {
 	if err != nil {
 		return failure(err)
@@ -125,7 +126,8 @@ func failure(err error) step.RunOutcome {
 	return out
 }
 
-// OutcomeOf is what a run's end comes to, for whoever looks at it from outside.
+// OutcomeOf is what a run's end means for a campaign, for whoever looks at the run
+// from outside.
 func OutcomeOf(result AugmentResult, err error) step.RunOutcome { return bounded(result.outcome(err)) }
 
 // bounded keeps an outcome small enough for a history.
@@ -143,7 +145,7 @@ func bounded(o step.RunOutcome) step.RunOutcome {
 	return o
 }
 
-// end takes a run that has ended off the list.
+// end removes a run that has ended from the list.
 func (c *campaign) end(ctx workflow.Context, r *underWay, out step.RunOutcome) {
 	at := slices.Index(c.running, r)
 	if at < 0 {

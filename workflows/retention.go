@@ -67,7 +67,7 @@ func CleanUp(ctx workflow.Context, in CleanUpInput) (CleanUpResult, error) {
 	return CleanUpResult{Report: r, Record: out.Report}, nil
 }
 
-// enterSweep adds what came of an area.
+// enterSweep adds the result of sweeping an area.
 func enterSweep(r *step.CleanUpReport, out step.SweepResult) {
 	removed := map[string]step.Count{} // a query may be reading the other one
 	for _, part := range []map[string]step.Count{r.Removed, out.Removed} {

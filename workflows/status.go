@@ -56,7 +56,7 @@ type Status struct {
 	Approval    *step.Approval   `json:"approval,omitempty"`
 	// Utility is whether the set helps a classifier, once that is known.
 	Utility *step.UtilityResult `json:"utility,omitempty"`
-	// Change is what a run that was started with IfChanged found out.
+	// Change is what a run that was started with IfChanged found.
 	Change *step.ChangeResult `json:"change,omitempty"`
 }
 

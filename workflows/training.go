@@ -81,7 +81,7 @@ func (a *augmentation) leg(ctx workflow.Context) error {
 	return nil
 }
 
-// supersede parts the stored checkpoints into those that stay and those that may
+// supersede divides the stored checkpoints into those that stay and those that may
 // go once one more is stored. The last good state stays, as it is what a retry
 // or a rollback goes back to, and so does the best one.
 func (a *augmentation) supersede(keep int) (stay, superseded []step.Ref) {
@@ -96,7 +96,7 @@ func (a *augmentation) supersede(keep int) (stay, superseded []step.Ref) {
 	return append(stay, last...), superseded
 }
 
-// split parts the stored checkpoints, oldest first, into those that stay and
+// split divides the stored checkpoints, oldest first, into those that stay and
 // those that may go once one more is stored, so that keep remain. The last one
 // always stays: a retry of the coming leg starts from it.
 func split(stored []step.Ref, keep int) (stay, superseded []step.Ref) {
@@ -138,7 +138,7 @@ func bestOf(list []step.Evaluation) int {
 	return best
 }
 
-// impatient reports whether the last evaluations brought nothing better.
+// impatient reports whether the last evaluations were no improvement.
 func (a *augmentation) impatient() bool {
 	patience := a.in.Recipe.Monitor.Patience
 	return patience > 0 && len(a.evaluations)-1-bestOf(a.evaluations) >= patience

@@ -24,7 +24,7 @@ const (
 	Failed     = "failed"      // and may be tried again
 	Refused    = "refused"     // no retry would mend it
 	Cancelled  = "cancelled"   // its run was
-	HandedOver = "handed_over" // its worker stops, and another one goes on
+	HandedOver = "handed_over" // its worker stops, and another one takes over
 )
 
 var outcomes = []string{Done, Failed, Refused, Cancelled, HandedOver}

@@ -1,6 +1,6 @@
 // Package observe watches stages from outside, as an interceptor of the worker
-// that runs them: it logs, counts and times them, and follows a training
-// by its heartbeats. Stages know nothing of it.
+// that runs them: it logs, counts and times them, and follows a training by its
+// heartbeats. Stages know nothing of it.
 package observe
 
 import (

@@ -24,6 +24,27 @@ const (
 	VariantRelease = "release"
 )
 
+// section is a part of the page, by the identifier of its element; Link leads to
+// it.
+type section struct{ ID, Link string }
+
+const sectionTime = "time" // of runs alone
+
+// sections are the parts of the page below the decision, in their order.
+var sections = []section{
+	{"candidates", "Pictures"},
+	{"rejected", "Rejected"},
+	{"closest", "Nearest accepted"},
+	{"utility", "Does it help?"},
+	{"training", "Training"},
+	{"measures", "Measures"},
+	{"neighbours", "Distances"},
+	{"intake", "Input"},
+	{sectionTime, "Time"},
+	{"settings", "Settings"},
+	{"digests", "Digests"},
+}
+
 // Data is everything the report says. A nil part is one that the run did not
 // get to; the page names it as missing.
 type Data struct {

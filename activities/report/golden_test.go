@@ -4,9 +4,12 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/activities/step"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -36,5 +39,24 @@ func TestReportKeepsItsBytes(t *testing.T) {
 		twin, err := d.JSON()
 		require.NoError(t, err)
 		golden(t, d.Variant+".json.golden", twin)
+	}
+}
+
+// Every stage whose result the report shows has its part of the page.
+func TestEveryStageHasItsSection(t *testing.T) {
+	d, pics := complete(t, 4)
+	_, root := render(t, d, pics)
+	for _, stage := range step.Stages() {
+		if stage.Section != "" {
+			require.Equal(t, "section", byID(t, root, stage.Section).Data, stage.Name)
+		}
+	}
+	var linked []string
+	for _, a := range tags(tags(root, "nav")[0], "a") {
+		linked = append(linked, strings.TrimPrefix(attr(a, "href"), "#"))
+	}
+	for i, s := range sections {
+		require.Equal(t, s.ID, linked[i], "the parts are linked in their order")
+		byID(t, root, s.ID)
 	}
 }

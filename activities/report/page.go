@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -28,7 +29,7 @@ var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"alarm":    func(kind string) string { return said(alarms, kind) },
 	"label":    label,
 	"sentence": sentence,
-}).ParseFS(files, "templates/page.html"))
+}).ParseFS(files, "templates/page.html", "templates/sections/*.html"))
 
 // maxRows bounds the rows of a table; the JSON twin has all of them.
 const maxRows = 1000
@@ -125,6 +126,20 @@ func newView(d Data, p Pictures) (*view, error) {
 		return nil, err
 	}
 	return v, v.chart()
+}
+
+// Sections are the parts of the page below the decision.
+func (v *view) Sections() []section {
+	return slices.DeleteFunc(slices.Clone(sections), func(s section) bool { return s.ID == sectionTime && v.Run == nil })
+}
+
+// Section renders one of them. A section's file is named by its identifier.
+func (v *view) Section(id string) (template.HTML, error) {
+	var buf bytes.Buffer
+	if err := page.ExecuteTemplate(&buf, id+".html", v); err != nil {
+		return "", fmt.Errorf("section %s: %w", id, err)
+	}
+	return template.HTML(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
 }
 
 func (v *view) decide() {

@@ -12,7 +12,7 @@ type ClassSource struct {
 	Source Source `json:"source"`
 }
 
-// UtilityPlan asks whether the set helps a classifier to tell its class from others.
+// UtilityPlan asks whether the set helps a classifier to distinguish its class from others.
 type UtilityPlan struct {
 	Others []ClassSource `json:"others"`
 	Splits int           `json:"splits"` // test splits
@@ -47,8 +47,8 @@ type UtilityResult struct {
 	Pairs        int          `json:"pairs,omitempty"` // trainings of each arm
 	Test         int          `json:"test"`            // test images of a split, all classes together
 	Train        int          `json:"train"`           // real training images, all classes together
-	// Helps: the gain over spec.ArmClassic of spec.ArmGenerated or spec.ArmBoth has its whole
-	// interval above 0. Harms: both gains have theirs below.
+	// Helps: the gain over spec.ArmClassic of spec.ArmGenerated or spec.ArmBoth has
+	// its whole interval above 0. Harms: both gains have theirs below.
 	Helps   bool   `json:"helps"`
 	Harms   bool   `json:"harms,omitempty"`
 	Summary string `json:"summary"`
@@ -56,9 +56,9 @@ type UtilityResult struct {
 	// false then.
 	Why string `json:"why,omitempty"`
 	// Notes say what was done otherwise than planned, and what the numbers do not
-	// tell.
+	// show.
 	Notes []string `json:"notes,omitempty"`
-	// Classes that were told apart, the set's own first.
+	// Classes that were distinguished, the set's own first.
 	Classes []string `json:"classes,omitempty"`
 	// Generator is the number of images that the generator was trained on.
 	Generator int `json:"generator,omitempty"`
