@@ -221,7 +221,7 @@ func TestTrainingGivesUpAfterEveryTry(t *testing.T) {
 		"try 3: D won in epoch 4 (epoch 4); try 4: D won in epoch 4 (epoch 4)", app.Message())
 	require.Equal(t, []string{"Ingest", "Preprocess", "Train", "Train", "Train", "Train", "Train", "Report", "RecordRun"}, s.calls)
 	require.Len(t, s.record.Outcome.Rollbacks, 3)
-	require.Contains(t, s.record.Failure, "in 4 tries")
+	require.Contains(t, s.record.Failure, "after 4 tries")
 	require.Empty(t, s.record.Verdict)
 	require.Equal(t, "Train", query(t, env).Stage)
 }
