@@ -238,7 +238,7 @@ func TestTrainingGivesUpThoughTheFailureCannotBeRecorded(t *testing.T) {
 	var app *temporal.ApplicationError
 	require.ErrorAs(t, start(t, s, in, nil).GetWorkflowError(), &app)
 	require.Equal(t, step.ErrUnstable, app.Type())
-	require.Contains(t, app.Message(), "in 1 tries")
+	require.Contains(t, app.Message(), "after 1 tries")
 }
 
 // A run that is cut by continuing as new asks for the same as one in one piece.
