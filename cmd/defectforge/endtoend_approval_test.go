@@ -36,7 +36,7 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A run that needs a person waits for one, tells a webhook, and takes the
 // decision from another process; a killed one takes it from whoever comes.
 func TestEndToEndApproval(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	h := &hook{}
 	server := httptest.NewServer(h)

@@ -56,7 +56,7 @@ func readCampaign(t *testing.T, r campaignReport) report.Campaign {
 // was, each class becomes the release that it would be alone, and what failed is
 // tried again by itself.
 func TestEndToEndCampaign(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	dir := b.classes("metal-a", "metal-b", "Metal C")
 	writeFile(t, filepath.Join(dir, "empty", "text.png"), "no image")
@@ -107,7 +107,7 @@ func TestEndToEndCampaign(t *testing.T) {
 
 // TestEndToEndSweep compares recipes of one class and publishes nothing.
 func TestEndToEndSweep(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	o := b.do("campaign", "sweep", "--images", b.images, "--class", "metal", "--recipe", b.recipe, "--set", "train.epochs=2",
 		"--vary", "train.generator_rate=1e-6,2e-6", "--vary", "seed=1,2", "--data-dir", data, "--json")

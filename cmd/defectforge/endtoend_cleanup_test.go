@@ -72,7 +72,7 @@ func TestEndToEndCleanUp(t *testing.T) {
 		n, err = strconv.Atoi(text)
 		require.NoError(t, err)
 	}
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	up, _, store := b.up(data, "defectforge")
 	run := append(b.runArgs(data), "--set", "train.epochs=2")

@@ -100,7 +100,7 @@ func TestEndToEndObserved(t *testing.T) {
 	list, err := filepath.Abs(metricsList)
 	require.NoError(t, err)
 	update := os.Getenv(updateVariable) != "" // before the bench clears the environment
-	b := newBench(t)
+	b := wholeBench(t)
 	var traces spans
 	server := httptest.NewServer(&traces)
 	defer server.Close()
@@ -250,7 +250,7 @@ func logged(t *testing.T, stderr, workflow string) {
 // A worker that is a version of a deployment serves runs once that version is
 // the current one.
 func TestEndToEndVersionedWorker(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	up, _ := b.worker(data, "--worker-deployment", "press-7", "--worker-build-id", "build-1")
 	up.seen(`--deployment-name press-7 --build-id build-1`)

@@ -20,7 +20,7 @@ import (
 // TestEndToEndRerun changes what is drawn: the training is found, and every stage
 // says why it was reused or done again.
 func TestEndToEndRerun(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	first := b.published(b.do(b.runArgs(data, "--set", "train.epochs=4")...))
 	require.NotEmpty(t, first.Times)

@@ -67,7 +67,7 @@ func (b *bench) photograph(s *storage.Store, prefix string, from, to int) {
 func TestEndToEndSchedule(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md")) // before the folder is another one
 	require.NoError(t, err)
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	_, stack, photos := b.up(data, "factory")
 	b.photograph(photos, "metal/", 0, goodImages)

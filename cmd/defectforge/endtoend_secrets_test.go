@@ -269,7 +269,7 @@ func opened(t *testing.T, m proto.Message, keys string) []byte {
 // Secrets are planted everywhere, a cluster does its work and fails in many ways,
 // and then everything it left is searched.
 func TestEndToEndTellsNoSecrets(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	root := t.TempDir()
 	data := filepath.Join(root, "data")
 	t.Setenv("DEFECTFORGE_LOG_LEVEL", "debug")

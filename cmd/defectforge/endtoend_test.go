@@ -93,6 +93,19 @@ type bench struct {
 	recipe         string
 }
 
+// wholeVariable makes the tests run that drive the whole program for minutes. CI
+// sets it.
+const wholeVariable = "DEFECTFORGE_TEST_WHOLE"
+
+// wholeBench is a bench for a test that takes long, which only some want.
+func wholeBench(t *testing.T) *bench {
+	t.Helper()
+	if os.Getenv(wholeVariable) == "" {
+		t.Skipf("runs the whole program for a minute or more; set %s=1 to have it", wholeVariable)
+	}
+	return newBench(t)
+}
+
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	if testing.Short() {
@@ -230,7 +243,7 @@ func (b *bench) reference() string {
 }
 
 func TestEndToEndPublishes(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	first := b.published(b.do(b.runArgs(data)...))
 	undisturbed = first.ManifestSHA256
@@ -399,6 +412,24 @@ func (b *bench) tampered(t *testing.T, data string, first published) {
 	assert.Equal(t, console.ExitFailed, pulled.status)
 }
 
+// The whole program once, from a folder of images to a release that another
+// folder holds.
+func TestEndToEndOnce(t *testing.T) {
+	b := newBench(t)
+	data := filepath.Join(t.TempDir(), "data")
+	first := b.published(b.do(b.runArgs(data, "--set", "train.epochs=2")...))
+	assert.Equal(t, goodImages+corruptImages, first.ImagesIn)
+	assert.Equal(t, corruptImages, first.ImagesQuarantined)
+	assert.Equal(t, 12, first.ImagesPublished)
+	assert.FileExists(t, first.Report)
+	dir := filepath.Join(t.TempDir(), "pulled")
+	pulled := b.do("releases", "pull", "metal/"+first.Release, "--dir", dir, "--data-dir", data)
+	require.Equal(t, console.ExitOK, pulled.status, pulled.stderr)
+	verified := b.do("releases", "verify", "--dir", dir, "--json")
+	require.Equal(t, console.ExitOK, verified.status, verified.stderr)
+	assert.Equal(t, first.ManifestSHA256, verified.object(t)["manifest_sha256"])
+}
+
 func TestEndToEndTooFewImages(t *testing.T) {
 	b := newBench(t)
 	for i := 5; i < goodImages; i++ {
@@ -414,7 +445,7 @@ func TestEndToEndTooFewImages(t *testing.T) {
 // Killed in the middle of training, twice, gently and not: the same command
 // goes on, and the release is that of a run that was left alone.
 func TestEndToEndKilled(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	want := b.reference()
 	data := filepath.Join(t.TempDir(), "data")
 
@@ -444,7 +475,7 @@ func TestEndToEndStoreKilled(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("finds the store's process in /proc")
 	}
-	b := newBench(t)
+	b := wholeBench(t)
 	want := b.reference()
 	data := filepath.Join(t.TempDir(), "data")
 	p := b.start(b.runArgs(data)...)
@@ -486,7 +517,7 @@ func childOf(t *testing.T, parent int) int {
 // Two processes on one data folder: the second uses the first's stack, and takes
 // over when that is killed.
 func TestEndToEndSharesAndTakesOver(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	want := b.reference()
 	data := filepath.Join(t.TempDir(), "data")
 	first := b.start(b.runArgs(data)...)
@@ -508,7 +539,7 @@ func TestEndToEndSharesAndTakesOver(t *testing.T) {
 // in processes of their own serve the queues, and one that is told to stop
 // hands its training over.
 func TestEndToEndCluster(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	want := b.reference()
 	data := filepath.Join(t.TempDir(), "data")
 	up := b.start("up", "--data-dir", data, "--json")
@@ -592,7 +623,7 @@ func handedOver(t *testing.T, address string) bool {
 
 // `up` serves other commands and ends in order.
 func TestEndToEndUp(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	up := b.start("up", "--data-dir", data, "--json")
 	require.Eventually(t, func() bool { return strings.Contains(up.stdout.String(), "}") }, patience, 20*time.Millisecond, "it says when it is ready")

@@ -20,7 +20,7 @@ import (
 // A run that knows another class says whether its set helps; a policy that asks
 // for it lets nothing out where it does not, or where nobody could tell.
 func TestEndToEndCompare(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	args := b.runArgs(data, "--set", "train.epochs=2", "--utility-splits", "2", "--utility-seeds", "2", "--utility-steps", "10", "--utility-per-class", "10")
 	compared := append(args, "--compare", "bright="+metalFolder(t, numbers(200, 230)...))
@@ -60,7 +60,7 @@ func TestEndToEndCompare(t *testing.T) {
 
 // The stack of another process has the images, and those to judge.
 func TestEndToEndAssessBucket(t *testing.T) {
-	b := newBench(t)
+	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
 	args := b.runArgs(data, "--set", "train.epochs=2")
 	made := b.published(b.do(args...))

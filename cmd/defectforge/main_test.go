@@ -15,10 +15,14 @@ import (
 
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
+	"github.com/defectforge/defectforge/config"
 )
 
 // built is the folder of a binary that the end-to-end tests have built.
 var built string
+
+// stopStack ends the stack that tests share, where one was started.
+var stopStack = func() {}
 
 // TestMain lets this test binary be the embedded store's process too.
 func TestMain(m *testing.M) {
@@ -26,6 +30,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	code := m.Run()
+	stopStack()
 	if built != "" {
 		_ = os.RemoveAll(built)
 	}
@@ -49,6 +54,15 @@ func isolate(t *testing.T) string {
 	}
 	t.Chdir(dir)
 	return dir
+}
+
+// loadDefaults gives an app the defaults and what the environment says.
+func loadDefaults(a *app) error {
+	cfg, err := config.Load(nil)
+	if err == nil {
+		a.use(cfg)
+	}
+	return err
 }
 
 type outcome struct {
