@@ -66,7 +66,7 @@ func parseS3(flag, src string) (step.Source, bool, error) {
 // scanFolder lists the files of a folder, the value of a flag, with their digests,
 // sorted by name, and counts what is left out.
 func scanFolder(ctx context.Context, flag, dir string) ([]folder.File, int, error) {
-	longest := folderPrefix(strings.Repeat("x", 63), nil)
+	longest := folderPrefix(strings.Repeat("x", spec.MaxName), nil)
 	files, skipped, err := folder.Scan(ctx, dir, longest)
 	return files, skipped, folderError(flag, err)
 }

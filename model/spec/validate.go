@@ -31,14 +31,17 @@ const (
 	minImages = 2 * MinBatch
 )
 
-var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
+
+// MaxName is the longest that ValidName accepts, in bytes.
+const MaxName = 63
 
 // NameRule says what ValidName accepts.
 const NameRule = "use 1 to 63 of a-z, 0-9, hyphen and underscore, beginning with a letter or digit"
 
 // ValidName reports whether name can be that of a defect class, a recipe, a policy
 // or a campaign. Such names become parts of keys and identifiers.
-func ValidName(name string) bool { return namePattern.MatchString(name) }
+func ValidName(name string) bool { return len(name) <= MaxName && namePattern.MatchString(name) }
 
 // Validate returns every problem of r at once, joined; each names the field,
 // its value and what would be right.

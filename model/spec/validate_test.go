@@ -96,3 +96,13 @@ func TestBadPolicies(t *testing.T) {
 		assert.Equal(t, 1, strings.Count(err.Error(), "\n")+1, "one rule is broken, so there is one message: %v", err)
 	}
 }
+
+func TestValidName(t *testing.T) {
+	for _, name := range []string{"a", "0", "rolled-in_scale", strings.Repeat("x", MaxName)} {
+		assert.True(t, ValidName(name), name)
+	}
+	for _, name := range []string{"", "-a", "_a", "A", "a b", "a/b", "a.b", "ä", "a\n", strings.Repeat("x", MaxName+1)} {
+		assert.False(t, ValidName(name), name)
+	}
+	assert.Contains(t, NameRule, "63")
+}
