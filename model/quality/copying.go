@@ -186,7 +186,16 @@ func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
 		}
 	}
 	c.RejectAt, c.TailAt = weightedQuantile(c.Null, weights, in.RejectQuantile), weightedQuantile(c.Null, weights, in.TailQuantile)
-	fewer := Spaced(len(rows), maxNullTransformed)
+	return c.findTransformedNull(ctx, in, planes, related, skip)
+}
+
+// findTransformedNull is the same for transformed training images: planes are those
+// that findNull has compared, with their relatives.
+func (c *Copies) findTransformedNull(
+	ctx context.Context, in CopyInput, planes []uint8, related [][]int, skip func(i, real int) bool,
+) error {
+	rows := len(related)
+	fewer := Spaced(rows, maxNullTransformed)
 	sample := make([]uint8, 0, len(fewer)*PlaneLen)
 	for _, i := range fewer {
 		sample = append(sample, planes[i*PlaneLen:(i+1)*PlaneLen]...)
@@ -195,7 +204,7 @@ func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
 	if err != nil {
 		return err
 	}
-	weights = weights[:0]
+	var weights []float64
 	for i, t := range found {
 		if t.Index >= 0 {
 			c.NullTransformed, weights = append(c.NullTransformed, t.Distance), append(weights, 1/float64(1+len(related[fewer[i]])))
@@ -203,7 +212,7 @@ func (c *Copies) findNull(ctx context.Context, in CopyInput) error {
 	}
 	c.TransformedRejectAt = weightedQuantile(c.NullTransformed, weights, in.RejectQuantile)
 	c.TransformedTailAt = weightedQuantile(c.NullTransformed, weights, in.TailQuantile)
-	c.note(len(rows), len(fewer))
+	c.note(rows, len(fewer))
 	return nil
 }
 

@@ -172,14 +172,14 @@ func (l *likeness) similarity(context.Context) error {
 // other, the same number of images each time: SWD and grey levels. A half holds
 // whole groups, because crops of one strip in both would make the floor too low.
 func (l *likeness) halves(context.Context) error {
-	var floor, value, floorGrey, valueGrey float64
-	var levels, levelFloors [swdLevels]float64
+	var sum halfDistances
 	for k := range draws {
 		first, second := divide(len(l.reals)/spec.ImageLen, l.groups, l.Seed, uint64(k))
 		m := min(len(first), len(second), l.nCandidates, MaxLikened/2)
 		if m < minLikened {
-			floor = math.NaN()
-			break
+			l.out.Set(spec.MeasureSWDRatio, math.NaN())
+			l.out.Set(spec.MeasureHistogramRatio, math.NaN())
+			return nil
 		}
 		var sets [3][]uint8
 		for i, from := range [][]int{first, second} {
@@ -192,32 +192,44 @@ func (l *likeness) halves(context.Context) error {
 			p[i] = project(sets[i], l.Seed, fmt.Sprintf("patches %d of %d", i, k))
 			h[i] = histogram(sets[i])
 		}
-		between, a, b := swd(p[0], p[1]), swd(p[0], p[2]), swd(p[1], p[2])
-		for i := range swdLevels {
-			levelFloors[i] += between[i] / draws
-			levels[i] += (a[i] + b[i]) / 2 / draws
-		}
-		floorGrey += levelDistance(h[0], h[1]) / draws
-		valueGrey += (levelDistance(h[0], h[2]) + levelDistance(h[1], h[2])) / 2 / draws
+		sum.add(p, h)
 	}
-	if math.IsNaN(floor) {
-		l.out.Set(spec.MeasureSWDRatio, math.NaN())
-		l.out.Set(spec.MeasureHistogramRatio, math.NaN())
-		return nil
-	}
-	worst := 0.0
-	for i := range swdLevels {
-		floor += levelFloors[i] / swdLevels
-		value += levels[i] / swdLevels
-		worst = max(worst, levels[i]/levelFloors[i])
-		l.out.set(fmt.Sprintf("swd_%d", spec.Size>>i), levels[i], math.NaN(), math.NaN(), levelFloors[i])
-	}
-	l.out.set("swd", value, math.NaN(), math.NaN(), floor)
-	l.out.set(spec.MeasureSWDRatio, value/floor, math.NaN(), math.NaN(), 1)
-	l.out.set("swd_worst_ratio", worst, math.NaN(), math.NaN(), 1)
-	l.out.set("histogram", valueGrey, math.NaN(), math.NaN(), floorGrey)
-	l.out.set(spec.MeasureHistogramRatio, valueGrey/floorGrey, math.NaN(), math.NaN(), 1)
+	sum.take(l.out)
 	return nil
+}
+
+// halfDistances are means over all draws: of the distances between the halves, the
+// floors, and of those from the halves to the candidates.
+type halfDistances struct {
+	levels, levelFloors  [swdLevels]float64
+	valueGrey, floorGrey float64
+}
+
+// add adds a draw: the two halves, then the candidates.
+func (d *halfDistances) add(p [3]projections, h [3][256]float64) {
+	between, a, b := swd(p[0], p[1]), swd(p[0], p[2]), swd(p[1], p[2])
+	for i := range swdLevels {
+		d.levelFloors[i] += between[i] / draws
+		d.levels[i] += (a[i] + b[i]) / 2 / draws
+	}
+	d.floorGrey += levelDistance(h[0], h[1]) / draws
+	d.valueGrey += (levelDistance(h[0], h[2]) + levelDistance(h[1], h[2])) / 2 / draws
+}
+
+// take enters the measures.
+func (d *halfDistances) take(out *Measures) {
+	var floor, value, worst float64
+	for i := range swdLevels {
+		floor += d.levelFloors[i] / swdLevels
+		value += d.levels[i] / swdLevels
+		worst = max(worst, d.levels[i]/d.levelFloors[i])
+		out.set(fmt.Sprintf("swd_%d", spec.Size>>i), d.levels[i], math.NaN(), math.NaN(), d.levelFloors[i])
+	}
+	out.set("swd", value, math.NaN(), math.NaN(), floor)
+	out.set(spec.MeasureSWDRatio, value/floor, math.NaN(), math.NaN(), 1)
+	out.set("swd_worst_ratio", worst, math.NaN(), math.NaN(), 1)
+	out.set("histogram", d.valueGrey, math.NaN(), math.NaN(), d.floorGrey)
+	out.set(spec.MeasureHistogramRatio, d.valueGrey/d.floorGrey, math.NaN(), math.NaN(), 1)
 }
 
 // divide parts the numbers below n into halves of whole groups, the larger

@@ -135,20 +135,7 @@ var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 // columnsOf lists the columns of all lines by name. Lists, and what is nested
 // deeper, have no column of their own.
 func columnsOf(lines [][]byte) ([]column, error) {
-	kinds := map[column]string{}
-	add := func(c column, v any) error {
-		kind := kindOf(v)
-		if kind == "" || !plainName.MatchString(c.name) || c.inner != "" && !plainName.MatchString(c.inner) {
-			return nil
-		}
-		switch before := kinds[c]; {
-		case before == "" || before == "sc:Integer" && kind == "sc:Float":
-			kinds[c] = kind
-		case before != kind && !(before == "sc:Float" && kind == "sc:Integer"):
-			return fmt.Errorf("field %q: %w: is %s in one image and %s in another", c.name, ErrMalformed, before, kind)
-		}
-		return nil
-	}
+	kinds := columnKinds{}
 	for _, l := range lines {
 		row := map[string]any{}
 		dec := json.NewDecoder(bytes.NewReader(l))
@@ -157,11 +144,11 @@ func columnsOf(lines [][]byte) ([]column, error) {
 			return nil, fmt.Errorf("%s: %w: %w", MetadataName, ErrMalformed, err)
 		}
 		for name, v := range row {
-			err := add(column{name: name}, v)
+			err := kinds.add(column{name: name}, v)
 			if inner, nested := v.(map[string]any); nested {
 				for key, v := range inner {
 					if err == nil {
-						err = add(column{name: name, inner: key}, v)
+						err = kinds.add(column{name: name, inner: key}, v)
 					}
 				}
 			}
@@ -176,6 +163,24 @@ func columnsOf(lines [][]byte) ([]column, error) {
 	}
 	slices.SortFunc(columns, func(a, b column) int { return strings.Compare(a.name+"\x00"+a.inner, b.name+"\x00"+b.inner) })
 	return columns, nil
+}
+
+// columnKinds are the schema.org types of columns, which have none themselves.
+type columnKinds map[column]string
+
+// add notes that c holds v in one of the lines.
+func (k columnKinds) add(c column, v any) error {
+	kind := kindOf(v)
+	if kind == "" || !plainName.MatchString(c.name) || c.inner != "" && !plainName.MatchString(c.inner) {
+		return nil
+	}
+	switch before := k[c]; {
+	case before == "" || before == "sc:Integer" && kind == "sc:Float":
+		k[c] = kind
+	case before != kind && !(before == "sc:Float" && kind == "sc:Integer"):
+		return fmt.Errorf("field %q: %w: is %s in one image and %s in another", c.name, ErrMalformed, before, kind)
+	}
+	return nil
 }
 
 // kindOf is the schema.org type of a JSON value, "" for what is no plain value.

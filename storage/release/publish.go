@@ -69,15 +69,7 @@ func publish(ctx context.Context, b storage.Bucket, d Draft, o options) (Publish
 	if err := o.putSignature(ctx, b, m, raw); err != nil {
 		return Published{}, err
 	}
-	// What the manifest promises must be on disk before it, and the manifest
-	// before the pointer.
-	if err := b.Sync(ctx); err != nil {
-		return Published{}, err
-	}
-	if err := write(ctx, b, prefix+ManifestName, raw); err != nil {
-		return Published{}, err
-	}
-	if err := b.Sync(ctx); err != nil {
+	if err := commit(ctx, b, prefix, raw); err != nil {
 		return Published{}, err
 	}
 	digest := storage.Digest(raw)
@@ -92,6 +84,18 @@ func publish(ctx context.Context, b storage.Bucket, d Draft, o options) (Publish
 	}
 	return Published{Class: m.Class, Release: m.Release, Prefix: prefix, ManifestSHA256: digest, Images: m.Images,
 		Files: len(m.Files), Bytes: m.Bytes(), Sequence: sequence, Latest: latest}, nil
+}
+
+// commit writes the manifest. What it promises must be on disk before it, and it
+// must be before the pointer is moved.
+func commit(ctx context.Context, b storage.Bucket, prefix string, manifest []byte) error {
+	if err := b.Sync(ctx); err != nil {
+		return err
+	}
+	if err := write(ctx, b, prefix+ManifestName, manifest); err != nil {
+		return err
+	}
+	return b.Sync(ctx)
 }
 
 // placeSafely is placeAll for a prefix that an earlier attempt may have left half

@@ -82,20 +82,9 @@ func List(ctx context.Context, b storage.Reader, class string) ([]Summary, error
 		}
 		prefix += class + "/"
 	}
-	list := []Summary{}
-	withdrawn := map[string]bool{} // by key
-	for info, err := range b.List(ctx, prefix) {
-		if err != nil {
-			return nil, fmt.Errorf("list releases: %w", err)
-		}
-		parts := strings.Split(strings.TrimPrefix(info.Key, Root), "/")
-		switch {
-		case len(parts) != 3:
-		case isHex(parts[1], nameLength) && parts[2] == ManifestName:
-			list = append(list, Summary{Class: parts[0], Release: parts[1], Published: info.Modified})
-		case parts[1] == withdrawnDir:
-			withdrawn[info.Key] = true
-		}
+	list, withdrawn, err := committed(ctx, b, prefix)
+	if err != nil {
+		return nil, err
 	}
 	pointers := map[string]Latest{}
 	for i := range list {
@@ -107,7 +96,6 @@ func List(ctx context.Context, b storage.Reader, class string) ([]Summary, error
 			return nil, err
 		}
 		if withdrawn[withdrawalKey(s.Class, s.Release)] {
-			var err error
 			if s.Withdrawn, err = readWithdrawal(ctx, b, s.Class, s.Release); err != nil {
 				return nil, err
 			}
@@ -120,6 +108,26 @@ func List(ctx context.Context, b storage.Reader, class string) ([]Summary, error
 		return a.Sequence - b.Sequence
 	})
 	return list, nil
+}
+
+// committed lists the releases below prefix that have a manifest, and the keys of
+// the withdrawals there.
+func committed(ctx context.Context, b storage.Reader, prefix string) (list []Summary, withdrawn map[string]bool, err error) {
+	list, withdrawn = []Summary{}, map[string]bool{}
+	for info, err := range b.List(ctx, prefix) {
+		if err != nil {
+			return nil, nil, fmt.Errorf("list releases: %w", err)
+		}
+		parts := strings.Split(strings.TrimPrefix(info.Key, Root), "/")
+		switch {
+		case len(parts) != 3:
+		case isHex(parts[1], nameLength) && parts[2] == ManifestName:
+			list = append(list, Summary{Class: parts[0], Release: parts[1], Published: info.Modified})
+		case parts[1] == withdrawnDir:
+			withdrawn[info.Key] = true
+		}
+	}
+	return list, withdrawn, nil
 }
 
 // fill reads the summary's manifest.

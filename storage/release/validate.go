@@ -13,9 +13,6 @@ import (
 
 // validate fails with ErrMalformed unless the manifest keeps the format's rules.
 func (m Manifest) validate() error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("manifest: %w: %s", ErrMalformed, fmt.Sprintf(format, args...))
-	}
 	if err := validClass(m.Class); err != nil {
 		return err
 	}
@@ -30,11 +27,8 @@ func (m Manifest) validate() error {
 	}
 	images, has := 0, map[string]bool{}
 	for _, f := range m.Files {
-		if f.Size < 0 || f.Size > maxFileSize {
-			return bad("file %q has %d bytes", f.Path, f.Size)
-		}
-		if !isHex(f.SHA256, 64) {
-			return bad("file %q has SHA-256 %q", f.Path, f.SHA256)
+		if err := f.validate(); err != nil {
+			return err
 		}
 		if isImage(f.Path) {
 			images++
@@ -55,6 +49,20 @@ func (m Manifest) validate() error {
 		return bad("release %q, but the content's name is %q", m.Release, m.name())
 	}
 	return nil
+}
+
+func (f File) validate() error {
+	if f.Size < 0 || f.Size > maxFileSize {
+		return bad("file %q has %d bytes", f.Path, f.Size)
+	}
+	if !isHex(f.SHA256, 64) {
+		return bad("file %q has SHA-256 %q", f.Path, f.SHA256)
+	}
+	return nil
+}
+
+func bad(format string, args ...any) error {
+	return fmt.Errorf("manifest: %w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }
 
 func validClass(class string) error {

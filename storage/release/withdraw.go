@@ -67,9 +67,15 @@ func withdraw(ctx context.Context, b storage.Bucket, class, release, reason stri
 	if _, err := b.Stat(ctx, Prefix(class, release)+ManifestName); err != nil {
 		return Withdrawal{}, false, err
 	}
-	raw := w.encode()
+	return w.mark(ctx, b)
+}
+
+// mark writes the withdrawal where there is none yet, and returns the one that
+// stands.
+func (w Withdrawal) mark(ctx context.Context, b storage.Bucket) (Withdrawal, bool, error) {
+	raw, key := w.encode(), withdrawalKey(w.Class, w.Release)
 	absent := storage.Condition{IfAbsent: true}
-	_, err := b.Put(ctx, withdrawalKey(class, release), bytes.NewReader(raw), int64(len(raw)), storage.Digest(raw), absent)
+	_, err := b.Put(ctx, key, bytes.NewReader(raw), int64(len(raw)), storage.Digest(raw), absent)
 	first := err == nil
 	if err != nil && !errors.Is(err, storage.ErrPrecondition) {
 		return Withdrawal{}, false, err
@@ -80,9 +86,9 @@ func withdraw(ctx context.Context, b storage.Bucket, class, release, reason stri
 	if first {
 		return w, true, nil
 	}
-	earlier, err := readWithdrawal(ctx, b, class, release)
+	earlier, err := readWithdrawal(ctx, b, w.Class, w.Release)
 	if err == nil && earlier == nil {
-		err = fmt.Errorf("%q: %w", withdrawalKey(class, release), storage.ErrNotFound)
+		err = fmt.Errorf("%q: %w", key, storage.ErrNotFound)
 	}
 	if err != nil {
 		return Withdrawal{}, false, err
