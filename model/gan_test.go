@@ -221,6 +221,7 @@ func TestNewRefusesBadRecipes(t *testing.T) {
 		"size":                func(r *spec.Recipe) { r.Model.Size = 96 },
 		"model.generator":     func(r *spec.Recipe) { r.Model.Generator = "shuffle" },
 		"discriminator_head":  func(r *spec.Recipe) { r.Model.DiscriminatorHead = "map" },
+		"generator_fine":      func(r *spec.Recipe) { r.Model.GeneratorFine = 2 },
 		"train.loss":          func(r *spec.Recipe) { r.Train.Loss = "wgan" },
 		"discriminator_norm":  func(r *spec.Recipe) { r.Train.Loss = spec.LossRelativistic },
 		"train.decay":         func(r *spec.Recipe) { r.Train.Decay = "steps" },

@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
@@ -64,6 +65,7 @@ func techniques() map[string]spec.Recipe {
 		}
 	}
 	out["modern"] = modern
+	maps.Copy(out, finest())
 	return out
 }
 
@@ -91,7 +93,7 @@ func TestResumeIsBitExactAtAnyStepWithEveryTechnique(t *testing.T) {
 func TestThreadsDoNotMatterWithEveryTechnique(t *testing.T) {
 	defer kernel.SetThreads(0)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	for _, name := range []string{"all", "modern"} {
+	for _, name := range []string{"all", "modern", "finest"} {
 		threadsDoNotMatter(t, techniques()[name])
 	}
 }

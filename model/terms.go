@@ -79,14 +79,20 @@ func (g *GAN) terms(purpose string, n int) graph.Terms {
 // checkpoint does not hold it. Only rates that decay ask for it.
 func (g *GAN) Trains(steps int64) { g.total = steps }
 
+// leastRate is what spec.DecayLate leaves of the rates at the end.
+const leastRate = 0.02
+
 // decay is what is left of the rates in the next step.
 func (g *GAN) decay() float64 {
 	if !g.recipe.Train.Decays() {
 		return 1
 	}
 	done := min(float64(g.steps)/float64(g.total), 1)
-	if g.recipe.Train.Decay == spec.DecayCosine {
+	switch g.recipe.Train.Decay {
+	case spec.DecayCosine:
 		return (1 + math.Cos(math.Pi*done)) / 2
+	case spec.DecayLate:
+		return max(min(2*(1-done), 1), leastRate)
 	}
 	return 1 - done
 }

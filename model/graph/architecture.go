@@ -15,8 +15,8 @@ func blocks(m spec.Model) (n int) {
 }
 
 // NewDiscriminator is the network of depths d, 2d, 4d and so on from an image to
-// one logit (n,1,1,1), or a map of them (n,1,4,4), with the model's norms: batch
-// norm from the second block on. All arrays are zero, apart from the running
+// one logit (n,1,1,1), or a map of them (n,1,4,4), or both one and those of a map
+// (n,1+m,1,1), with the model's norms: batch norm from the second block on. All arrays are zero, apart from the running
 // variances, which are one.
 func NewDiscriminator(m spec.Model) *Net {
 	net := &Net{name: "discriminator"}
@@ -40,8 +40,14 @@ func NewDiscriminator(m spec.Model) *Net {
 		net.layers = append(net.layers, l)
 		in, side = l.out, l.outSide
 	}
+	if m.DiscriminatorHead == spec.HeadBoth {
+		net.layers[patchesAt].patches = newPatches(net.layers[patchesAt])
+	}
+	if m.MinibatchStddev {
+		in++
+	}
 	last := &layer{
-		name: "output_layer", in: in, out: 1, inSide: side, outSide: 1, kernel: kernelSize, stride: 1,
+		name: "output_layer", spread: m.MinibatchStddev, in: in, out: 1, inSide: side, outSide: 1, kernel: kernelSize, stride: 1,
 		Activation: Activation{Slope: linear},
 	}
 	if m.DiscriminatorHead == spec.HeadPatch {
@@ -55,14 +61,14 @@ func NewDiscriminator(m spec.Model) *Net {
 // NewGenerator is the network from latents (n,latent,1,1) to images, of the depth
 // d in its last features and twice as many in those before, and so on. A transposed
 // convolution makes the first features; each further layer doubles the side, by a
-// transposed convolution or by a doubling with a convolution behind it. All arrays
+// transposed convolution or by a doubling with a convolution behind it, until it is
+// that of the image. All arrays
 // are zero, apart from the running variances, which are one.
 func NewGenerator(m spec.Model) *Net {
 	net := &Net{name: "generator"}
 	in, side := m.Latent, 1
-	n := blocks(m)
-	for i := range n {
-		l := generatorLayer(m, fmt.Sprintf("layer%d", i+1), in, m.GeneratorDepth<<(n-1-i), side)
+	for i, width := range generatorWidths(m) {
+		l := generatorLayer(m, fmt.Sprintf("layer%d", i+1), in, width, side)
 		if m.GeneratorNoise {
 			l.noise = newTensor(l.name+".noise", l.out)
 		}
@@ -76,11 +82,25 @@ func NewGenerator(m spec.Model) *Net {
 	return net
 }
 
+// generatorWidths are the channels of all layers but the last.
+func generatorWidths(m spec.Model) []int {
+	var out []int
+	for i := blocks(m) - 1; i >= 0; i-- {
+		out = append(out, m.GeneratorDepth<<i)
+	}
+	if m.GeneratorFine > 0 {
+		out = append(out, m.GeneratorFine)
+	}
+	return out
+}
+
 func generatorLayer(m spec.Model, name string, in, out, side int) *layer {
 	l := &layer{name: name, in: in, out: out, inSide: side, outSide: 2 * side, kernel: kernelSize, stride: 2, pad: 1}
 	switch {
 	case side == 1:
 		l.transposed, l.stride, l.pad, l.outSide = true, 1, 0, firstSide
+	case side == m.ImageSide(): // behind the block at full resolution
+		l.kernel, l.stride, l.pad, l.outSide = smallKernel, 1, 1, side
 	case m.Generator == spec.GeneratorUpsample:
 		l.doubled, l.kernel, l.stride, l.pad = true, smallKernel, 1, 1
 	default:

@@ -81,6 +81,16 @@ type Backend interface {
 	// n is not nil, and activation.
 	Infer(layer Handle, n *Norm, a Activation, y, x, scale, shift Buffer)
 
+	// Spread adds the channel of kernel.Spread to x (n,channels,area).
+	Spread(y, x Buffer, n, channels, area int)
+	// SpreadByInput is the gradient by x.
+	SpreadByInput(dx, dy, x Buffer, n, channels, area int)
+
+	// Join makes n rows of y, each of a row of a and one of b.
+	Join(y, a, b Buffer, n int)
+	// Part is the reverse: it makes the rows of a and b from those of y.
+	Part(a, b, y Buffer, n int)
+
 	// Augment changes images (len(by),c,h,w), one after the other, see
 	// kernel.Augmentation.
 	Augment(y, x Buffer, by []kernel.Augmentation, c, h, w int)

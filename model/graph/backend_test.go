@@ -21,9 +21,11 @@ type device struct {
 	sizes map[uintptr]int
 	calls []string
 	work  float64 // of convolutions, by the direct algorithm
+
+	logits int // of an image
 }
 
-func newDevice(t *testing.T) *device { return &device{t: t, sizes: map[uintptr]int{}} }
+func newDevice(t *testing.T) *device { return &device{t: t, sizes: map[uintptr]int{}, logits: 1} }
 
 func (d *device) Alloc(n int) Buffer {
 	d.next += 1 << 32
@@ -126,6 +128,29 @@ func (d *device) NoiseByStrength(dstrength, dy, maps Buffer, n, channels, area i
 	d.calls[len(d.calls)-1] = "noise by strength"
 }
 
+func (d *device) Spread(y, x Buffer, n, channels, area int) {
+	d.call("spread", n*channels*area, x)
+	d.call("", n*(channels+1)*area, y)
+	d.calls = d.calls[:len(d.calls)-1]
+}
+
+func (d *device) SpreadByInput(dx, dy, x Buffer, n, channels, area int) {
+	d.Spread(dy, x, n, channels, area)
+	d.Spread(dy, dx, n, channels, area)
+	d.calls = append(d.calls[:len(d.calls)-2], "spread by input")
+}
+
+func (d *device) Join(y, a, b Buffer, n int) {
+	require.Equal(d.t, y.Len, a.Len+b.Len)
+	require.Zero(d.t, a.Len%n+b.Len%n)
+	d.call("join", -1, y, a, b)
+}
+
+func (d *device) Part(a, b, y Buffer, n int) {
+	d.Join(y, a, b, n)
+	d.calls[len(d.calls)-1] = "part"
+}
+
 func (d *device) Activate(_ Activation, y, x Buffer) { d.call("activate", y.Len, y, x) }
 func (d *device) ActivateByInput(_ Activation, dx, dy, v Buffer) {
 	d.call("activate by input", dx.Len, dx, dy, v)
@@ -142,11 +167,13 @@ func (d *device) AugmentByInput(dx, dy Buffer, by []kernel.Augmentation, c, h, w
 	d.call("augment by input", len(by)*c*h*w, dx, dy)
 }
 func (d *device) Loss(_ *Terms, logits Buffer) (Outcome, error) {
-	d.call("loss", 3, logits)
+	d.call("loss", 3*d.logits, logits)
 	return Outcome{Loss: 7}, nil
 }
-func (d *device) LossByInput(_ *Terms, dx, logits Buffer) { d.call("loss by input", 3, dx, logits) }
-func (d *device) Add(dst, x Buffer)                       { d.call("add", dst.Len, dst, x) }
+func (d *device) LossByInput(_ *Terms, dx, logits Buffer) {
+	d.call("loss by input", 3*d.logits, dx, logits)
+}
+func (d *device) Add(dst, x Buffer) { d.call("add", dst.Len, dst, x) }
 func (d *device) Adam(_ *AdamStep, p, mean, meanOfSquares, gradient Buffer) {
 	d.call("adam", p.Len, p, mean, meanOfSquares, gradient)
 }

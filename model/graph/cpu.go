@@ -127,6 +127,34 @@ func (CPU) NoiseByStrength(dstrength, dy, maps Buffer, n, channels, area int) {
 	kernel.NoiseBackward(dstrength.Host, dy.Host, maps.Host, n, channels, area)
 }
 
+// Spread is kernel.Spread.
+func (CPU) Spread(y, x Buffer, n, channels, area int) {
+	kernel.Spread(y.Host, x.Host, n, channels, area)
+}
+
+// SpreadByInput is kernel.SpreadBackward.
+func (CPU) SpreadByInput(dx, dy, x Buffer, n, channels, area int) {
+	kernel.SpreadBackward(dx.Host, dy.Host, x.Host, n, channels, area)
+}
+
+// Join copies.
+func (CPU) Join(y, a, b Buffer, n int) {
+	row, first := y.Len/n, a.Len/n
+	for i := range n {
+		copy(y.Host[i*row:], a.Host[i*first:(i+1)*first])
+		copy(y.Host[i*row+first:], b.Host[i*(row-first):(i+1)*(row-first)])
+	}
+}
+
+// Part copies.
+func (CPU) Part(a, b, y Buffer, n int) {
+	row, first := y.Len/n, a.Len/n
+	for i := range n {
+		copy(a.Host[i*first:(i+1)*first], y.Host[i*row:])
+		copy(b.Host[i*(row-first):(i+1)*(row-first)], y.Host[i*row+first:])
+	}
+}
+
 // Norm updates the running statistics in float32, as PyTorch does.
 func (CPU) Norm(n *Norm, y, mean, variance, x, scale, shift Buffer, share float32) {
 	kernel.BatchNormForward(y.Host, mean.Host, variance.Host, x.Host, scale.Host, shift.Host,

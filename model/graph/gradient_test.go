@@ -335,6 +335,9 @@ func gradientCases() []gradientCase {
 			{Saturation: 1, Contrast: 1, Mirror: true, Upend: true, Down: 3}, {Saturation: 1, Contrast: 1, Down: -2, Aside: 6},
 			{Brightness: 0.2, Saturation: 0.7, Contrast: 1.3, Mirror: true, Down: 1, Aside: -2, Rows: 1, Top: 1, Bottom: 3, Right: 2}}),
 		squareCase(rng, "quarter turns"),
+		spreadCase(rng, "spread of two groups", 8, 1),
+		spreadCase(rng, "spread of a ragged batch", 3, 1),
+		spreadCase(rng, "spread of two batches", 16, 2),
 	}
 }
 

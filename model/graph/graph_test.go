@@ -144,7 +144,9 @@ func modern() []spec.Model {
 	m.DiscriminatorNorm, m.DiscriminatorHead = spec.NormFree, spec.HeadPatch
 	other := m
 	other.Channels, other.Generator, other.DiscriminatorHead = 3, "", ""
-	return []spec.Model{m, other}
+	finest := m
+	finest.GeneratorFine, finest.DiscriminatorHead, finest.MinibatchStddev = 2, spec.HeadBoth, true
+	return []spec.Model{m, other, finest}
 }
 
 // noisy are draws for n images.

@@ -85,7 +85,7 @@ func newTogether(ws *Workspace, d *Net, made *array, ways Ways) (*together, erro
 	if err != nil {
 		return nil, fmt.Errorf("join images: %w", err)
 	}
-	p := pass{net: d, n: 2 * made.shape[0], ws: ws, learns: true, side: ".both"}
+	p := pass{net: d, n: 2 * made.shape[0], ws: ws, learns: true, side: ".both", batches: 2}
 	logits, err := t.chain(d, both, view(p, t.augments, both.Shape(), ways, false))
 	if err != nil {
 		return nil, err

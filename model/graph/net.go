@@ -55,6 +55,7 @@ type layer struct {
 	weight      *Tensor
 	transposed  bool
 	doubled     bool // the input is doubled before, see kernel.Upsample
+	spread      bool // the input's last channel is the batch's spread, see kernel.Spread
 	in, out     int  // channels
 	inSide      int
 	outSide     int
@@ -63,6 +64,7 @@ type layer struct {
 	spectral    *spectral // nil: the weight is used as it is
 	noise       *Tensor   // the channels' strengths; nil: no noise
 	norm        *norm     // nil: no batch norm
+	patches     *layer    // nil: no head of its own, see tap
 	Activation
 }
 
@@ -79,6 +81,9 @@ func (n *Net) Params() []*Tensor {
 		}
 		if l.norm != nil {
 			out = append(out, l.norm.scale, l.norm.shift)
+		}
+		if l.patches != nil {
+			out = append(out, l.patches.weight)
 		}
 	}
 	return out

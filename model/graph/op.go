@@ -99,6 +99,8 @@ func (f *frame) Hashcode() uint32 {
 	return h.Sum32()
 }
 
+func (f *frame) result() *array { return f.out }
+
 func (f *frame) held() bool { return f.kept != nil && *f.kept }
 
 // all is n times true.

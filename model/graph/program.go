@@ -17,6 +17,7 @@ type pass struct {
 	learns   bool   // the weights' gradients are wanted
 	side     string // ends the names of these, to keep them from those of another pass
 	evaluate bool   // batch norm uses its running statistics
+	batches  int    // that are judged one after the other in one; 0: one
 }
 
 // frame is that of an operation of a layer whose result is the layer's output.
@@ -42,8 +43,11 @@ func (p pass) stages(wantX bool) []stage {
 			out = append(out, newInference(p, l))
 			continue
 		}
-		if l.doubled {
+		switch {
+		case l.doubled:
 			out = append(out, stage{newUpsample(p, l, wantX || i > 0), nil})
+		case l.spread:
+			out = append(out, stage{newSpread(p, l), nil})
 		}
 		conv := newConv(p, l, wantX || i > 0)
 		out = append(out, stage{conv, []*Tensor{l.weight}})
@@ -58,8 +62,11 @@ func (p pass) stages(wantX bool) []stage {
 		case l.Tanh || l.Slope != linear:
 			out = append(out, stage{newActivation(p, l), nil})
 		}
+		if l.patches != nil {
+			out = append(out, stage{newTap(p, l, last(out).result()), []*Tensor{l.patches.weight}})
+		}
 	}
-	return out
+	return p.join(out)
 }
 
 // noises are the stages that add noise, in order.

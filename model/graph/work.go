@@ -14,6 +14,9 @@ func DirectWork(d, g *Net, n int) (work float64) {
 			passes += 2 // by input, which the first layer leaves out where d learns
 		}
 		work += float64(passes) * direct(l.geometry(n))
+		if l.patches != nil {
+			work += float64(passes) * direct(l.patches.geometry(n))
+		}
 	}
 	for i, l := range g.layers {
 		passes := 2 // Generate, by weight

@@ -25,6 +25,9 @@ const (
 const (
 	HeadImage = "image" // one logit for an image
 	HeadPatch = "patch" // a map of 4x4 logits, by a 3x3 convolution of the last features
+	// HeadBoth has one logit for an image and, from the third block's features, one
+	// for each place of a map of an eighth of the side. All count the same.
+	HeadBoth = "both"
 )
 
 // Losses, the values of Train.Loss. The empty string means LossBCE.
@@ -45,6 +48,7 @@ const (
 	DecayNone   = "none"
 	DecayLinear = "linear" // to nothing behind the last step
 	DecayCosine = "cosine" // the same along half a cosine
+	DecayLate   = "late"   // none in the first half, then linear to a fiftieth
 )
 
 // Augments are the parts of augmentation that Augment names, in order.

@@ -105,11 +105,18 @@ type Model struct {
 	Size int `json:"size,omitempty" yaml:"size,omitempty"`
 	// Generator is GeneratorTransposed or GeneratorUpsample.
 	Generator string `json:"generator,omitempty" yaml:"generator,omitempty"`
+	// GeneratorFine is the width of one more block of GeneratorUpsample, at full
+	// resolution; 0 has none.
+	GeneratorFine int `json:"generator_fine,omitempty" yaml:"generator_fine,omitempty"`
 	// GeneratorNoise adds noise of learned strength after each of the generator's
 	// convolutions but the last.
 	GeneratorNoise bool `json:"generator_noise,omitempty" yaml:"generator_noise,omitempty"`
-	// DiscriminatorHead is HeadImage or HeadPatch.
+	// DiscriminatorHead is HeadImage, HeadPatch or HeadBoth.
 	DiscriminatorHead string `json:"discriminator_head,omitempty" yaml:"discriminator_head,omitempty"`
+	// MinibatchStddev shows the discriminator's head how much the images of a batch
+	// differ, as one more channel of its features: four by four, or the whole batch
+	// where it is no multiple of four.
+	MinibatchStddev bool `json:"minibatch_stddev,omitempty" yaml:"minibatch_stddev,omitempty"`
 }
 
 // Train says how the networks are trained. Recipe says how to add a field.
@@ -126,7 +133,8 @@ type Train struct {
 	GeneratorBeta2     float64 `json:"generator_beta2,omitempty" yaml:"generator_beta2,omitempty"`
 	DiscriminatorBeta1 float64 `json:"discriminator_beta1,omitempty" yaml:"discriminator_beta1,omitempty"`
 	DiscriminatorBeta2 float64 `json:"discriminator_beta2,omitempty" yaml:"discriminator_beta2,omitempty"`
-	// Decay of both rates over all epochs: DecayNone, DecayLinear or DecayCosine.
+	// Decay of both rates over all epochs: DecayNone, DecayLinear, DecayCosine or
+	// DecayLate.
 	// With a decay, the number of epochs decides each step, and so is part of the
 	// training fingerprint.
 	Decay string `json:"decay,omitempty" yaml:"decay,omitempty"`

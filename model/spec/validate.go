@@ -123,7 +123,12 @@ func (m Model) validate(p *problems) {
 	numberOf(p, "model.channels", m.Channels, 0, 1, Channels)
 	numberOf(p, "model.size", m.Size, 0, 64, 128, 256)
 	oneOf(p, "model.generator", m.Generator, "", GeneratorTransposed, GeneratorUpsample)
-	oneOf(p, "model.discriminator_head", m.DiscriminatorHead, "", HeadImage, HeadPatch)
+	within(p, "model.generator_fine", m.GeneratorFine, 0, maxDepth)
+	if m.GeneratorFine > 0 && m.Generator != GeneratorUpsample {
+		p.add("model.generator_fine", strconv.Itoa(m.GeneratorFine),
+			fmt.Sprintf("is a block of model.generator %s alone; choose that, or set it to 0", GeneratorUpsample))
+	}
+	oneOf(p, "model.discriminator_head", m.DiscriminatorHead, "", HeadImage, HeadPatch, HeadBoth)
 }
 
 func (t Train) validate(p *problems) {
@@ -162,7 +167,7 @@ func (t Train) validateKinds(p *problems) {
 	for _, part := range t.RealAugments() {
 		oneOf(p, "train.real_augment", part, AugmentFlip, AugmentTurn)
 	}
-	oneOf(p, "train.decay", t.Decay, "", DecayNone, DecayLinear, DecayCosine)
+	oneOf(p, "train.decay", t.Decay, "", DecayNone, DecayLinear, DecayCosine, DecayLate)
 	oneOf(p, "train.loss", t.Loss, "", LossBCE, LossHinge, LossRelativistic)
 }
 
