@@ -1,10 +1,22 @@
 package model
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/model/checkpoint"
+	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -49,4 +61,119 @@ func TestDecaysOfTheRates(t *testing.T) {
 			require.InDelta(t, share*r.Train.GeneratorRate, g.adamStep(g.generator).Rate, 1e-12)
 		}
 	}
+}
+
+// parityBatches are the sizes of the steps that are compared with PyTorch: spreads of
+// two groups, of a ragged batch and of one group.
+var parityBatches = []int{8, 3, 4, 8}
+
+// The whole of it, against PyTorch with the same state and draws. The fixture is what
+// testdata/finest.py has written; with a Python that has PyTorch it is made anew, and
+// then, where DEFECTFORGE_PARITY_WRITE says so, kept: see testdata/README.md.
+func TestParityOfTheFinestRecipe(t *testing.T) {
+	fixture := filepath.Join("testdata", "finest.safetensors.gz")
+	r := finest()["finest"]
+	r.Train.Batch, r.Seed = parityBatches[0], 5
+	g := newGAN(t, r)
+	g.Trains(int64(len(parityBatches)))
+	for i, p := range g.generator.net.Params() { // noise of strength zero would show little
+		if strings.HasSuffix(p.Name, ".noise") {
+			kernel.NewStream(r.Seed, "test strengths", uint64(i)).Uniform(p.Data, -0.5, 0.5)
+		}
+	}
+	dir := t.TempDir()
+	ours := parityRun(t, g, dir)
+	if python := os.Getenv(pythonEnv); python != "" {
+		made := filepath.Join(dir, "made")
+		out, err := exec.Command(python, filepath.Join("testdata", "finest.py"), dir, made).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		if os.Getenv("DEFECTFORGE_PARITY_WRITE") != "" {
+			compressFile(t, fixture, made)
+		} else {
+			fixture = made
+		}
+	}
+	theirs := parityTensors(t, fixture)
+	for i, l := range ours {
+		want := theirs["losses"].Data.([]float64)[4*i : 4*i+4]
+		require.InDeltaSlice(t, want, []float64{l.Real, l.Fake, l.G, l.SignReal}, 2e-6, "step %d: losses and sign", i+1)
+	}
+	worst := 0.0
+	for _, x := range g.tensors() {
+		want, ok := theirs[x.Name].Data.([]float32)
+		if !ok { // optimisers' moments, counters
+			continue
+		}
+		d := distance(x.Data.([]float32), want)
+		worst = max(worst, d)
+		require.LessOrEqual(t, d, 1e-4, x.Name)
+		delete(theirs, x.Name)
+	}
+	t.Logf("losses %v, final state within %.2g", ours, worst)
+	for name := range theirs {
+		require.True(t, name == "losses" || strings.HasSuffix(name, ".num_batches_tracked"), "the networks have no tensor %s", name)
+	}
+}
+
+// parityRun trains, and leaves in dir what PyTorch needs to do the same.
+func parityRun(t *testing.T, g *GAN, dir string) (losses []Losses) {
+	r, m := g.recipe, g.recipe.Model
+	write := func(name string, b []byte) { require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600)) }
+	write("initial.safetensors", saved(t, g))
+	var steps []map[string][]kernel.Augmentation
+	for i, n := range parityBatches {
+		x := make([]float32, n*m.ImageLen())
+		kernel.NewStream(9, "test batch", uint64(i)).Uniform(x, -1, 1)
+		by := map[string][]kernel.Augmentation{}
+		for name, purpose := range map[string]string{"real": augmentReal, "fake": augmentFake, "generator": augmentGenerator} {
+			by[name] = slices.Clone(g.augmenter.draw(r.Seed, purpose, uint64(i), n))
+		}
+		steps = append(steps, by)
+		write(fmt.Sprintf("step%d.real", i), float32Bytes(g.varied(x)))
+		l, err := g.Step(x)
+		require.NoError(t, err)
+		losses = append(losses, l)
+		write(fmt.Sprintf("step%d.z", i), float32Bytes(g.draws.latents[:n*m.Latent]))
+		for k, maps := range g.draws.noise {
+			write(fmt.Sprintf("step%d.noise%d", i, k), float32Bytes(maps))
+		}
+	}
+	plan, err := json.Marshal(map[string]any{
+		"steps": steps, "total": len(parityBatches), "size": m.ImageSide(), "blocks": 4, "depth": m.GeneratorDepth, "fine": m.GeneratorFine,
+		"latent": m.Latent, "average": r.Train.AverageImages, "glr": r.Train.GeneratorRate, "dlr": r.Train.DiscriminatorRate,
+	})
+	require.NoError(t, err)
+	write("plan.json", plan)
+	return losses
+}
+
+func compressFile(t *testing.T, to, from string) {
+	raw, err := os.ReadFile(from)
+	require.NoError(t, err)
+	var b bytes.Buffer
+	zip, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	require.NoError(t, err)
+	_, err = zip.Write(raw)
+	require.NoError(t, err)
+	require.NoError(t, zip.Close())
+	require.NoError(t, os.WriteFile(to, b.Bytes(), 0o600))
+}
+
+// parityTensors reads a file of PyTorch's, plain or compressed.
+func parityTensors(t *testing.T, path string) map[string]checkpoint.Tensor {
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	if strings.HasSuffix(path, ".gz") {
+		zip, err := gzip.NewReader(bytes.NewReader(raw))
+		require.NoError(t, err)
+		raw, err = io.ReadAll(zip)
+		require.NoError(t, err)
+	}
+	tensors, _, err := checkpoint.Read(bytes.NewReader(raw), int64(len(raw)), checkpoint.Limits{Foreign: true})
+	require.NoError(t, err)
+	out := map[string]checkpoint.Tensor{}
+	for _, x := range tensors {
+		out[x.Name] = x
+	}
+	return out
 }

@@ -122,7 +122,7 @@ func finite(tensors []checkpoint.Tensor) error {
 }
 
 // ExportGenerator writes the generator alone under the bare names of a PyTorch
-// module with layer1 to layer5 and output_layer, for load_state_dict. It is the
+// module with layer1, layer2 and so on and output_layer, for load_state_dict. It is the
 // one that samples are drawn from, the average where the recipe keeps one, with
 // batch norm's running statistics of training.
 func (g *GAN) ExportGenerator(w io.Writer) error {

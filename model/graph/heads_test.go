@@ -168,3 +168,26 @@ func TestAFinestStepGoesThroughTheBackendAlone(t *testing.T) {
 		require.Equal(t, want, calls[call], call)
 	}
 }
+
+// Real and generated images that are judged in one batch have spreads of their own.
+func TestPairedImagesDoNotSeeEachOthersSpread(t *testing.T) {
+	m := modern()[2]
+	d, g := NewDiscriminator(m), NewGenerator(m)
+	randomise(d, g)
+	trainer, err := NewTrainer(NewWorkspace(CPU{}), d, g, 4, Ways{Paired: true})
+	require.NoError(t, err)
+	defer trainer.Close()
+	images := values(rand.New(rand.NewSource(7)), 4*m.ImageLen())
+	judged := func(latents float32) (onReal, onFake Outcome) {
+		draws := noisy(g, 4)
+		draws.Latents[0] = latents
+		require.NoError(t, trainer.Generate(draws))
+		onReal, onFake, err := trainer.Judge(images, Terms{Criterion: Paired, Label: 1}, Terms{Criterion: Paired})
+		require.NoError(t, err)
+		return onReal, onFake
+	}
+	real, fake := judged(1)
+	realAgain, otherFake := judged(-5)
+	require.Equal(t, real.Logit, realAgain.Logit)
+	require.NotEqual(t, fake.Logit, otherFake.Logit)
+}
