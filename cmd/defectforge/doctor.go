@@ -122,13 +122,15 @@ const (
 func (d *doctor) machine() {
 	features := kernel.Features()
 	if features == "go" {
-		d.warn("processor", "training works, but slower; an x86-64 machine with AVX2 is several times as fast", "no vector instructions that are made use of, %s", runtime.GOARCH)
+		d.warn("processor", "training works, but slower; an x86-64 machine with AVX2 is several times as fast",
+			"no vector instructions that are made use of, %s", runtime.GOARCH)
 	} else {
 		d.ok("processor", "%s, %s", runtime.GOARCH, features)
 	}
 	asked, cpus := d.app.cfg.Worker.Threads, runtime.GOMAXPROCS(0)
 	if asked > cpus {
-		d.warn("threads", "set worker.threads to "+strconv.Itoa(cpus)+" or 0: more would only slow each other, and Temporal, down", "%d are asked for, %d are used: there are no more processors", asked, cpus)
+		d.warn("threads", "set worker.threads to "+strconv.Itoa(cpus)+" or 0: more would only slow each other, and Temporal, down",
+			"%d are asked for, %d are used: there are no more processors", asked, cpus)
 	} else {
 		d.ok("threads", "%d of %d processors", d.app.process.Threads(), cpus)
 	}
@@ -136,7 +138,8 @@ func (d *doctor) machine() {
 	case !known:
 		d.ok("memory", "how much is free is not known on %s", runtime.GOOS)
 	case free < leastMemory:
-		d.warn("memory", "close other programs, or train with lower depths", "%s free; the classic recipe wants about %s", humanize.IBytes(free), humanize.IBytes(leastMemory))
+		d.warn("memory", "close other programs, or train with lower depths",
+			"%s free; the classic recipe wants about %s", humanize.IBytes(free), humanize.IBytes(leastMemory))
 	default:
 		d.ok("memory", "%s free", humanize.IBytes(free))
 	}

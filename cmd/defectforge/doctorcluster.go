@@ -43,8 +43,10 @@ func (d *doctor) temporal(ctx context.Context, s *process.Session) {
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
 	ns := s.Place.Namespace
-	if _, err := s.Temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: ns}); err != nil {
-		d.fail("temporal", "create the namespace with `temporal operator namespace create --namespace "+ns+"`, or set TEMPORAL_NAMESPACE", "namespace %s: %v", ns, err)
+	_, err := s.Temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: ns})
+	if err != nil {
+		d.fail("temporal", "create the namespace with `temporal operator namespace create --namespace "+ns+"`, or set TEMPORAL_NAMESPACE",
+			"namespace %s: %v", ns, err)
 		return
 	}
 	d.ok("temporal", "answers, namespace %s exists", ns)
@@ -60,7 +62,8 @@ func (d *doctor) temporal(ctx context.Context, s *process.Session) {
 	case fixed:
 		d.ok("search attributes", "registered %s", strings.Join(missing, ", "))
 	case len(missing) > 0:
-		d.fail("search attributes", "`defectforge doctor --fix` registers them, or: "+process.CreateCommand(ns, missing), "missing: %s", strings.Join(missing, ", "))
+		d.fail("search attributes", "`defectforge doctor --fix` registers them, or: "+process.CreateCommand(ns, missing),
+			"missing: %s", strings.Join(missing, ", "))
 	default:
 		d.ok("search attributes", "all registered")
 	}

@@ -31,7 +31,7 @@ type dryRunReport struct {
 	Policy     spec.Policy `json:"policy"`
 	// Utility is null without --compare.
 	Utility *step.UtilityPlan `json:"utility"`
-	// Found tells which stages would find an earlier result; it is null where that
+	// Found says which stages would find an earlier result; it is null where that
 	// could not be looked up, and Unknown says why.
 	Found   []activities.FoundStage `json:"found"`
 	Unknown string                  `json:"unknown,omitempty"`
@@ -172,7 +172,8 @@ func estimate(ctx context.Context, a *app, p runPlan, f *activities.Forecast) (*
 // stores.
 func printForecast(a *app, r dryRunReport, f *activities.Forecast) {
 	if f != nil {
-		a.console.Print("# images: %d usable of %d, %d for training, %d held out", f.Ingest.Usable, f.Ingest.Found, f.Ingest.Training, f.Ingest.Holdout)
+		a.console.Print("# images: %d usable of %d, %d for training, %d held out",
+			f.Ingest.Usable, f.Ingest.Found, f.Ingest.Training, f.Ingest.Holdout)
 	}
 	for _, s := range r.Found {
 		a.console.Print("# %-16s %-5s %s", step.Title(s.Stage), console.Either(s.Found, "found", "to do"), s.Why)
@@ -185,10 +186,12 @@ func printForecast(a *app, r dryRunReport, f *activities.Forecast) {
 		return
 	}
 	out := a.console
-	out.Print("# time: about %s on this machine (%s to %s), of which training %s", console.TimeWords(e.Seconds), console.TimeWords(e.Low), console.TimeWords(e.High), console.TimeWords(e.Training))
-	a.console.Print("#   from %d steps tried here, %.3g s each (%.3g to %.3g); ingest, preprocessing, the check for copies and the report come on top, and other work on the machine, or other workers, change it",
+	out.Print("# time: about %s on this machine (%s to %s), of which training %s",
+		console.TimeWords(e.Seconds), console.TimeWords(e.Low), console.TimeWords(e.High), console.TimeWords(e.Training))
+	out.Print("#   from %d steps tried here, %.3g s each (%.3g to %.3g); ingest, preprocessing, the check for copies and "+
+		"the report come on top, and other work on the machine, or other workers, change it",
 		e.Tried, e.StepSeconds, e.StepLow, e.StepHigh)
 	size := func(n int64) string { return humanize.IBytes(uint64(n)) }
-	a.console.Print("# storage: tensors %s, checkpoints %s while training and %s after it, candidates about %s, release about %s",
+	out.Print("# storage: tensors %s, checkpoints %s while training and %s after it, candidates about %s, release about %s",
 		size(e.TensorBytes), size(e.CheckpointPeak), size(e.CheckpointBytes), size(e.CandidateBytes), size(e.ReleaseBytes))
 }

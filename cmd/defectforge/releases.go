@@ -129,7 +129,7 @@ func resolveRelease(ctx context.Context, a *app, b storage.Bucket, n releaseName
 		return releaseName{n.class, name}, nil
 	}
 	if !errors.Is(err, storage.ErrNotFound) {
-		return n, nil // a damaged pointer is for the command to tell
+		return n, nil // a damaged pointer is for the command to report
 	}
 	all, err := release.List(ctx, b, "")
 	if err != nil {

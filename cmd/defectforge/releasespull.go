@@ -90,7 +90,7 @@ func warnOfWithdrawn(a *app, w *release.Withdrawal) {
 	}
 }
 
-// releasesPullSet makes a classification set of the images of several classes.
+// pullSet makes a classification set of the images of several classes.
 func pullSet(a *app, c *cobra.Command, args []string, o pulling) error {
 	if o.dir != "" || len(args) == 0 {
 		return console.Usage("--classification: names the folder; name the classes behind it and leave out --dir")
@@ -103,36 +103,50 @@ func pullSet(a *app, c *cobra.Command, args []string, o pulling) error {
 	if err != nil {
 		return fmt.Errorf("resolve folder: %w", err)
 	}
-	var choices []release.Choice
+	var names []releaseName
 	for _, arg := range args {
 		n, err := parseRelease([]string{arg}, "", "")
 		if err != nil {
 			return err
 		}
-		choices = append(choices, release.Choice{Class: n.class, Release: n.release})
+		names = append(names, n)
 	}
 	return withStore(a, c, func(ctx context.Context, s *process.Session) error {
-		for i, choice := range choices {
-			n, err := resolveRelease(ctx, a, s.Bucket, releaseName{choice.Class, choice.Release}, false)
-			if err != nil {
-				return err
-			}
-			choices[i] = release.Choice{Class: n.class, Release: n.release}
+		choices, err := choose(ctx, a, s.Bucket, names)
+		if err != nil {
+			return err
 		}
 		got, err := release.PullSet(ctx, s.Bucket, choices, dir, options...)
 		if err != nil {
 			return pullFailed(strings.Join(args, ", "), err)
 		}
-		for _, source := range got.Sources {
-			warnOfWithdrawn(a, source.Withdrawn)
-			a.console.Print("%s/%s: %d images", source.Class, source.Release, source.Images)
-		}
-		if a.console.JSON() {
-			return a.console.Emit(got)
-		}
-		a.console.Print("%d images of %d classes in %s", got.Images, len(got.Sources), got.Dir)
-		return nil
+		return printSet(a, got)
 	})
+}
+
+// choose finds the releases that are meant.
+func choose(ctx context.Context, a *app, b storage.Bucket, names []releaseName) ([]release.Choice, error) {
+	var choices []release.Choice
+	for _, name := range names {
+		n, err := resolveRelease(ctx, a, b, name, false)
+		if err != nil {
+			return nil, err
+		}
+		choices = append(choices, release.Choice{Class: n.class, Release: n.release})
+	}
+	return choices, nil
+}
+
+func printSet(a *app, got release.Set) error {
+	for _, source := range got.Sources {
+		warnOfWithdrawn(a, source.Withdrawn)
+		a.console.Print("%s/%s: %d images", source.Class, source.Release, source.Images)
+	}
+	if a.console.JSON() {
+		return a.console.Emit(got)
+	}
+	a.console.Print("%d images of %d classes in %s", got.Images, len(got.Sources), got.Dir)
+	return nil
 }
 
 // pullFailed says what to do about a download that failed.
@@ -140,5 +154,6 @@ func pullFailed(what string, err error) error {
 	if errors.Is(err, release.ErrWithdrawn) {
 		return fmt.Errorf("pull %s: %w; --allow-withdrawn takes it all the same", what, err)
 	}
-	return missingRelease(fmt.Errorf("pull %s: %w; `defectforge releases verify` tells what is wrong with a release", what, err))
+	return missingRelease(fmt.Errorf(
+		"pull %s: %w; `defectforge releases verify` tells what is wrong with a release", what, err))
 }

@@ -81,7 +81,8 @@ func showVerified(a *app, r release.Report) (err error) {
 		a.console.Say("%v; do not use it", r.Withdrawn)
 	}
 	if err == nil && !r.OK {
-		a.console.Say("%s/%s: %d problems; do not use it, publish it again by running the same command that made it", r.Class, r.Release, len(r.Problems))
+		a.console.Say("%s/%s: %d problems; do not use it, publish it again by running the same command that made it",
+			r.Class, r.Release, len(r.Problems))
 		return console.Exit(console.ExitFailed)
 	}
 	return err

@@ -69,6 +69,11 @@ than the classifiers; ingest.max_images lets it see as many.`,
 			return augment(c.Context(), a, o)
 		}),
 	}
+	o.addFlags(c)
+	return c
+}
+
+func (o *runOptions) addFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.images, "images", "", "folder of images, or s3://bucket/prefix")
 	f.StringVar(&o.class, "class", "", "name of the defect class")
@@ -82,7 +87,6 @@ than the classifiers; ingest.max_images lets it see as many.`,
 	f.BoolVar(&o.dryRun, "dry-run", false,
 		"print the effective recipe, what would be found, and about how long it takes and what it stores; do nothing")
 	f.BoolVar(&o.noEstimate, "no-estimate", false, "with --dry-run: try no training steps, and tell no time and storage")
-	return c
 }
 
 // augment does what `run` asks for.

@@ -50,7 +50,8 @@ class that stands for its latest release.`, report.MaxCompared),
   defectforge runs compare scratches/20260101-0123456789ab scratches --out compared.html`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 || len(args) > report.MaxCompared {
-				return console.Usage("%s takes 2 to %d runs or releases, %d given; see `%s --help`", c.CommandPath(), report.MaxCompared, len(args), c.CommandPath())
+				return console.Usage("%s takes 2 to %d runs or releases, %d given; see `%s --help`",
+					c.CommandPath(), report.MaxCompared, len(args), c.CommandPath())
 			}
 			return nil
 		},
@@ -165,7 +166,8 @@ func readCompared(ctx context.Context, s *process.Session, name string) (report.
 		}
 		return out, &record.Outcome, err
 	}
-	return report.Compared{}, nil, fmt.Errorf("%s: neither a recorded run nor a release; `defectforge runs list` and `releases list` show names", name)
+	return report.Compared{}, nil, fmt.Errorf("%s: neither a recorded run nor a release; "+
+		"`defectforge runs list` and `releases list` show names", name)
 }
 
 // twinKeys are the places, each ending with a slash, where the report of a run or

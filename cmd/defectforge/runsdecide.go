@@ -61,7 +61,7 @@ decision again changes nothing; the opposite one is refused.`,
 	return c
 }
 
-// whoami is user@host, as far as the system tells.
+// whoami is user@host, as far as the system says.
 func whoami() string {
 	name := "unknown"
 	if u, err := user.Current(); err == nil && u.Username != "" {

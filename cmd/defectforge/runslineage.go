@@ -107,10 +107,13 @@ func showLineage(ctx context.Context, a *app, s *storage.Store, n releaseName) e
 	}
 	m := opened.Manifest
 	r := lineageReport{
-		Class: m.Class, Release: m.Release, Prefix: strings.TrimSuffix(release.Prefix(m.Class, m.Release), "/"), ManifestSHA256: opened.ManifestSHA256,
-		Withdrawn: opened.Withdrawn, Recipe: m.Attributes["recipe"], RecipeSHA256: m.Attributes["recipe_sha256"], Policy: m.Attributes["policy"],
-		Verdict: m.Attributes["verdict"], Dataset: step.Ref{SHA256: m.Attributes["dataset_sha256"]}, Checkpoint: step.Ref{SHA256: m.Attributes["checkpoint_sha256"]},
-		Candidates: step.Ref{SHA256: m.Attributes["candidates_sha256"]}, Runs: []ledger.Link{}, Images: []ledger.DatasetImage{}, Files: m.Files,
+		Class: m.Class, Release: m.Release, Prefix: strings.TrimSuffix(release.Prefix(m.Class, m.Release), "/"),
+		ManifestSHA256: opened.ManifestSHA256, Withdrawn: opened.Withdrawn,
+		Recipe: m.Attributes["recipe"], RecipeSHA256: m.Attributes["recipe_sha256"], Policy: m.Attributes["policy"],
+		Verdict: m.Attributes["verdict"], Dataset: step.Ref{SHA256: m.Attributes["dataset_sha256"]},
+		Checkpoint: step.Ref{SHA256: m.Attributes["checkpoint_sha256"]},
+		Candidates: step.Ref{SHA256: m.Attributes["candidates_sha256"]},
+		Runs:       []ledger.Link{}, Images: []ledger.DatasetImage{}, Files: m.Files,
 	}
 	links, err := ledger.LinksOf(ctx, s, m.Class+"/"+m.Release)
 	if err == nil && len(links) == 0 {
@@ -141,7 +144,8 @@ func (r *lineageReport) record(ctx context.Context, s *storage.Store, l ledger.L
 		return err
 	}
 	o := record.Outcome
-	r.Source, r.Dataset, r.Tensors, r.Checkpoint, r.Candidates, r.Report = &o.Source, o.Ingest.Dataset, o.Preprocess.Tensors, o.Train.Checkpoint, o.Sample.Candidates, record.Report.HTML
+	r.Source, r.Dataset, r.Tensors = &o.Source, o.Ingest.Dataset, o.Preprocess.Tensors
+	r.Checkpoint, r.Candidates, r.Report = o.Train.Checkpoint, o.Sample.Candidates, record.Report.HTML
 	r.Recipe, r.RecipeSHA256, r.Policy, r.Epoch = o.Recipe.Name, spec.Digest(o.Recipe), o.Policy.Name, o.Train.Epoch
 	r.Drawn, r.Accepted = o.Sample.Count, o.Check.Accepted
 	if o.Approval.By != "" {
@@ -173,8 +177,8 @@ func printLineage(a *app, r lineageReport) {
 		a.console.Print("source     s3://%s/%s", r.Source.Bucket, r.Source.Prefix)
 	}
 	if len(r.Images) > 0 {
-		a.console.Print("images     %d: %d for training, %d held out, %d for selection; left out: %d quarantined, %d duplicates", len(r.Images),
-			splits[ledger.SplitTraining], splits[ledger.SplitHoldout], splits[ledger.SplitSelection], r.Quarantined, r.Duplicates)
+		a.console.Print("images     %d: %d for training, %d held out, %d for selection; left out: %d quarantined, %d duplicates",
+			len(r.Images), splits[ledger.SplitTraining], splits[ledger.SplitHoldout], splits[ledger.SplitSelection], r.Quarantined, r.Duplicates)
 	}
 	ref := func(name string, ref step.Ref, more string) {
 		if ref.SHA256 != "" {
@@ -198,7 +202,8 @@ func printLineage(a *app, r lineageReport) {
 	for _, f := range r.Files {
 		bytes += f.Size
 	}
-	a.console.Print("release    %s: %d files, %s; manifest sha256 %s", r.Prefix, len(r.Files), humanize.IBytes(uint64(bytes)), r.ManifestSHA256)
+	a.console.Print("release    %s: %d files, %s; manifest sha256 %s",
+		r.Prefix, len(r.Files), humanize.IBytes(uint64(bytes)), r.ManifestSHA256)
 	if r.Withdrawn != nil {
 		a.console.Say("%v; do not use it", r.Withdrawn)
 	}

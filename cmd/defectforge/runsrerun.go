@@ -120,7 +120,8 @@ func planRerun(before step.RecordRunInput, from string, o rerunOptions) (runPlan
 	order := step.RerunStages()
 	for _, c := range changed {
 		if at := slices.Index(order, c.Stage); from != "" && at >= 0 && at < slices.Index(order, from) {
-			return runPlan{}, console.Usage("--set: %s changes the stage %s, which comes before --from %s; give --from %s, or leave --from out",
+			return runPlan{}, console.Usage("--set: %s changes the stage %s, which comes before --from %s; "+
+				"give --from %s, or leave --from out",
 				c, rerunName(c.Stage), rerunName(from), rerunName(c.Stage))
 		}
 	}
@@ -158,8 +159,8 @@ func recordOf(ctx context.Context, s *process.Session, id, runID string) (step.R
 	return record.RecordRunInput, err
 }
 
-// storyOf tells the story of a run that repeats another one, nil for others. It
-// is no reason to fail that it can't be told.
+// storyOf is the story of a run that repeats another one, nil for others. A story
+// that cannot be read is no reason to fail.
 func storyOf(ctx context.Context, a *app, store *storage.Store, ref step.Ref) []stageStory {
 	if ref.IsZero() {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 )
 
-// triggerPatience is how long a trigger waits to tell which run was started.
+// triggerPatience is how long a trigger waits to say which run was started.
 const triggerPatience = 15 * time.Second
 
 // triggerReport is the JSON object of `schedule trigger`.

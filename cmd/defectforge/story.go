@@ -59,7 +59,7 @@ type stageStory struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// story tells for each stage of a run why its result was reused or made, seen
+// story says of each stage of a run why its result was reused or made, seen
 // from an earlier run.
 func story(before, after step.Outcome) ([]stageStory, error) {
 	changed, err := changes(before.Recipe, after.Recipe)

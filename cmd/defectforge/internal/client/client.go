@@ -219,7 +219,7 @@ func NotFound(err error) bool {
 	return errors.As(err, &missing)
 }
 
-// Looker tells campaigns how runs stand.
+// Looker finds out for campaigns how runs stand.
 type Looker struct{ Temporal sdk.Client }
 
 // Look implements activities.Runs.

@@ -56,7 +56,7 @@ var ErrServerGone = errors.New("the Temporal server does not answer any more")
 
 // ErrTakeOver: the process that ran the embedded stack has ended, and this one
 // can run it.
-var ErrTakeOver = errors.New("the stack of another process has gone")
+var ErrTakeOver = errors.New("the process that ran the stack has ended")
 
 // TakeOver does once what it is given, and does it again as often as that ends
 // with ErrTakeOver, calling again before.

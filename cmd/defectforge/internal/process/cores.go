@@ -111,7 +111,9 @@ type coreWorker struct {
 	cores *cores
 }
 
-func (w *coreWorker) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+func (w *coreWorker) InterceptActivity(
+	_ context.Context, next interceptor.ActivityInboundInterceptor,
+) interceptor.ActivityInboundInterceptor {
 	s := &coreStage{cores: w.cores}
 	s.Next = next
 	return s

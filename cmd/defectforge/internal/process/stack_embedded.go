@@ -12,7 +12,7 @@ import (
 	"github.com/defectforge/defectforge/workflows"
 )
 
-// haveEmbedded tells whether this binary holds the embedded stack.
+// haveEmbedded says whether this binary holds the embedded stack.
 const haveEmbedded = true
 
 // errStackLocked: another process has the data folder.

@@ -217,7 +217,7 @@ func (p *Process) Serve(ctx context.Context, s *Session) (failed <-chan error, s
 	return w.Failed(ctx, s), stop, nil
 }
 
-// HintAtWorkers tells a person who would wait in vain: nothing happens without
+// HintAtWorkers warns a person who would wait in vain: nothing happens without
 // workers.
 func (p *Process) HintAtWorkers(ctx context.Context, s *Session) {
 	t := p.cfg.Temporal

@@ -111,7 +111,8 @@ type Count struct {
 func Counts(c step.RunCounts) []Count {
 	var out []Count
 	for _, w := range []Count{
-		{c.Published, step.RunPublished}, {c.Passed, step.RunPassed}, {c.NotApproved, step.RunNotApproved}, {c.Failed, step.RunFailed}, {c.Cancelled, step.RunCancelled},
+		{c.Published, step.RunPublished}, {c.Passed, step.RunPassed}, {c.NotApproved, step.RunNotApproved},
+		{c.Failed, step.RunFailed}, {c.Cancelled, step.RunCancelled},
 	} {
 		if w.N > 0 {
 			out = append(out, w)

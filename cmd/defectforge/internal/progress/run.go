@@ -135,7 +135,8 @@ func (v *lineView) compare(s workflows.Status) {
 	}
 	if e := s.Evaluation; e != nil && s.Evaluations > v.compared {
 		v.compared = s.Evaluations
-		v.line(string(step.Evaluate), "epoch %d: KID %.3f of the first, spread %.2f; best is epoch %d with %.3f", e.Epoch, e.KID, e.Spread, s.Best.Epoch, s.Best.KID)
+		v.line(string(step.Evaluate), "epoch %d: KID %.3f of the first, spread %.2f; best is epoch %d with %.3f",
+			e.Epoch, e.KID, e.Spread, s.Best.Epoch, s.Best.KID)
 	}
 }
 
