@@ -45,6 +45,15 @@ func TestRegisterByRole(t *testing.T) {
 	}
 }
 
+// Every stage that a rerun may begin with is forecast, but for Ingest, which a
+// forecast does.
+func TestEveryStageIsForecast(t *testing.T) {
+	for _, s := range step.Stages() {
+		_, ok := looks[s.Name]
+		require.Equal(t, s.From && s.Name != step.Ingest.String(), ok, s.Name)
+	}
+}
+
 func TestTypedKnowsWhatNoRetryMends(t *testing.T) {
 	for kind, err := range map[string]error{
 		step.ErrCorrupt:           storage.ErrCorrupt,

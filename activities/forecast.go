@@ -1,8 +1,10 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
@@ -10,7 +12,7 @@ import (
 	"github.com/defectforge/defectforge/storage/memory"
 )
 
-// Forecaster tells what a run would find, without doing it. It reads the images
+// Forecaster finds out what a run would find, without doing it. It reads the images
 // and writes nothing to the store.
 type Forecaster struct {
 	Store   *storage.Store
@@ -20,7 +22,7 @@ type Forecaster struct {
 // Forecast is what a run would find.
 type Forecast struct {
 	Ingest step.IngestResult
-	// Found tells for each stage that looks for an earlier result whether there
+	// Found says for each stage that looks for an earlier result whether there
 	// is one, and why, in words.
 	Found []FoundStage
 	// Epochs of training are found.
@@ -34,81 +36,94 @@ type FoundStage struct {
 	Why   string `json:"why"`
 }
 
-func (f *Forecast) add(stage string, found bool, why string) {
-	f.Found = append(f.Found, FoundStage{stage, found, why})
-}
-
-// Forecast ingests the images beside the store, and asks each stage in turn. Where
-// one has to be done, what comes after is not known.
+// Forecast ingests the images beside the store, and asks each stage of the table
+// in turn. Where one has to be done, what comes after is not known.
 func (f Forecaster) Forecast(ctx context.Context, class string, source step.Source, r spec.Recipe) (Forecast, error) {
-	var out Forecast
-	store := storage.New(memory.Over(f.Store.Bucket()))
+	l := looker{store: storage.New(memory.Over(f.Store.Bucket())), recipe: r}
 	var err error
-	out.Ingest, err = Ingester{Store: store, Sources: f.Sources}.Ingest(ctx, step.IngestInput{Class: class, Source: source, Ingest: r.Ingest})
+	l.ingest, err = Ingester{Store: l.store, Sources: f.Sources}.Ingest(ctx, step.IngestInput{Class: class, Source: source, Ingest: r.Ingest})
+	out := Forecast{Ingest: l.ingest}
 	if err != nil {
 		return out, err
 	}
-	dataset := out.Ingest.Dataset.SHA256
-	tensors, ok, err := tensorMemo(dataset).Look(ctx, store)
-	if err != nil {
-		return out, err
-	}
-	if !ok {
-		out.add(string(step.Preprocess), false, "this data set was not preprocessed before")
-		for _, stage := range []string{string(step.Train), string(step.Sample), string(step.CheckOverfit)} {
-			out.add(stage, false, "nothing can be known of it before the images are preprocessed")
+	missing := "" // why nothing is known of the stages to come
+	for _, s := range step.Stages() {
+		look, ok := looks[s.Name]
+		if !ok {
+			continue
 		}
-		return out, nil
+		found, why := false, cmp.Or(missing, look.follows)
+		if missing == "" && allFound(out.Found) {
+			if found, why, err = look.earlier(&l, ctx); err != nil {
+				return out, err
+			}
+			if found {
+				why = s.Same
+			} else {
+				missing = look.unknown
+			}
+		}
+		out.Found = append(out.Found, FoundStage{s.Name, found, why})
 	}
-	out.add(string(step.Preprocess), true, "the same data set")
-	err = f.forecastTraining(ctx, store, r, tensors, &out)
-	return out, err
+	out.Epochs = l.train.Epoch
+	if l.train.Chosen != nil {
+		out.Epochs = r.Train.Epochs
+	}
+	return out, nil
 }
 
-// forecastTraining asks the stages from training on.
-func (f Forecaster) forecastTraining(ctx context.Context, store *storage.Store, r spec.Recipe, tensors step.PreprocessResult, out *Forecast) error {
-	trained, ok, err := lookForTraining(ctx, store, step.TrainInput{
-		Tensors: tensors.Tensors, Recipe: r, ToEpoch: min(r.Train.LegEpochs, r.Train.Epochs), Evaluated: tensors.Selection >= step.MinSelection,
+func allFound(stages []FoundStage) bool {
+	return !slices.ContainsFunc(stages, func(s FoundStage) bool { return !s.Found })
+}
+
+// looker holds what the stages so far were found to have left.
+type looker struct {
+	store      *storage.Store
+	recipe     spec.Recipe
+	ingest     step.IngestResult
+	preprocess step.PreprocessResult
+	train      step.TrainResult
+	sample     step.SampleResult
+}
+
+// looks say how a forecast looks for a stage's earlier result: earlier reports
+// whether there is one or, in words, what there is not; follows is said where a
+// stage before is to be done; unknown is said of all later stages where this one is.
+var looks = map[string]struct {
+	earlier          func(*looker, context.Context) (found bool, why string, err error)
+	follows, unknown string
+}{
+	step.Preprocess.String():   {earlier: (*looker).tensors, unknown: "nothing can be known of it before the images are preprocessed"},
+	step.Train.String():        {earlier: (*looker).training},
+	step.Sample.String():       {earlier: (*looker).candidates, follows: "follows the training"},
+	step.CheckOverfit.String(): {earlier: (*looker).checks, follows: "follows the samples"},
+}
+
+func (l *looker) tensors(ctx context.Context) (found bool, why string, err error) {
+	l.preprocess, found, err = tensorMemo(l.ingest.Dataset.SHA256).Look(ctx, l.store)
+	return found, "this data set was not preprocessed before", err
+}
+
+func (l *looker) training(ctx context.Context) (found bool, why string, err error) {
+	t := l.recipe.Train
+	l.train, found, err = lookForTraining(ctx, l.store, step.TrainInput{
+		Tensors: l.preprocess.Tensors, Recipe: l.recipe, ToEpoch: min(t.LegEpochs, t.Epochs),
+		Evaluated: l.preprocess.Selection >= step.MinSelection,
 	})
-	if err != nil {
-		return err
+	if found && l.train.Chosen == nil && l.train.Epoch != t.Epochs {
+		return false, fmt.Sprintf("the first %d of %d epochs are there", l.train.Epoch, t.Epochs), err
 	}
-	whole := ok && (trained.Chosen != nil || trained.Epoch == r.Train.Epochs)
-	switch {
-	case whole:
-		out.Epochs = r.Train.Epochs
-		out.add(string(step.Train), true, "the same tensors and training settings")
-	case ok:
-		out.Epochs = trained.Epoch
-		out.add(string(step.Train), false, fmt.Sprintf("the first %d of %d epochs are there", trained.Epoch, r.Train.Epochs))
-	default:
-		out.add(string(step.Train), false, "no training of these tensors with these settings is there")
-	}
-	if !whole {
-		out.add(string(step.Sample), false, "follows the training")
-		out.add(string(step.CheckOverfit), false, "follows the samples")
-		return nil
-	}
-	drawn, ok, err := sampleMemo(trained.Checkpoint, r).Look(ctx, store)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		out.add(string(step.Sample), false, "no such samples of this checkpoint are there")
-		out.add(string(step.CheckOverfit), false, "follows the samples")
-		return nil
-	}
-	out.add(string(step.Sample), true, "the same checkpoint and sampling settings")
-	_, ok, err = overfitMemo(step.OverfitInput{
-		Candidates: drawn.Candidates, Dataset: out.Ingest.Dataset, Tensors: tensors.Tensors, Overfit: r.Overfit,
-	}).Look(ctx, store)
-	if err != nil {
-		return err
-	}
-	why := "these candidates were not compared with these settings before"
-	if ok {
-		why = "the same candidates, images and settings"
-	}
-	out.add(string(step.CheckOverfit), ok, why)
-	return nil
+	return found, "no training of these tensors with these settings is there", err
+}
+
+func (l *looker) candidates(ctx context.Context) (found bool, why string, err error) {
+	l.sample, found, err = sampleMemo(l.train.Checkpoint, l.recipe).Look(ctx, l.store)
+	return found, "no such samples of this checkpoint are there", err
+}
+
+func (l *looker) checks(ctx context.Context) (found bool, why string, err error) {
+	_, found, err = overfitMemo(step.OverfitInput{
+		Candidates: l.sample.Candidates, Dataset: l.ingest.Dataset, Tensors: l.preprocess.Tensors, Overfit: l.recipe.Overfit,
+	}).Look(ctx, l.store)
+	return found, "these candidates were not compared with these settings before", err
 }

@@ -228,6 +228,10 @@ func (r Reporter) training(ctx context.Context, o step.Outcome, data *report.Dat
 	out.Follow(report.Curves{
 		LossReal: doc.LossReal, LossFake: doc.LossFake, LossG: doc.LossG, DReal: doc.DReal, DFake: doc.DFake,
 	}, doc.StepsPerEpoch)
+	if doc.Steps() > 0 {
+		l := lastEpoch(doc)
+		out.LossReal, out.LossFake, out.LossG, out.DReal, out.DFake = l.Real, l.Fake, l.G, l.DReal, l.DFake
+	}
 	return nil
 }
 

@@ -36,22 +36,13 @@ func (c Curves) Sampled() (points []Point, pointSteps int) {
 	return points, pointSteps
 }
 
-// Follow fills in t's curves, and its numbers from them: the steps, and the
-// means over the last epoch. Without any steps t stays as it is.
+// Follow fills in t's curves, and the number of steps that they have.
 func (t *Training) Follow(c Curves, stepsPerEpoch int) {
 	t.StepsPerEpoch = stepsPerEpoch
 	t.Points, t.PointSteps = c.Sampled()
-	n := c.steps()
-	if n == 0 {
-		return
+	if n := c.steps(); n > 0 {
+		t.Steps = int64(n)
 	}
-	from := 0
-	if stepsPerEpoch > 0 {
-		from = max(n-stepsPerEpoch, 0)
-	}
-	t.Steps = int64(n)
-	t.LossReal, t.LossFake, t.LossG = mean(c.LossReal[from:n]), mean(c.LossFake[from:n]), mean(c.LossG[from:n])
-	t.DReal, t.DFake = mean(c.DReal[from:n]), mean(c.DFake[from:n])
 }
 
 func mean(v []float32) float64 {
