@@ -142,7 +142,7 @@ func TestConvBF16(t *testing.T) {
 					g.check(t)
 					return g.x
 				})
-				near(t, op.what+name(c), got, op.want, convTolerance)
+				near(t, op.what+name(c), got, op.want, convTolerance(c))
 			}
 		})
 	}

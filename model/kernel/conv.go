@@ -64,6 +64,12 @@ type conv struct {
 	inputs    panelRows
 	tapsS     tapsSink
 
+	weights3 weights3
+	squares  inputSquares
+	squaresS squaresSink
+	pixelS   pixelSquares
+	taps3    taps3Sink
+
 	off []int32 // offsets of the summed index, or of the taps
 }
 
@@ -98,6 +104,8 @@ func (c Conv) Forward(y, x, w []float32, scale float32) {
 		c.forwardBF16(y, x, w, scale)
 	case c.winograd():
 		c.forwardWinograd(y, x, w, scale)
+	case c.fits3():
+		c.forward3(y, x, w, scale)
 	default:
 		c.forwardDirect(y, x, w, scale)
 	}
@@ -145,6 +153,8 @@ func (c Conv) backwardInput(dx, dy, w []float32, scale float32, t *Transposed) {
 		c.backwardInputBF16(dx, dy, w, scale)
 	case c.winograd():
 		c.backwardInputWinograd(dx, dy, w, scale, t)
+	case c.fits3() && t == nil:
+		c.backwardInput3(dx, dy, w, scale)
 	default:
 		c.backwardInputDirect(dx, dy, w, scale, t)
 	}
@@ -187,6 +197,9 @@ func (c Conv) BackwardWeights(dw, x, dy []float32, scale float32) {
 		pair = 2
 	case c.winogradWeights():
 		c.backwardWeightsWinograd(dw, x, dy, scale)
+		return
+	case c.fits3():
+		c.backwardWeights3(dw, x, dy, scale)
 		return
 	}
 	plane := oh * ow / pair

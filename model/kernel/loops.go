@@ -32,6 +32,12 @@ type loops struct {
 	winogradWeights func(dst []float32, point, step int, taps []float32, h int)
 	winogradOutput  func(dst []float32, row int, src []float32, point, n int, scale float32)
 	winogradRows    func(dst []float32, row int, src []float32, point, n int, top, a, d, slope float32)
+
+	winograd3Input   func(dst []float32, point int, src []float32, row, part, n int)
+	winograd3Output  func(dst []float32, row int, src []float32, point, n int, scale float32)
+	winograd3Pixels  func(dst []float32, point int, src []float32, row, part, n int)
+	winograd3Weights func(dst []float32, point int, taps []float32, n int)
+	winograd3Taps    func(dst []float32, part int, src []float32, point, n int, scale float32)
 }
 
 var goLoops = loops{
@@ -41,6 +47,8 @@ var goLoops = loops{
 	roundPairs: roundPairsGo, roundNeighbours: roundNeighboursGo,
 	winogradInput: winogradInputGo, winogradAdjoint: winogradAdjointGo, winogradWeights: winogradWeightsGo, winogradOutput: winogradOutputGo,
 	winogradRows: winogradRowsGo, winogradPixels: winogradPixelsGo, squaredDifference: squaredDifferenceGo,
+	winograd3Input: winograd3InputGo, winograd3Output: winograd3OutputGo, winograd3Pixels: winograd3PixelsGo,
+	winograd3Weights: winograd3WeightsGo, winograd3Taps: winograd3TapsGo,
 }
 
 // scaleGo: dst[i] = scale * src[i].

@@ -4018,6 +4018,3277 @@ end:
 	VZEROUPPER
 	RET
 
+// func winograd3InputAVX2(dst *float32, point uintptr, src *float32, row uintptr, part uintptr, n int)
+// Requires: AVX, FMA3
+TEXT ·winograd3InputAVX2(SB), NOSPLIT, $1152-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ n+40(FP), DX
+	MOVQ point+8(FP), BX
+	LEAQ (BX)(BX*2), SI
+	LEAQ (BX)(BX*4), DI
+	MOVQ row+24(FP), R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ part+32(FP), R11
+
+loop:
+	CMPQ        DX, $0x08
+	JLT         loopdone
+	MOVQ        CX, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(R8*1), Y1
+	VMOVUPS     (R12)(R8*2), Y2
+	VMOVUPS     (R12)(R9*1), Y3
+	VMOVUPS     (R12)(R8*4), Y4
+	VMOVUPS     (R12)(R10*1), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	VMOVUPS     Y6, (SP)
+	VMOVUPS     Y8, 192(SP)
+	VMOVUPS     Y0, 384(SP)
+	VMOVUPS     Y7, 576(SP)
+	VMOVUPS     Y2, 768(SP)
+	VMOVUPS     Y4, 960(SP)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(R8*1), Y1
+	VMOVUPS     (R12)(R8*2), Y2
+	VMOVUPS     (R12)(R9*1), Y3
+	VMOVUPS     (R12)(R8*4), Y4
+	VMOVUPS     (R12)(R10*1), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	VMOVUPS     Y6, 32(SP)
+	VMOVUPS     Y8, 224(SP)
+	VMOVUPS     Y0, 416(SP)
+	VMOVUPS     Y7, 608(SP)
+	VMOVUPS     Y2, 800(SP)
+	VMOVUPS     Y4, 992(SP)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(R8*1), Y1
+	VMOVUPS     (R12)(R8*2), Y2
+	VMOVUPS     (R12)(R9*1), Y3
+	VMOVUPS     (R12)(R8*4), Y4
+	VMOVUPS     (R12)(R10*1), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	VMOVUPS     Y6, 64(SP)
+	VMOVUPS     Y8, 256(SP)
+	VMOVUPS     Y0, 448(SP)
+	VMOVUPS     Y7, 640(SP)
+	VMOVUPS     Y2, 832(SP)
+	VMOVUPS     Y4, 1024(SP)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), Y0
+	VMOVUPS     (R12)(R8*1), Y1
+	VMOVUPS     (R12)(R8*2), Y2
+	VMOVUPS     (R12)(R9*1), Y3
+	VMOVUPS     (R12)(R8*4), Y4
+	VMOVUPS     (R12)(R10*1), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	VMOVUPS     Y6, 96(SP)
+	VMOVUPS     Y8, 288(SP)
+	VMOVUPS     Y0, 480(SP)
+	VMOVUPS     Y7, 672(SP)
+	VMOVUPS     Y2, 864(SP)
+	VMOVUPS     Y4, 1056(SP)
+	MOVQ        CX, R12
+	VMOVUPS     4(R12), Y0
+	VMOVUPS     4(R12)(R8*1), Y1
+	VMOVUPS     4(R12)(R8*2), Y2
+	VMOVUPS     4(R12)(R9*1), Y3
+	VMOVUPS     4(R12)(R8*4), Y4
+	VMOVUPS     4(R12)(R10*1), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	VMOVUPS     Y6, 128(SP)
+	VMOVUPS     Y8, 320(SP)
+	VMOVUPS     Y0, 512(SP)
+	VMOVUPS     Y7, 704(SP)
+	VMOVUPS     Y2, 896(SP)
+	VMOVUPS     Y4, 1088(SP)
+	ADDQ        R11, R12
+	VMOVUPS     4(R12), Y0
+	VMOVUPS     4(R12)(R8*1), Y1
+	VMOVUPS     4(R12)(R8*2), Y2
+	VMOVUPS     4(R12)(R9*1), Y3
+	VMOVUPS     4(R12)(R8*4), Y4
+	VMOVUPS     4(R12)(R10*1), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	VMOVUPS     Y6, 160(SP)
+	VMOVUPS     Y8, 352(SP)
+	VMOVUPS     Y0, 544(SP)
+	VMOVUPS     Y7, 736(SP)
+	VMOVUPS     Y2, 928(SP)
+	VMOVUPS     Y4, 1120(SP)
+	VMOVUPS     (SP), Y0
+	VMOVUPS     32(SP), Y1
+	VMOVUPS     64(SP), Y2
+	VMOVUPS     96(SP), Y3
+	VMOVUPS     128(SP), Y4
+	VMOVUPS     160(SP), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	MOVQ        AX, R12
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y8, (R12)(BX*1)
+	VMOVUPS     Y0, (R12)(BX*2)
+	VMOVUPS     Y7, (R12)(SI*1)
+	VMOVUPS     Y2, (R12)(BX*4)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVUPS     192(SP), Y0
+	VMOVUPS     224(SP), Y1
+	VMOVUPS     256(SP), Y2
+	VMOVUPS     288(SP), Y3
+	VMOVUPS     320(SP), Y4
+	VMOVUPS     352(SP), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y8, (R12)(BX*1)
+	VMOVUPS     Y0, (R12)(BX*2)
+	VMOVUPS     Y7, (R12)(SI*1)
+	VMOVUPS     Y2, (R12)(BX*4)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVUPS     384(SP), Y0
+	VMOVUPS     416(SP), Y1
+	VMOVUPS     448(SP), Y2
+	VMOVUPS     480(SP), Y3
+	VMOVUPS     512(SP), Y4
+	VMOVUPS     544(SP), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y8, (R12)(BX*1)
+	VMOVUPS     Y0, (R12)(BX*2)
+	VMOVUPS     Y7, (R12)(SI*1)
+	VMOVUPS     Y2, (R12)(BX*4)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVUPS     576(SP), Y0
+	VMOVUPS     608(SP), Y1
+	VMOVUPS     640(SP), Y2
+	VMOVUPS     672(SP), Y3
+	VMOVUPS     704(SP), Y4
+	VMOVUPS     736(SP), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y8, (R12)(BX*1)
+	VMOVUPS     Y0, (R12)(BX*2)
+	VMOVUPS     Y7, (R12)(SI*1)
+	VMOVUPS     Y2, (R12)(BX*4)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVUPS     768(SP), Y0
+	VMOVUPS     800(SP), Y1
+	VMOVUPS     832(SP), Y2
+	VMOVUPS     864(SP), Y3
+	VMOVUPS     896(SP), Y4
+	VMOVUPS     928(SP), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y8, (R12)(BX*1)
+	VMOVUPS     Y0, (R12)(BX*2)
+	VMOVUPS     Y7, (R12)(SI*1)
+	VMOVUPS     Y2, (R12)(BX*4)
+	VMOVUPS     Y4, (R12)(DI*1)
+	VMOVUPS     960(SP), Y0
+	VMOVUPS     992(SP), Y1
+	VMOVUPS     1024(SP), Y2
+	VMOVUPS     1056(SP), Y3
+	VMOVUPS     1088(SP), Y4
+	VMOVUPS     1120(SP), Y5
+	VMOVAPS     Y4, Y6
+	VFMADD231PS factor0<>+0(SB), Y0, Y6
+	VFMADD231PS factor1<>+0(SB), Y2, Y6
+	VMOVAPS     Y4, Y0
+	VFMADD231PS factor2<>+0(SB), Y2, Y0
+	VMOVAPS     Y3, Y7
+	VFMADD231PS factor2<>+0(SB), Y1, Y7
+	VADDPS      Y7, Y0, Y8
+	VSUBPS      Y7, Y0, Y0
+	VMOVAPS     Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VMULPS      factor3<>+0(SB), Y1, Y2
+	VFMADD231PS factor4<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y4, Y7
+	VSUBPS      Y2, Y4, Y2
+	VMOVAPS     Y5, Y4
+	VFMADD231PS factor0<>+0(SB), Y1, Y4
+	VFMADD231PS factor1<>+0(SB), Y3, Y4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y8, (R12)(BX*1)
+	VMOVUPS     Y0, (R12)(BX*2)
+	VMOVUPS     Y7, (R12)(SI*1)
+	VMOVUPS     Y2, (R12)(BX*4)
+	VMOVUPS     Y4, (R12)(DI*1)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, DX
+	JMP         loop
+
+loopdone:
+	CMPQ        DX, $0x04
+	JLT         end
+	MOVQ        CX, R12
+	VMOVUPS     (R12), X0
+	VMOVUPS     (R12)(R8*1), X1
+	VMOVUPS     (R12)(R8*2), X2
+	VMOVUPS     (R12)(R9*1), X3
+	VMOVUPS     (R12)(R8*4), X4
+	VMOVUPS     (R12)(R10*1), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	VMOVUPS     X6, (SP)
+	VMOVUPS     X8, 192(SP)
+	VMOVUPS     X0, 384(SP)
+	VMOVUPS     X7, 576(SP)
+	VMOVUPS     X2, 768(SP)
+	VMOVUPS     X4, 960(SP)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), X0
+	VMOVUPS     (R12)(R8*1), X1
+	VMOVUPS     (R12)(R8*2), X2
+	VMOVUPS     (R12)(R9*1), X3
+	VMOVUPS     (R12)(R8*4), X4
+	VMOVUPS     (R12)(R10*1), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	VMOVUPS     X6, 32(SP)
+	VMOVUPS     X8, 224(SP)
+	VMOVUPS     X0, 416(SP)
+	VMOVUPS     X7, 608(SP)
+	VMOVUPS     X2, 800(SP)
+	VMOVUPS     X4, 992(SP)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), X0
+	VMOVUPS     (R12)(R8*1), X1
+	VMOVUPS     (R12)(R8*2), X2
+	VMOVUPS     (R12)(R9*1), X3
+	VMOVUPS     (R12)(R8*4), X4
+	VMOVUPS     (R12)(R10*1), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	VMOVUPS     X6, 64(SP)
+	VMOVUPS     X8, 256(SP)
+	VMOVUPS     X0, 448(SP)
+	VMOVUPS     X7, 640(SP)
+	VMOVUPS     X2, 832(SP)
+	VMOVUPS     X4, 1024(SP)
+	ADDQ        R11, R12
+	VMOVUPS     (R12), X0
+	VMOVUPS     (R12)(R8*1), X1
+	VMOVUPS     (R12)(R8*2), X2
+	VMOVUPS     (R12)(R9*1), X3
+	VMOVUPS     (R12)(R8*4), X4
+	VMOVUPS     (R12)(R10*1), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	VMOVUPS     X6, 96(SP)
+	VMOVUPS     X8, 288(SP)
+	VMOVUPS     X0, 480(SP)
+	VMOVUPS     X7, 672(SP)
+	VMOVUPS     X2, 864(SP)
+	VMOVUPS     X4, 1056(SP)
+	MOVQ        CX, R12
+	VMOVUPS     4(R12), X0
+	VMOVUPS     4(R12)(R8*1), X1
+	VMOVUPS     4(R12)(R8*2), X2
+	VMOVUPS     4(R12)(R9*1), X3
+	VMOVUPS     4(R12)(R8*4), X4
+	VMOVUPS     4(R12)(R10*1), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	VMOVUPS     X6, 128(SP)
+	VMOVUPS     X8, 320(SP)
+	VMOVUPS     X0, 512(SP)
+	VMOVUPS     X7, 704(SP)
+	VMOVUPS     X2, 896(SP)
+	VMOVUPS     X4, 1088(SP)
+	ADDQ        R11, R12
+	VMOVUPS     4(R12), X0
+	VMOVUPS     4(R12)(R8*1), X1
+	VMOVUPS     4(R12)(R8*2), X2
+	VMOVUPS     4(R12)(R9*1), X3
+	VMOVUPS     4(R12)(R8*4), X4
+	VMOVUPS     4(R12)(R10*1), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	VMOVUPS     X6, 160(SP)
+	VMOVUPS     X8, 352(SP)
+	VMOVUPS     X0, 544(SP)
+	VMOVUPS     X7, 736(SP)
+	VMOVUPS     X2, 928(SP)
+	VMOVUPS     X4, 1120(SP)
+	VMOVUPS     (SP), X0
+	VMOVUPS     32(SP), X1
+	VMOVUPS     64(SP), X2
+	VMOVUPS     96(SP), X3
+	VMOVUPS     128(SP), X4
+	VMOVUPS     160(SP), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	MOVQ        AX, R12
+	VMOVUPS     X6, (R12)
+	VMOVUPS     X8, (R12)(BX*1)
+	VMOVUPS     X0, (R12)(BX*2)
+	VMOVUPS     X7, (R12)(SI*1)
+	VMOVUPS     X2, (R12)(BX*4)
+	VMOVUPS     X4, (R12)(DI*1)
+	VMOVUPS     192(SP), X0
+	VMOVUPS     224(SP), X1
+	VMOVUPS     256(SP), X2
+	VMOVUPS     288(SP), X3
+	VMOVUPS     320(SP), X4
+	VMOVUPS     352(SP), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     X6, (R12)
+	VMOVUPS     X8, (R12)(BX*1)
+	VMOVUPS     X0, (R12)(BX*2)
+	VMOVUPS     X7, (R12)(SI*1)
+	VMOVUPS     X2, (R12)(BX*4)
+	VMOVUPS     X4, (R12)(DI*1)
+	VMOVUPS     384(SP), X0
+	VMOVUPS     416(SP), X1
+	VMOVUPS     448(SP), X2
+	VMOVUPS     480(SP), X3
+	VMOVUPS     512(SP), X4
+	VMOVUPS     544(SP), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     X6, (R12)
+	VMOVUPS     X8, (R12)(BX*1)
+	VMOVUPS     X0, (R12)(BX*2)
+	VMOVUPS     X7, (R12)(SI*1)
+	VMOVUPS     X2, (R12)(BX*4)
+	VMOVUPS     X4, (R12)(DI*1)
+	VMOVUPS     576(SP), X0
+	VMOVUPS     608(SP), X1
+	VMOVUPS     640(SP), X2
+	VMOVUPS     672(SP), X3
+	VMOVUPS     704(SP), X4
+	VMOVUPS     736(SP), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     X6, (R12)
+	VMOVUPS     X8, (R12)(BX*1)
+	VMOVUPS     X0, (R12)(BX*2)
+	VMOVUPS     X7, (R12)(SI*1)
+	VMOVUPS     X2, (R12)(BX*4)
+	VMOVUPS     X4, (R12)(DI*1)
+	VMOVUPS     768(SP), X0
+	VMOVUPS     800(SP), X1
+	VMOVUPS     832(SP), X2
+	VMOVUPS     864(SP), X3
+	VMOVUPS     896(SP), X4
+	VMOVUPS     928(SP), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     X6, (R12)
+	VMOVUPS     X8, (R12)(BX*1)
+	VMOVUPS     X0, (R12)(BX*2)
+	VMOVUPS     X7, (R12)(SI*1)
+	VMOVUPS     X2, (R12)(BX*4)
+	VMOVUPS     X4, (R12)(DI*1)
+	VMOVUPS     960(SP), X0
+	VMOVUPS     992(SP), X1
+	VMOVUPS     1024(SP), X2
+	VMOVUPS     1056(SP), X3
+	VMOVUPS     1088(SP), X4
+	VMOVUPS     1120(SP), X5
+	VMOVAPS     X4, X6
+	VFMADD231PS factor0<>+0(SB), X0, X6
+	VFMADD231PS factor1<>+0(SB), X2, X6
+	VMOVAPS     X4, X0
+	VFMADD231PS factor2<>+0(SB), X2, X0
+	VMOVAPS     X3, X7
+	VFMADD231PS factor2<>+0(SB), X1, X7
+	VADDPS      X7, X0, X8
+	VSUBPS      X7, X0, X0
+	VMOVAPS     X4, X4
+	VSUBPS      X2, X4, X4
+	VMULPS      factor3<>+0(SB), X1, X2
+	VFMADD231PS factor4<>+0(SB), X3, X2
+	VADDPS      X2, X4, X7
+	VSUBPS      X2, X4, X2
+	VMOVAPS     X5, X4
+	VFMADD231PS factor0<>+0(SB), X1, X4
+	VFMADD231PS factor1<>+0(SB), X3, X4
+	ADDQ        DI, R12
+	ADDQ        BX, R12
+	VMOVUPS     X6, (R12)
+	VMOVUPS     X8, (R12)(BX*1)
+	VMOVUPS     X0, (R12)(BX*2)
+	VMOVUPS     X7, (R12)(SI*1)
+	VMOVUPS     X2, (R12)(BX*4)
+	VMOVUPS     X4, (R12)(DI*1)
+
+end:
+	VZEROUPPER
+	RET
+
+DATA factor0<>+0(SB)/4, $0x40800000
+DATA factor0<>+4(SB)/4, $0x40800000
+DATA factor0<>+8(SB)/4, $0x40800000
+DATA factor0<>+12(SB)/4, $0x40800000
+DATA factor0<>+16(SB)/4, $0x40800000
+DATA factor0<>+20(SB)/4, $0x40800000
+DATA factor0<>+24(SB)/4, $0x40800000
+DATA factor0<>+28(SB)/4, $0x40800000
+GLOBL factor0<>(SB), RODATA|NOPTR, $32
+
+DATA factor1<>+0(SB)/4, $0xc0a00000
+DATA factor1<>+4(SB)/4, $0xc0a00000
+DATA factor1<>+8(SB)/4, $0xc0a00000
+DATA factor1<>+12(SB)/4, $0xc0a00000
+DATA factor1<>+16(SB)/4, $0xc0a00000
+DATA factor1<>+20(SB)/4, $0xc0a00000
+DATA factor1<>+24(SB)/4, $0xc0a00000
+DATA factor1<>+28(SB)/4, $0xc0a00000
+GLOBL factor1<>(SB), RODATA|NOPTR, $32
+
+DATA factor2<>+0(SB)/4, $0xc0800000
+DATA factor2<>+4(SB)/4, $0xc0800000
+DATA factor2<>+8(SB)/4, $0xc0800000
+DATA factor2<>+12(SB)/4, $0xc0800000
+DATA factor2<>+16(SB)/4, $0xc0800000
+DATA factor2<>+20(SB)/4, $0xc0800000
+DATA factor2<>+24(SB)/4, $0xc0800000
+DATA factor2<>+28(SB)/4, $0xc0800000
+GLOBL factor2<>(SB), RODATA|NOPTR, $32
+
+DATA factor3<>+0(SB)/4, $0xc0000000
+DATA factor3<>+4(SB)/4, $0xc0000000
+DATA factor3<>+8(SB)/4, $0xc0000000
+DATA factor3<>+12(SB)/4, $0xc0000000
+DATA factor3<>+16(SB)/4, $0xc0000000
+DATA factor3<>+20(SB)/4, $0xc0000000
+DATA factor3<>+24(SB)/4, $0xc0000000
+DATA factor3<>+28(SB)/4, $0xc0000000
+GLOBL factor3<>(SB), RODATA|NOPTR, $32
+
+DATA factor4<>+0(SB)/4, $0x40000000
+DATA factor4<>+4(SB)/4, $0x40000000
+DATA factor4<>+8(SB)/4, $0x40000000
+DATA factor4<>+12(SB)/4, $0x40000000
+DATA factor4<>+16(SB)/4, $0x40000000
+DATA factor4<>+20(SB)/4, $0x40000000
+DATA factor4<>+24(SB)/4, $0x40000000
+DATA factor4<>+28(SB)/4, $0x40000000
+GLOBL factor4<>(SB), RODATA|NOPTR, $32
+
+// func winograd3OutputAVX2(dst *float32, row uintptr, src *float32, point uintptr, n int, scale float32)
+// Requires: AVX, FMA3
+TEXT ·winograd3OutputAVX2(SB), NOSPLIT, $768-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+16(FP), CX
+	MOVQ         n+32(FP), DX
+	MOVQ         row+8(FP), BX
+	LEAQ         (BX)(BX*2), SI
+	MOVQ         point+24(FP), DI
+	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DI)(DI*4), R9
+	LEAQ         (R9)(DI*1), R10
+	VBROADCASTSS scale+40(FP), Y0
+
+loop:
+	CMPQ        DX, $0x08
+	JLT         loopdone
+	LEAQ        (CX), R11
+	VMOVUPS     (R11), Y1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMOVUPS     Y1, (SP)
+	VMOVUPS     Y5, 192(SP)
+	VMOVUPS     Y7, 384(SP)
+	VMOVUPS     Y2, 576(SP)
+	LEAQ        (CX)(DI*1), R11
+	VMOVUPS     (R11), Y1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMOVUPS     Y1, 32(SP)
+	VMOVUPS     Y5, 224(SP)
+	VMOVUPS     Y7, 416(SP)
+	VMOVUPS     Y2, 608(SP)
+	LEAQ        (CX)(DI*2), R11
+	VMOVUPS     (R11), Y1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMOVUPS     Y1, 64(SP)
+	VMOVUPS     Y5, 256(SP)
+	VMOVUPS     Y7, 448(SP)
+	VMOVUPS     Y2, 640(SP)
+	LEAQ        (CX)(R8*1), R11
+	VMOVUPS     (R11), Y1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMOVUPS     Y1, 96(SP)
+	VMOVUPS     Y5, 288(SP)
+	VMOVUPS     Y7, 480(SP)
+	VMOVUPS     Y2, 672(SP)
+	LEAQ        (CX)(DI*4), R11
+	VMOVUPS     (R11), Y1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMOVUPS     Y1, 128(SP)
+	VMOVUPS     Y5, 320(SP)
+	VMOVUPS     Y7, 512(SP)
+	VMOVUPS     Y2, 704(SP)
+	LEAQ        (CX)(R9*1), R11
+	VMOVUPS     (R11), Y1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMOVUPS     Y1, 160(SP)
+	VMOVUPS     Y5, 352(SP)
+	VMOVUPS     Y7, 544(SP)
+	VMOVUPS     Y2, 736(SP)
+	VMOVUPS     (SP), Y1
+	VMOVUPS     32(SP), Y2
+	VMOVUPS     64(SP), Y3
+	VMOVUPS     96(SP), Y4
+	VMOVUPS     128(SP), Y5
+	VMOVUPS     160(SP), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMULPS      Y0, Y1, Y1
+	VMULPS      Y0, Y5, Y5
+	VMULPS      Y0, Y7, Y7
+	VMULPS      Y0, Y2, Y2
+	VUNPCKLPS   Y5, Y1, Y3
+	VUNPCKHPS   Y5, Y1, Y1
+	VUNPCKLPS   Y2, Y7, Y4
+	VUNPCKHPS   Y2, Y7, Y6
+	VUNPCKLPD   Y4, Y3, Y2
+	VUNPCKHPD   Y4, Y3, Y4
+	VUNPCKLPD   Y6, Y1, Y5
+	VUNPCKHPD   Y6, Y1, Y6
+	VPERM2F128  $0x20, Y4, Y2, Y3
+	VPERM2F128  $0x31, Y4, Y2, Y4
+	VPERM2F128  $0x20, Y6, Y5, Y1
+	VPERM2F128  $0x31, Y6, Y5, Y6
+	VMOVUPS     Y3, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y4, 64(AX)
+	VMOVUPS     Y6, 96(AX)
+	VMOVUPS     192(SP), Y1
+	VMOVUPS     224(SP), Y2
+	VMOVUPS     256(SP), Y3
+	VMOVUPS     288(SP), Y4
+	VMOVUPS     320(SP), Y5
+	VMOVUPS     352(SP), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMULPS      Y0, Y1, Y1
+	VMULPS      Y0, Y5, Y5
+	VMULPS      Y0, Y7, Y7
+	VMULPS      Y0, Y2, Y2
+	VUNPCKLPS   Y5, Y1, Y3
+	VUNPCKHPS   Y5, Y1, Y1
+	VUNPCKLPS   Y2, Y7, Y4
+	VUNPCKHPS   Y2, Y7, Y6
+	VUNPCKLPD   Y4, Y3, Y2
+	VUNPCKHPD   Y4, Y3, Y4
+	VUNPCKLPD   Y6, Y1, Y5
+	VUNPCKHPD   Y6, Y1, Y6
+	VPERM2F128  $0x20, Y4, Y2, Y3
+	VPERM2F128  $0x31, Y4, Y2, Y4
+	VPERM2F128  $0x20, Y6, Y5, Y1
+	VPERM2F128  $0x31, Y6, Y5, Y6
+	VMOVUPS     Y3, (AX)(BX*1)
+	VMOVUPS     Y1, 32(AX)(BX*1)
+	VMOVUPS     Y4, 64(AX)(BX*1)
+	VMOVUPS     Y6, 96(AX)(BX*1)
+	VMOVUPS     384(SP), Y1
+	VMOVUPS     416(SP), Y2
+	VMOVUPS     448(SP), Y3
+	VMOVUPS     480(SP), Y4
+	VMOVUPS     512(SP), Y5
+	VMOVUPS     544(SP), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMULPS      Y0, Y1, Y1
+	VMULPS      Y0, Y5, Y5
+	VMULPS      Y0, Y7, Y7
+	VMULPS      Y0, Y2, Y2
+	VUNPCKLPS   Y5, Y1, Y3
+	VUNPCKHPS   Y5, Y1, Y1
+	VUNPCKLPS   Y2, Y7, Y4
+	VUNPCKHPS   Y2, Y7, Y6
+	VUNPCKLPD   Y4, Y3, Y2
+	VUNPCKHPD   Y4, Y3, Y4
+	VUNPCKLPD   Y6, Y1, Y5
+	VUNPCKHPD   Y6, Y1, Y6
+	VPERM2F128  $0x20, Y4, Y2, Y3
+	VPERM2F128  $0x31, Y4, Y2, Y4
+	VPERM2F128  $0x20, Y6, Y5, Y1
+	VPERM2F128  $0x31, Y6, Y5, Y6
+	VMOVUPS     Y3, (AX)(BX*2)
+	VMOVUPS     Y1, 32(AX)(BX*2)
+	VMOVUPS     Y4, 64(AX)(BX*2)
+	VMOVUPS     Y6, 96(AX)(BX*2)
+	VMOVUPS     576(SP), Y1
+	VMOVUPS     608(SP), Y2
+	VMOVUPS     640(SP), Y3
+	VMOVUPS     672(SP), Y4
+	VMOVUPS     704(SP), Y5
+	VMOVUPS     736(SP), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMOVAPS     Y1, Y1
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMOVAPS     Y2, Y5
+	VFMADD231PS factor4<>+0(SB), Y4, Y5
+	VMOVAPS     Y7, Y7
+	VFMADD231PS factor0<>+0(SB), Y3, Y7
+	VMOVAPS     Y2, Y2
+	VFMADD231PS factor5<>+0(SB), Y4, Y2
+	VADDPS      Y6, Y2, Y2
+	VMULPS      Y0, Y1, Y1
+	VMULPS      Y0, Y5, Y5
+	VMULPS      Y0, Y7, Y7
+	VMULPS      Y0, Y2, Y2
+	VUNPCKLPS   Y5, Y1, Y3
+	VUNPCKHPS   Y5, Y1, Y1
+	VUNPCKLPS   Y2, Y7, Y4
+	VUNPCKHPS   Y2, Y7, Y6
+	VUNPCKLPD   Y4, Y3, Y2
+	VUNPCKHPD   Y4, Y3, Y4
+	VUNPCKLPD   Y6, Y1, Y5
+	VUNPCKHPD   Y6, Y1, Y6
+	VPERM2F128  $0x20, Y4, Y2, Y3
+	VPERM2F128  $0x31, Y4, Y2, Y4
+	VPERM2F128  $0x20, Y6, Y5, Y1
+	VPERM2F128  $0x31, Y6, Y5, Y6
+	VMOVUPS     Y3, (AX)(SI*1)
+	VMOVUPS     Y1, 32(AX)(SI*1)
+	VMOVUPS     Y4, 64(AX)(SI*1)
+	VMOVUPS     Y6, 96(AX)(SI*1)
+	ADDQ        $0x60, AX
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, DX
+	JMP         loop
+
+loopdone:
+	CMPQ        DX, $0x04
+	JLT         end
+	LEAQ        (CX), R11
+	VMOVUPS     (R11), X1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMOVUPS     X1, (SP)
+	VMOVUPS     X5, 192(SP)
+	VMOVUPS     X7, 384(SP)
+	VMOVUPS     X2, 576(SP)
+	LEAQ        (CX)(DI*1), R11
+	VMOVUPS     (R11), X1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMOVUPS     X1, 32(SP)
+	VMOVUPS     X5, 224(SP)
+	VMOVUPS     X7, 416(SP)
+	VMOVUPS     X2, 608(SP)
+	LEAQ        (CX)(DI*2), R11
+	VMOVUPS     (R11), X1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMOVUPS     X1, 64(SP)
+	VMOVUPS     X5, 256(SP)
+	VMOVUPS     X7, 448(SP)
+	VMOVUPS     X2, 640(SP)
+	LEAQ        (CX)(R8*1), R11
+	VMOVUPS     (R11), X1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMOVUPS     X1, 96(SP)
+	VMOVUPS     X5, 288(SP)
+	VMOVUPS     X7, 480(SP)
+	VMOVUPS     X2, 672(SP)
+	LEAQ        (CX)(DI*4), R11
+	VMOVUPS     (R11), X1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMOVUPS     X1, 128(SP)
+	VMOVUPS     X5, 320(SP)
+	VMOVUPS     X7, 512(SP)
+	VMOVUPS     X2, 704(SP)
+	LEAQ        (CX)(R9*1), R11
+	VMOVUPS     (R11), X1
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X2
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X3
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X4
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X5
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMOVUPS     X1, 160(SP)
+	VMOVUPS     X5, 352(SP)
+	VMOVUPS     X7, 544(SP)
+	VMOVUPS     X2, 736(SP)
+	VMOVUPS     (SP), X1
+	VMOVUPS     32(SP), X2
+	VMOVUPS     64(SP), X3
+	VMOVUPS     96(SP), X4
+	VMOVUPS     128(SP), X5
+	VMOVUPS     160(SP), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMULPS      X0, X1, X1
+	VMULPS      X0, X5, X5
+	VMULPS      X0, X7, X7
+	VMULPS      X0, X2, X2
+	VUNPCKLPS   X5, X1, X3
+	VUNPCKHPS   X5, X1, X1
+	VUNPCKLPS   X2, X7, X4
+	VUNPCKHPS   X2, X7, X5
+	VUNPCKLPD   X4, X3, X2
+	VUNPCKHPD   X4, X3, X3
+	VUNPCKLPD   X5, X1, X4
+	VUNPCKHPD   X5, X1, X1
+	VMOVUPS     X2, (AX)
+	VMOVUPS     X3, 16(AX)
+	VMOVUPS     X4, 32(AX)
+	VMOVUPS     X1, 48(AX)
+	VMOVUPS     192(SP), X1
+	VMOVUPS     224(SP), X2
+	VMOVUPS     256(SP), X3
+	VMOVUPS     288(SP), X4
+	VMOVUPS     320(SP), X5
+	VMOVUPS     352(SP), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMULPS      X0, X1, X1
+	VMULPS      X0, X5, X5
+	VMULPS      X0, X7, X7
+	VMULPS      X0, X2, X2
+	VUNPCKLPS   X5, X1, X3
+	VUNPCKHPS   X5, X1, X1
+	VUNPCKLPS   X2, X7, X4
+	VUNPCKHPS   X2, X7, X5
+	VUNPCKLPD   X4, X3, X2
+	VUNPCKHPD   X4, X3, X3
+	VUNPCKLPD   X5, X1, X4
+	VUNPCKHPD   X5, X1, X1
+	VMOVUPS     X2, (AX)(BX*1)
+	VMOVUPS     X3, 16(AX)(BX*1)
+	VMOVUPS     X4, 32(AX)(BX*1)
+	VMOVUPS     X1, 48(AX)(BX*1)
+	VMOVUPS     384(SP), X1
+	VMOVUPS     416(SP), X2
+	VMOVUPS     448(SP), X3
+	VMOVUPS     480(SP), X4
+	VMOVUPS     512(SP), X5
+	VMOVUPS     544(SP), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMULPS      X0, X1, X1
+	VMULPS      X0, X5, X5
+	VMULPS      X0, X7, X7
+	VMULPS      X0, X2, X2
+	VUNPCKLPS   X5, X1, X3
+	VUNPCKHPS   X5, X1, X1
+	VUNPCKLPS   X2, X7, X4
+	VUNPCKHPS   X2, X7, X5
+	VUNPCKLPD   X4, X3, X2
+	VUNPCKHPD   X4, X3, X3
+	VUNPCKLPD   X5, X1, X4
+	VUNPCKHPD   X5, X1, X1
+	VMOVUPS     X2, (AX)(BX*2)
+	VMOVUPS     X3, 16(AX)(BX*2)
+	VMOVUPS     X4, 32(AX)(BX*2)
+	VMOVUPS     X1, 48(AX)(BX*2)
+	VMOVUPS     576(SP), X1
+	VMOVUPS     608(SP), X2
+	VMOVUPS     640(SP), X3
+	VMOVUPS     672(SP), X4
+	VMOVUPS     704(SP), X5
+	VMOVUPS     736(SP), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMOVAPS     X1, X1
+	VADDPS      X7, X1, X1
+	VADDPS      X3, X1, X1
+	VMOVAPS     X2, X5
+	VFMADD231PS factor4<>+0(SB), X4, X5
+	VMOVAPS     X7, X7
+	VFMADD231PS factor0<>+0(SB), X3, X7
+	VMOVAPS     X2, X2
+	VFMADD231PS factor5<>+0(SB), X4, X2
+	VADDPS      X6, X2, X2
+	VMULPS      X0, X1, X1
+	VMULPS      X0, X5, X5
+	VMULPS      X0, X7, X7
+	VMULPS      X0, X2, X2
+	VUNPCKLPS   X5, X1, X0
+	VUNPCKHPS   X5, X1, X1
+	VUNPCKLPS   X2, X7, X3
+	VUNPCKHPS   X2, X7, X4
+	VUNPCKLPD   X3, X0, X2
+	VUNPCKHPD   X3, X0, X0
+	VUNPCKLPD   X4, X1, X3
+	VUNPCKHPD   X4, X1, X1
+	VMOVUPS     X2, (AX)(SI*1)
+	VMOVUPS     X0, 16(AX)(SI*1)
+	VMOVUPS     X3, 32(AX)(SI*1)
+	VMOVUPS     X1, 48(AX)(SI*1)
+	ADDQ        $0x30, AX
+
+end:
+	VZEROUPPER
+	RET
+
+DATA factor5<>+0(SB)/4, $0x41000000
+DATA factor5<>+4(SB)/4, $0x41000000
+DATA factor5<>+8(SB)/4, $0x41000000
+DATA factor5<>+12(SB)/4, $0x41000000
+DATA factor5<>+16(SB)/4, $0x41000000
+DATA factor5<>+20(SB)/4, $0x41000000
+DATA factor5<>+24(SB)/4, $0x41000000
+DATA factor5<>+28(SB)/4, $0x41000000
+GLOBL factor5<>(SB), RODATA|NOPTR, $32
+
+// func winograd3PixelsAVX2(dst *float32, point uintptr, src *float32, row uintptr, part uintptr, n int)
+// Requires: AVX, FMA3
+TEXT ·winograd3PixelsAVX2(SB), NOSPLIT, $768-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ n+40(FP), DX
+	MOVQ point+8(FP), BX
+	LEAQ (BX)(BX*2), SI
+	LEAQ (BX)(BX*4), DI
+	MOVQ row+24(FP), R8
+	LEAQ (R8)(R8*2), R9
+	MOVQ part+32(FP), R10
+
+loop:
+	CMPQ        DX, $0x08
+	JLT         loopdone
+	MOVQ        CX, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(R8*1), Y1
+	VMOVUPS     (R11)(R8*2), Y2
+	VMOVUPS     (R11)(R9*1), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	VMOVUPS     Y4, (SP)
+	VMOVUPS     Y7, 128(SP)
+	VMOVUPS     Y5, 256(SP)
+	VMOVUPS     Y2, 384(SP)
+	VMOVUPS     Y0, 512(SP)
+	VMOVUPS     Y1, 640(SP)
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(R8*1), Y1
+	VMOVUPS     (R11)(R8*2), Y2
+	VMOVUPS     (R11)(R9*1), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	VMOVUPS     Y4, 32(SP)
+	VMOVUPS     Y7, 160(SP)
+	VMOVUPS     Y5, 288(SP)
+	VMOVUPS     Y2, 416(SP)
+	VMOVUPS     Y0, 544(SP)
+	VMOVUPS     Y1, 672(SP)
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(R8*1), Y1
+	VMOVUPS     (R11)(R8*2), Y2
+	VMOVUPS     (R11)(R9*1), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	VMOVUPS     Y4, 64(SP)
+	VMOVUPS     Y7, 192(SP)
+	VMOVUPS     Y5, 320(SP)
+	VMOVUPS     Y2, 448(SP)
+	VMOVUPS     Y0, 576(SP)
+	VMOVUPS     Y1, 704(SP)
+	ADDQ        R10, R11
+	VMOVUPS     (R11), Y0
+	VMOVUPS     (R11)(R8*1), Y1
+	VMOVUPS     (R11)(R8*2), Y2
+	VMOVUPS     (R11)(R9*1), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	VMOVUPS     Y4, 96(SP)
+	VMOVUPS     Y7, 224(SP)
+	VMOVUPS     Y5, 352(SP)
+	VMOVUPS     Y2, 480(SP)
+	VMOVUPS     Y0, 608(SP)
+	VMOVUPS     Y1, 736(SP)
+	VMOVUPS     (SP), Y0
+	VMOVUPS     32(SP), Y1
+	VMOVUPS     64(SP), Y2
+	VMOVUPS     96(SP), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	MOVQ        AX, R11
+	VMOVUPS     Y4, (R11)
+	VMOVUPS     Y7, (R11)(BX*1)
+	VMOVUPS     Y5, (R11)(BX*2)
+	VMOVUPS     Y2, (R11)(SI*1)
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVUPS     Y1, (R11)(DI*1)
+	VMOVUPS     128(SP), Y0
+	VMOVUPS     160(SP), Y1
+	VMOVUPS     192(SP), Y2
+	VMOVUPS     224(SP), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     Y4, (R11)
+	VMOVUPS     Y7, (R11)(BX*1)
+	VMOVUPS     Y5, (R11)(BX*2)
+	VMOVUPS     Y2, (R11)(SI*1)
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVUPS     Y1, (R11)(DI*1)
+	VMOVUPS     256(SP), Y0
+	VMOVUPS     288(SP), Y1
+	VMOVUPS     320(SP), Y2
+	VMOVUPS     352(SP), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     Y4, (R11)
+	VMOVUPS     Y7, (R11)(BX*1)
+	VMOVUPS     Y5, (R11)(BX*2)
+	VMOVUPS     Y2, (R11)(SI*1)
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVUPS     Y1, (R11)(DI*1)
+	VMOVUPS     384(SP), Y0
+	VMOVUPS     416(SP), Y1
+	VMOVUPS     448(SP), Y2
+	VMOVUPS     480(SP), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     Y4, (R11)
+	VMOVUPS     Y7, (R11)(BX*1)
+	VMOVUPS     Y5, (R11)(BX*2)
+	VMOVUPS     Y2, (R11)(SI*1)
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVUPS     Y1, (R11)(DI*1)
+	VMOVUPS     512(SP), Y0
+	VMOVUPS     544(SP), Y1
+	VMOVUPS     576(SP), Y2
+	VMOVUPS     608(SP), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     Y4, (R11)
+	VMOVUPS     Y7, (R11)(BX*1)
+	VMOVUPS     Y5, (R11)(BX*2)
+	VMOVUPS     Y2, (R11)(SI*1)
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVUPS     Y1, (R11)(DI*1)
+	VMOVUPS     640(SP), Y0
+	VMOVUPS     672(SP), Y1
+	VMOVUPS     704(SP), Y2
+	VMOVUPS     736(SP), Y3
+	VMOVAPS     Y0, Y4
+	VMOVAPS     Y0, Y5
+	VADDPS      Y2, Y5, Y5
+	VMOVAPS     Y1, Y6
+	VADDPS      Y3, Y6, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVAPS     Y0, Y0
+	VFMADD231PS factor0<>+0(SB), Y2, Y0
+	VMULPS      factor4<>+0(SB), Y1, Y1
+	VFMADD231PS factor5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y3, Y1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     Y4, (R11)
+	VMOVUPS     Y7, (R11)(BX*1)
+	VMOVUPS     Y5, (R11)(BX*2)
+	VMOVUPS     Y2, (R11)(SI*1)
+	VMOVUPS     Y0, (R11)(BX*4)
+	VMOVUPS     Y1, (R11)(DI*1)
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, DX
+	JMP         loop
+
+loopdone:
+	CMPQ        DX, $0x04
+	JLT         end
+	MOVQ        CX, R11
+	VMOVUPS     (R11), X0
+	VMOVUPS     (R11)(R8*1), X1
+	VMOVUPS     (R11)(R8*2), X2
+	VMOVUPS     (R11)(R9*1), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	VMOVUPS     X4, (SP)
+	VMOVUPS     X7, 128(SP)
+	VMOVUPS     X5, 256(SP)
+	VMOVUPS     X2, 384(SP)
+	VMOVUPS     X0, 512(SP)
+	VMOVUPS     X1, 640(SP)
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X0
+	VMOVUPS     (R11)(R8*1), X1
+	VMOVUPS     (R11)(R8*2), X2
+	VMOVUPS     (R11)(R9*1), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	VMOVUPS     X4, 32(SP)
+	VMOVUPS     X7, 160(SP)
+	VMOVUPS     X5, 288(SP)
+	VMOVUPS     X2, 416(SP)
+	VMOVUPS     X0, 544(SP)
+	VMOVUPS     X1, 672(SP)
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X0
+	VMOVUPS     (R11)(R8*1), X1
+	VMOVUPS     (R11)(R8*2), X2
+	VMOVUPS     (R11)(R9*1), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	VMOVUPS     X4, 64(SP)
+	VMOVUPS     X7, 192(SP)
+	VMOVUPS     X5, 320(SP)
+	VMOVUPS     X2, 448(SP)
+	VMOVUPS     X0, 576(SP)
+	VMOVUPS     X1, 704(SP)
+	ADDQ        R10, R11
+	VMOVUPS     (R11), X0
+	VMOVUPS     (R11)(R8*1), X1
+	VMOVUPS     (R11)(R8*2), X2
+	VMOVUPS     (R11)(R9*1), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	VMOVUPS     X4, 96(SP)
+	VMOVUPS     X7, 224(SP)
+	VMOVUPS     X5, 352(SP)
+	VMOVUPS     X2, 480(SP)
+	VMOVUPS     X0, 608(SP)
+	VMOVUPS     X1, 736(SP)
+	VMOVUPS     (SP), X0
+	VMOVUPS     32(SP), X1
+	VMOVUPS     64(SP), X2
+	VMOVUPS     96(SP), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	MOVQ        AX, R11
+	VMOVUPS     X4, (R11)
+	VMOVUPS     X7, (R11)(BX*1)
+	VMOVUPS     X5, (R11)(BX*2)
+	VMOVUPS     X2, (R11)(SI*1)
+	VMOVUPS     X0, (R11)(BX*4)
+	VMOVUPS     X1, (R11)(DI*1)
+	VMOVUPS     128(SP), X0
+	VMOVUPS     160(SP), X1
+	VMOVUPS     192(SP), X2
+	VMOVUPS     224(SP), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     X4, (R11)
+	VMOVUPS     X7, (R11)(BX*1)
+	VMOVUPS     X5, (R11)(BX*2)
+	VMOVUPS     X2, (R11)(SI*1)
+	VMOVUPS     X0, (R11)(BX*4)
+	VMOVUPS     X1, (R11)(DI*1)
+	VMOVUPS     256(SP), X0
+	VMOVUPS     288(SP), X1
+	VMOVUPS     320(SP), X2
+	VMOVUPS     352(SP), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     X4, (R11)
+	VMOVUPS     X7, (R11)(BX*1)
+	VMOVUPS     X5, (R11)(BX*2)
+	VMOVUPS     X2, (R11)(SI*1)
+	VMOVUPS     X0, (R11)(BX*4)
+	VMOVUPS     X1, (R11)(DI*1)
+	VMOVUPS     384(SP), X0
+	VMOVUPS     416(SP), X1
+	VMOVUPS     448(SP), X2
+	VMOVUPS     480(SP), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     X4, (R11)
+	VMOVUPS     X7, (R11)(BX*1)
+	VMOVUPS     X5, (R11)(BX*2)
+	VMOVUPS     X2, (R11)(SI*1)
+	VMOVUPS     X0, (R11)(BX*4)
+	VMOVUPS     X1, (R11)(DI*1)
+	VMOVUPS     512(SP), X0
+	VMOVUPS     544(SP), X1
+	VMOVUPS     576(SP), X2
+	VMOVUPS     608(SP), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     X4, (R11)
+	VMOVUPS     X7, (R11)(BX*1)
+	VMOVUPS     X5, (R11)(BX*2)
+	VMOVUPS     X2, (R11)(SI*1)
+	VMOVUPS     X0, (R11)(BX*4)
+	VMOVUPS     X1, (R11)(DI*1)
+	VMOVUPS     640(SP), X0
+	VMOVUPS     672(SP), X1
+	VMOVUPS     704(SP), X2
+	VMOVUPS     736(SP), X3
+	VMOVAPS     X0, X4
+	VMOVAPS     X0, X5
+	VADDPS      X2, X5, X5
+	VMOVAPS     X1, X6
+	VADDPS      X3, X6, X6
+	VADDPS      X6, X5, X7
+	VSUBPS      X6, X5, X5
+	VMOVAPS     X0, X0
+	VFMADD231PS factor0<>+0(SB), X2, X0
+	VMULPS      factor4<>+0(SB), X1, X1
+	VFMADD231PS factor5<>+0(SB), X3, X1
+	VADDPS      X1, X0, X2
+	VSUBPS      X1, X0, X0
+	VMOVAPS     X3, X1
+	ADDQ        DI, R11
+	ADDQ        BX, R11
+	VMOVUPS     X4, (R11)
+	VMOVUPS     X7, (R11)(BX*1)
+	VMOVUPS     X5, (R11)(BX*2)
+	VMOVUPS     X2, (R11)(SI*1)
+	VMOVUPS     X0, (R11)(BX*4)
+	VMOVUPS     X1, (R11)(DI*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func winograd3Weights8AVX2(dst *float32, point uintptr, taps *float32)
+// Requires: AVX, FMA3
+TEXT ·winograd3Weights8AVX2(SB), NOSPLIT, $576-24
+	MOVQ        dst+0(FP), AX
+	MOVQ        point+8(FP), CX
+	LEAQ        (CX)(CX*2), DX
+	LEAQ        (CX)(CX*4), BX
+	MOVQ        taps+16(FP), SI
+	VMOVUPS     (SI), Y0
+	VMOVUPS     192(SI), Y1
+	VMOVUPS     384(SI), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	VMOVUPS     Y3, (SP)
+	VMOVUPS     Y6, 96(SP)
+	VMOVUPS     Y4, 192(SP)
+	VMOVUPS     Y5, 288(SP)
+	VMOVUPS     Y0, 384(SP)
+	VMOVUPS     Y1, 480(SP)
+	VMOVUPS     64(SI), Y0
+	VMOVUPS     256(SI), Y1
+	VMOVUPS     448(SI), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	VMOVUPS     Y3, 32(SP)
+	VMOVUPS     Y6, 128(SP)
+	VMOVUPS     Y4, 224(SP)
+	VMOVUPS     Y5, 320(SP)
+	VMOVUPS     Y0, 416(SP)
+	VMOVUPS     Y1, 512(SP)
+	VMOVUPS     128(SI), Y0
+	VMOVUPS     320(SI), Y1
+	VMOVUPS     512(SI), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	VMOVUPS     Y3, 64(SP)
+	VMOVUPS     Y6, 160(SP)
+	VMOVUPS     Y4, 256(SP)
+	VMOVUPS     Y5, 352(SP)
+	VMOVUPS     Y0, 448(SP)
+	VMOVUPS     Y1, 544(SP)
+	VMOVUPS     (SP), Y0
+	VMOVUPS     32(SP), Y1
+	VMOVUPS     64(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	MOVQ        AX, SI
+	VMOVUPS     Y3, (SI)
+	VMOVUPS     Y6, (SI)(CX*1)
+	VMOVUPS     Y4, (SI)(CX*2)
+	VMOVUPS     Y5, (SI)(DX*1)
+	VMOVUPS     Y0, (SI)(CX*4)
+	VMOVUPS     Y1, (SI)(BX*1)
+	VMOVUPS     96(SP), Y0
+	VMOVUPS     128(SP), Y1
+	VMOVUPS     160(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, SI
+	ADDQ        CX, SI
+	VMOVUPS     Y3, (SI)
+	VMOVUPS     Y6, (SI)(CX*1)
+	VMOVUPS     Y4, (SI)(CX*2)
+	VMOVUPS     Y5, (SI)(DX*1)
+	VMOVUPS     Y0, (SI)(CX*4)
+	VMOVUPS     Y1, (SI)(BX*1)
+	VMOVUPS     192(SP), Y0
+	VMOVUPS     224(SP), Y1
+	VMOVUPS     256(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, SI
+	ADDQ        CX, SI
+	VMOVUPS     Y3, (SI)
+	VMOVUPS     Y6, (SI)(CX*1)
+	VMOVUPS     Y4, (SI)(CX*2)
+	VMOVUPS     Y5, (SI)(DX*1)
+	VMOVUPS     Y0, (SI)(CX*4)
+	VMOVUPS     Y1, (SI)(BX*1)
+	VMOVUPS     288(SP), Y0
+	VMOVUPS     320(SP), Y1
+	VMOVUPS     352(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, SI
+	ADDQ        CX, SI
+	VMOVUPS     Y3, (SI)
+	VMOVUPS     Y6, (SI)(CX*1)
+	VMOVUPS     Y4, (SI)(CX*2)
+	VMOVUPS     Y5, (SI)(DX*1)
+	VMOVUPS     Y0, (SI)(CX*4)
+	VMOVUPS     Y1, (SI)(BX*1)
+	VMOVUPS     384(SP), Y0
+	VMOVUPS     416(SP), Y1
+	VMOVUPS     448(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, SI
+	ADDQ        CX, SI
+	VMOVUPS     Y3, (SI)
+	VMOVUPS     Y6, (SI)(CX*1)
+	VMOVUPS     Y4, (SI)(CX*2)
+	VMOVUPS     Y5, (SI)(DX*1)
+	VMOVUPS     Y0, (SI)(CX*4)
+	VMOVUPS     Y1, (SI)(BX*1)
+	VMOVUPS     480(SP), Y0
+	VMOVUPS     512(SP), Y1
+	VMOVUPS     544(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, SI
+	ADDQ        CX, SI
+	VMOVUPS     Y3, (SI)
+	VMOVUPS     Y6, (SI)(CX*1)
+	VMOVUPS     Y4, (SI)(CX*2)
+	VMOVUPS     Y5, (SI)(DX*1)
+	VMOVUPS     Y0, (SI)(CX*4)
+	VMOVUPS     Y1, (SI)(BX*1)
+	ADDQ        $0x20, AX
+	VZEROUPPER
+	RET
+
+DATA factor6<>+0(SB)/4, $0x3e800000
+DATA factor6<>+4(SB)/4, $0x3e800000
+DATA factor6<>+8(SB)/4, $0x3e800000
+DATA factor6<>+12(SB)/4, $0x3e800000
+DATA factor6<>+16(SB)/4, $0x3e800000
+DATA factor6<>+20(SB)/4, $0x3e800000
+DATA factor6<>+24(SB)/4, $0x3e800000
+DATA factor6<>+28(SB)/4, $0x3e800000
+GLOBL factor6<>(SB), RODATA|NOPTR, $32
+
+DATA factor7<>+0(SB)/4, $0xbe2aaaab
+DATA factor7<>+4(SB)/4, $0xbe2aaaab
+DATA factor7<>+8(SB)/4, $0xbe2aaaab
+DATA factor7<>+12(SB)/4, $0xbe2aaaab
+DATA factor7<>+16(SB)/4, $0xbe2aaaab
+DATA factor7<>+20(SB)/4, $0xbe2aaaab
+DATA factor7<>+24(SB)/4, $0xbe2aaaab
+DATA factor7<>+28(SB)/4, $0xbe2aaaab
+GLOBL factor7<>(SB), RODATA|NOPTR, $32
+
+DATA factor8<>+0(SB)/4, $0x3d2aaaab
+DATA factor8<>+4(SB)/4, $0x3d2aaaab
+DATA factor8<>+8(SB)/4, $0x3d2aaaab
+DATA factor8<>+12(SB)/4, $0x3d2aaaab
+DATA factor8<>+16(SB)/4, $0x3d2aaaab
+DATA factor8<>+20(SB)/4, $0x3d2aaaab
+DATA factor8<>+24(SB)/4, $0x3d2aaaab
+DATA factor8<>+28(SB)/4, $0x3d2aaaab
+GLOBL factor8<>(SB), RODATA|NOPTR, $32
+
+DATA factor9<>+0(SB)/4, $0x3e2aaaab
+DATA factor9<>+4(SB)/4, $0x3e2aaaab
+DATA factor9<>+8(SB)/4, $0x3e2aaaab
+DATA factor9<>+12(SB)/4, $0x3e2aaaab
+DATA factor9<>+16(SB)/4, $0x3e2aaaab
+DATA factor9<>+20(SB)/4, $0x3e2aaaab
+DATA factor9<>+24(SB)/4, $0x3e2aaaab
+DATA factor9<>+28(SB)/4, $0x3e2aaaab
+GLOBL factor9<>(SB), RODATA|NOPTR, $32
+
+DATA factor10<>+0(SB)/4, $0x3daaaaab
+DATA factor10<>+4(SB)/4, $0x3daaaaab
+DATA factor10<>+8(SB)/4, $0x3daaaaab
+DATA factor10<>+12(SB)/4, $0x3daaaaab
+DATA factor10<>+16(SB)/4, $0x3daaaaab
+DATA factor10<>+20(SB)/4, $0x3daaaaab
+DATA factor10<>+24(SB)/4, $0x3daaaaab
+DATA factor10<>+28(SB)/4, $0x3daaaaab
+GLOBL factor10<>(SB), RODATA|NOPTR, $32
+
+// func winograd3Weights16AVX2(dst *float32, point uintptr, taps *float32)
+// Requires: AVX, FMA3
+TEXT ·winograd3Weights16AVX2(SB), NOSPLIT, $576-24
+	MOVQ        dst+0(FP), AX
+	MOVQ        point+8(FP), CX
+	LEAQ        (CX)(CX*2), DX
+	LEAQ        (CX)(CX*4), BX
+	MOVQ        taps+16(FP), SI
+	VMOVUPS     (SI), Y0
+	VMOVUPS     192(SI), Y1
+	VMOVUPS     384(SI), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	VMOVUPS     Y3, (SP)
+	VMOVUPS     Y6, 96(SP)
+	VMOVUPS     Y4, 192(SP)
+	VMOVUPS     Y5, 288(SP)
+	VMOVUPS     Y0, 384(SP)
+	VMOVUPS     Y1, 480(SP)
+	VMOVUPS     64(SI), Y0
+	VMOVUPS     256(SI), Y1
+	VMOVUPS     448(SI), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	VMOVUPS     Y3, 32(SP)
+	VMOVUPS     Y6, 128(SP)
+	VMOVUPS     Y4, 224(SP)
+	VMOVUPS     Y5, 320(SP)
+	VMOVUPS     Y0, 416(SP)
+	VMOVUPS     Y1, 512(SP)
+	VMOVUPS     128(SI), Y0
+	VMOVUPS     320(SI), Y1
+	VMOVUPS     512(SI), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	VMOVUPS     Y3, 64(SP)
+	VMOVUPS     Y6, 160(SP)
+	VMOVUPS     Y4, 256(SP)
+	VMOVUPS     Y5, 352(SP)
+	VMOVUPS     Y0, 448(SP)
+	VMOVUPS     Y1, 544(SP)
+	VMOVUPS     (SP), Y0
+	VMOVUPS     32(SP), Y1
+	VMOVUPS     64(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	MOVQ        AX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     96(SP), Y0
+	VMOVUPS     128(SP), Y1
+	VMOVUPS     160(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     192(SP), Y0
+	VMOVUPS     224(SP), Y1
+	VMOVUPS     256(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     288(SP), Y0
+	VMOVUPS     320(SP), Y1
+	VMOVUPS     352(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     384(SP), Y0
+	VMOVUPS     416(SP), Y1
+	VMOVUPS     448(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     480(SP), Y0
+	VMOVUPS     512(SP), Y1
+	VMOVUPS     544(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	ADDQ        $0x20, AX
+	VMOVUPS     32(SI), Y0
+	VMOVUPS     224(SI), Y1
+	VMOVUPS     416(SI), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	VMOVUPS     Y3, (SP)
+	VMOVUPS     Y6, 96(SP)
+	VMOVUPS     Y4, 192(SP)
+	VMOVUPS     Y5, 288(SP)
+	VMOVUPS     Y0, 384(SP)
+	VMOVUPS     Y1, 480(SP)
+	VMOVUPS     96(SI), Y0
+	VMOVUPS     288(SI), Y1
+	VMOVUPS     480(SI), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	VMOVUPS     Y3, 32(SP)
+	VMOVUPS     Y6, 128(SP)
+	VMOVUPS     Y4, 224(SP)
+	VMOVUPS     Y5, 320(SP)
+	VMOVUPS     Y0, 416(SP)
+	VMOVUPS     Y1, 512(SP)
+	VMOVUPS     160(SI), Y0
+	VMOVUPS     352(SI), Y1
+	VMOVUPS     544(SI), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	VMOVUPS     Y3, 64(SP)
+	VMOVUPS     Y6, 160(SP)
+	VMOVUPS     Y4, 256(SP)
+	VMOVUPS     Y5, 352(SP)
+	VMOVUPS     Y0, 448(SP)
+	VMOVUPS     Y1, 544(SP)
+	VMOVUPS     (SP), Y0
+	VMOVUPS     32(SP), Y1
+	VMOVUPS     64(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	MOVQ        AX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     96(SP), Y0
+	VMOVUPS     128(SP), Y1
+	VMOVUPS     160(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     192(SP), Y0
+	VMOVUPS     224(SP), Y1
+	VMOVUPS     256(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     288(SP), Y0
+	VMOVUPS     320(SP), Y1
+	VMOVUPS     352(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     384(SP), Y0
+	VMOVUPS     416(SP), Y1
+	VMOVUPS     448(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	VMOVUPS     480(SP), Y0
+	VMOVUPS     512(SP), Y1
+	VMOVUPS     544(SP), Y2
+	VMULPS      factor6<>+0(SB), Y0, Y3
+	VMULPS      factor7<>+0(SB), Y0, Y4
+	VFMADD231PS factor7<>+0(SB), Y2, Y4
+	VMULPS      factor7<>+0(SB), Y1, Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor8<>+0(SB), Y0, Y0
+	VFMADD231PS factor9<>+0(SB), Y2, Y0
+	VMULPS      factor10<>+0(SB), Y1, Y1
+	VADDPS      Y1, Y0, Y5
+	VSUBPS      Y1, Y0, Y0
+	VMOVAPS     Y2, Y1
+	ADDQ        BX, DI
+	ADDQ        CX, DI
+	VMOVUPS     Y3, (DI)
+	VMOVUPS     Y6, (DI)(CX*1)
+	VMOVUPS     Y4, (DI)(CX*2)
+	VMOVUPS     Y5, (DI)(DX*1)
+	VMOVUPS     Y0, (DI)(CX*4)
+	VMOVUPS     Y1, (DI)(BX*1)
+	ADDQ        $0x20, AX
+	VZEROUPPER
+	RET
+
+// func winograd3TapsAVX2(dst *float32, part uintptr, src *float32, point uintptr, n int, scale float32)
+// Requires: AVX, FMA3
+TEXT ·winograd3TapsAVX2(SB), NOSPLIT, $576-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+16(FP), CX
+	MOVQ         n+32(FP), DX
+	MOVQ         part+8(FP), BX
+	MOVQ         point+24(FP), SI
+	LEAQ         (SI)(SI*2), DI
+	LEAQ         (SI)(SI*4), R8
+	LEAQ         (R8)(SI*1), R9
+	VBROADCASTSS scale+40(FP), Y0
+
+loop:
+	CMPQ        DX, $0x08
+	JLT         loopdone
+	LEAQ        (CX), R10
+	VMOVUPS     (R10), Y1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor6<>+0(SB), Y1, Y1
+	VFMADD231PS factor7<>+0(SB), Y7, Y1
+	VFMADD231PS factor8<>+0(SB), Y3, Y1
+	VMULPS      factor7<>+0(SB), Y2, Y2
+	VFMADD231PS factor10<>+0(SB), Y4, Y2
+	VMOVAPS     Y6, Y4
+	VFMADD231PS factor7<>+0(SB), Y7, Y4
+	VFMADD231PS factor9<>+0(SB), Y3, Y4
+	VMOVUPS     Y1, (SP)
+	VMOVUPS     Y2, 192(SP)
+	VMOVUPS     Y4, 384(SP)
+	LEAQ        (CX)(SI*1), R10
+	VMOVUPS     (R10), Y1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor6<>+0(SB), Y1, Y1
+	VFMADD231PS factor7<>+0(SB), Y7, Y1
+	VFMADD231PS factor8<>+0(SB), Y3, Y1
+	VMULPS      factor7<>+0(SB), Y2, Y2
+	VFMADD231PS factor10<>+0(SB), Y4, Y2
+	VMOVAPS     Y6, Y4
+	VFMADD231PS factor7<>+0(SB), Y7, Y4
+	VFMADD231PS factor9<>+0(SB), Y3, Y4
+	VMOVUPS     Y1, 32(SP)
+	VMOVUPS     Y2, 224(SP)
+	VMOVUPS     Y4, 416(SP)
+	LEAQ        (CX)(SI*2), R10
+	VMOVUPS     (R10), Y1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor6<>+0(SB), Y1, Y1
+	VFMADD231PS factor7<>+0(SB), Y7, Y1
+	VFMADD231PS factor8<>+0(SB), Y3, Y1
+	VMULPS      factor7<>+0(SB), Y2, Y2
+	VFMADD231PS factor10<>+0(SB), Y4, Y2
+	VMOVAPS     Y6, Y4
+	VFMADD231PS factor7<>+0(SB), Y7, Y4
+	VFMADD231PS factor9<>+0(SB), Y3, Y4
+	VMOVUPS     Y1, 64(SP)
+	VMOVUPS     Y2, 256(SP)
+	VMOVUPS     Y4, 448(SP)
+	LEAQ        (CX)(DI*1), R10
+	VMOVUPS     (R10), Y1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor6<>+0(SB), Y1, Y1
+	VFMADD231PS factor7<>+0(SB), Y7, Y1
+	VFMADD231PS factor8<>+0(SB), Y3, Y1
+	VMULPS      factor7<>+0(SB), Y2, Y2
+	VFMADD231PS factor10<>+0(SB), Y4, Y2
+	VMOVAPS     Y6, Y4
+	VFMADD231PS factor7<>+0(SB), Y7, Y4
+	VFMADD231PS factor9<>+0(SB), Y3, Y4
+	VMOVUPS     Y1, 96(SP)
+	VMOVUPS     Y2, 288(SP)
+	VMOVUPS     Y4, 480(SP)
+	LEAQ        (CX)(SI*4), R10
+	VMOVUPS     (R10), Y1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor6<>+0(SB), Y1, Y1
+	VFMADD231PS factor7<>+0(SB), Y7, Y1
+	VFMADD231PS factor8<>+0(SB), Y3, Y1
+	VMULPS      factor7<>+0(SB), Y2, Y2
+	VFMADD231PS factor10<>+0(SB), Y4, Y2
+	VMOVAPS     Y6, Y4
+	VFMADD231PS factor7<>+0(SB), Y7, Y4
+	VFMADD231PS factor9<>+0(SB), Y3, Y4
+	VMOVUPS     Y1, 128(SP)
+	VMOVUPS     Y2, 320(SP)
+	VMOVUPS     Y4, 512(SP)
+	LEAQ        (CX)(R8*1), R10
+	VMOVUPS     (R10), Y1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor6<>+0(SB), Y1, Y1
+	VFMADD231PS factor7<>+0(SB), Y7, Y1
+	VFMADD231PS factor8<>+0(SB), Y3, Y1
+	VMULPS      factor7<>+0(SB), Y2, Y2
+	VFMADD231PS factor10<>+0(SB), Y4, Y2
+	VMOVAPS     Y6, Y4
+	VFMADD231PS factor7<>+0(SB), Y7, Y4
+	VFMADD231PS factor9<>+0(SB), Y3, Y4
+	VMOVUPS     Y1, 160(SP)
+	VMOVUPS     Y2, 352(SP)
+	VMOVUPS     Y4, 544(SP)
+	VMOVUPS     (SP), Y1
+	VMOVUPS     32(SP), Y2
+	VMOVUPS     64(SP), Y3
+	VMOVUPS     96(SP), Y4
+	VMOVUPS     128(SP), Y5
+	VMOVUPS     160(SP), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor6<>+0(SB), Y1, Y1
+	VFMADD231PS factor7<>+0(SB), Y7, Y1
+	VFMADD231PS factor8<>+0(SB), Y3, Y1
+	VMULPS      factor7<>+0(SB), Y2, Y2
+	VFMADD231PS factor10<>+0(SB), Y4, Y2
+	VMOVAPS     Y6, Y4
+	VFMADD231PS factor7<>+0(SB), Y7, Y4
+	VFMADD231PS factor9<>+0(SB), Y3, Y4
+	MOVQ        AX, R10
+	VMULPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (R10)
+	ADDQ        BX, R10
+	VMULPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (R10)
+	ADDQ        BX, R10
+	VMULPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (R10)
+	ADDQ        BX, R10
+	VMOVUPS     192(SP), Y1
+	VMOVUPS     224(SP), Y2
+	VMOVUPS     256(SP), Y3
+	VMOVUPS     288(SP), Y4
+	VMOVUPS     320(SP), Y5
+	VMOVUPS     352(SP), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor6<>+0(SB), Y1, Y1
+	VFMADD231PS factor7<>+0(SB), Y7, Y1
+	VFMADD231PS factor8<>+0(SB), Y3, Y1
+	VMULPS      factor7<>+0(SB), Y2, Y2
+	VFMADD231PS factor10<>+0(SB), Y4, Y2
+	VMOVAPS     Y6, Y4
+	VFMADD231PS factor7<>+0(SB), Y7, Y4
+	VFMADD231PS factor9<>+0(SB), Y3, Y4
+	VMULPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (R10)
+	ADDQ        BX, R10
+	VMULPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (R10)
+	ADDQ        BX, R10
+	VMULPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (R10)
+	ADDQ        BX, R10
+	VMOVUPS     384(SP), Y1
+	VMOVUPS     416(SP), Y2
+	VMOVUPS     448(SP), Y3
+	VMOVUPS     480(SP), Y4
+	VMOVUPS     512(SP), Y5
+	VMOVUPS     544(SP), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VMULPS      factor6<>+0(SB), Y1, Y1
+	VFMADD231PS factor7<>+0(SB), Y7, Y1
+	VFMADD231PS factor8<>+0(SB), Y3, Y1
+	VMULPS      factor7<>+0(SB), Y2, Y2
+	VFMADD231PS factor10<>+0(SB), Y4, Y2
+	VMOVAPS     Y6, Y4
+	VFMADD231PS factor7<>+0(SB), Y7, Y4
+	VFMADD231PS factor9<>+0(SB), Y3, Y4
+	VMULPS      Y0, Y1, Y1
+	VMOVUPS     Y1, (R10)
+	ADDQ        BX, R10
+	VMULPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (R10)
+	ADDQ        BX, R10
+	VMULPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (R10)
+	ADDQ        BX, R10
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, DX
+	JMP         loop
+
+loopdone:
+	CMPQ        DX, $0x04
+	JLT         end
+	LEAQ        (CX), R10
+	VMOVUPS     (R10), X1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMULPS      factor6<>+0(SB), X1, X1
+	VFMADD231PS factor7<>+0(SB), X7, X1
+	VFMADD231PS factor8<>+0(SB), X3, X1
+	VMULPS      factor7<>+0(SB), X2, X2
+	VFMADD231PS factor10<>+0(SB), X4, X2
+	VMOVAPS     X6, X4
+	VFMADD231PS factor7<>+0(SB), X7, X4
+	VFMADD231PS factor9<>+0(SB), X3, X4
+	VMOVUPS     X1, (SP)
+	VMOVUPS     X2, 192(SP)
+	VMOVUPS     X4, 384(SP)
+	LEAQ        (CX)(SI*1), R10
+	VMOVUPS     (R10), X1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMULPS      factor6<>+0(SB), X1, X1
+	VFMADD231PS factor7<>+0(SB), X7, X1
+	VFMADD231PS factor8<>+0(SB), X3, X1
+	VMULPS      factor7<>+0(SB), X2, X2
+	VFMADD231PS factor10<>+0(SB), X4, X2
+	VMOVAPS     X6, X4
+	VFMADD231PS factor7<>+0(SB), X7, X4
+	VFMADD231PS factor9<>+0(SB), X3, X4
+	VMOVUPS     X1, 32(SP)
+	VMOVUPS     X2, 224(SP)
+	VMOVUPS     X4, 416(SP)
+	LEAQ        (CX)(SI*2), R10
+	VMOVUPS     (R10), X1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMULPS      factor6<>+0(SB), X1, X1
+	VFMADD231PS factor7<>+0(SB), X7, X1
+	VFMADD231PS factor8<>+0(SB), X3, X1
+	VMULPS      factor7<>+0(SB), X2, X2
+	VFMADD231PS factor10<>+0(SB), X4, X2
+	VMOVAPS     X6, X4
+	VFMADD231PS factor7<>+0(SB), X7, X4
+	VFMADD231PS factor9<>+0(SB), X3, X4
+	VMOVUPS     X1, 64(SP)
+	VMOVUPS     X2, 256(SP)
+	VMOVUPS     X4, 448(SP)
+	LEAQ        (CX)(DI*1), R10
+	VMOVUPS     (R10), X1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMULPS      factor6<>+0(SB), X1, X1
+	VFMADD231PS factor7<>+0(SB), X7, X1
+	VFMADD231PS factor8<>+0(SB), X3, X1
+	VMULPS      factor7<>+0(SB), X2, X2
+	VFMADD231PS factor10<>+0(SB), X4, X2
+	VMOVAPS     X6, X4
+	VFMADD231PS factor7<>+0(SB), X7, X4
+	VFMADD231PS factor9<>+0(SB), X3, X4
+	VMOVUPS     X1, 96(SP)
+	VMOVUPS     X2, 288(SP)
+	VMOVUPS     X4, 480(SP)
+	LEAQ        (CX)(SI*4), R10
+	VMOVUPS     (R10), X1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMULPS      factor6<>+0(SB), X1, X1
+	VFMADD231PS factor7<>+0(SB), X7, X1
+	VFMADD231PS factor8<>+0(SB), X3, X1
+	VMULPS      factor7<>+0(SB), X2, X2
+	VFMADD231PS factor10<>+0(SB), X4, X2
+	VMOVAPS     X6, X4
+	VFMADD231PS factor7<>+0(SB), X7, X4
+	VFMADD231PS factor9<>+0(SB), X3, X4
+	VMOVUPS     X1, 128(SP)
+	VMOVUPS     X2, 320(SP)
+	VMOVUPS     X4, 512(SP)
+	LEAQ        (CX)(R8*1), R10
+	VMOVUPS     (R10), X1
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X2
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X3
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X4
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X5
+	ADDQ        R9, R10
+	VMOVUPS     (R10), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMULPS      factor6<>+0(SB), X1, X1
+	VFMADD231PS factor7<>+0(SB), X7, X1
+	VFMADD231PS factor8<>+0(SB), X3, X1
+	VMULPS      factor7<>+0(SB), X2, X2
+	VFMADD231PS factor10<>+0(SB), X4, X2
+	VMOVAPS     X6, X4
+	VFMADD231PS factor7<>+0(SB), X7, X4
+	VFMADD231PS factor9<>+0(SB), X3, X4
+	VMOVUPS     X1, 160(SP)
+	VMOVUPS     X2, 352(SP)
+	VMOVUPS     X4, 544(SP)
+	VMOVUPS     (SP), X1
+	VMOVUPS     32(SP), X2
+	VMOVUPS     64(SP), X3
+	VMOVUPS     96(SP), X4
+	VMOVUPS     128(SP), X5
+	VMOVUPS     160(SP), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMULPS      factor6<>+0(SB), X1, X1
+	VFMADD231PS factor7<>+0(SB), X7, X1
+	VFMADD231PS factor8<>+0(SB), X3, X1
+	VMULPS      factor7<>+0(SB), X2, X2
+	VFMADD231PS factor10<>+0(SB), X4, X2
+	VMOVAPS     X6, X4
+	VFMADD231PS factor7<>+0(SB), X7, X4
+	VFMADD231PS factor9<>+0(SB), X3, X4
+	MOVQ        AX, R10
+	VMULPS      X0, X1, X1
+	VMOVUPS     X1, (R10)
+	ADDQ        BX, R10
+	VMULPS      X0, X2, X2
+	VMOVUPS     X2, (R10)
+	ADDQ        BX, R10
+	VMULPS      X0, X4, X4
+	VMOVUPS     X4, (R10)
+	ADDQ        BX, R10
+	VMOVUPS     192(SP), X1
+	VMOVUPS     224(SP), X2
+	VMOVUPS     256(SP), X3
+	VMOVUPS     288(SP), X4
+	VMOVUPS     320(SP), X5
+	VMOVUPS     352(SP), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMULPS      factor6<>+0(SB), X1, X1
+	VFMADD231PS factor7<>+0(SB), X7, X1
+	VFMADD231PS factor8<>+0(SB), X3, X1
+	VMULPS      factor7<>+0(SB), X2, X2
+	VFMADD231PS factor10<>+0(SB), X4, X2
+	VMOVAPS     X6, X4
+	VFMADD231PS factor7<>+0(SB), X7, X4
+	VFMADD231PS factor9<>+0(SB), X3, X4
+	VMULPS      X0, X1, X1
+	VMOVUPS     X1, (R10)
+	ADDQ        BX, R10
+	VMULPS      X0, X2, X2
+	VMOVUPS     X2, (R10)
+	ADDQ        BX, R10
+	VMULPS      X0, X4, X4
+	VMOVUPS     X4, (R10)
+	ADDQ        BX, R10
+	VMOVUPS     384(SP), X1
+	VMOVUPS     416(SP), X2
+	VMOVUPS     448(SP), X3
+	VMOVUPS     480(SP), X4
+	VMOVUPS     512(SP), X5
+	VMOVUPS     544(SP), X6
+	VADDPS      X3, X2, X7
+	VSUBPS      X3, X2, X2
+	VADDPS      X5, X4, X3
+	VSUBPS      X5, X4, X4
+	VMULPS      factor6<>+0(SB), X1, X1
+	VFMADD231PS factor7<>+0(SB), X7, X1
+	VFMADD231PS factor8<>+0(SB), X3, X1
+	VMULPS      factor7<>+0(SB), X2, X2
+	VFMADD231PS factor10<>+0(SB), X4, X2
+	VMOVAPS     X6, X4
+	VFMADD231PS factor7<>+0(SB), X7, X4
+	VFMADD231PS factor9<>+0(SB), X3, X4
+	VMULPS      X0, X1, X1
+	VMOVUPS     X1, (R10)
+	ADDQ        BX, R10
+	VMULPS      X0, X2, X2
+	VMOVUPS     X2, (R10)
+	ADDQ        BX, R10
+	VMULPS      X0, X4, X4
+	VMOVUPS     X4, (R10)
+	ADDQ        BX, R10
+
+end:
+	VZEROUPPER
+	RET
+
 // func tileBF16_1(c *float32, ldc uintptr, a *float32, b0 *float32, b1 *float32, off *int32, k uintptr)
 // Requires: AVX, AVX512F
 TEXT ·tileBF16_1(SB), NOSPLIT, $0-56

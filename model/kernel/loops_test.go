@@ -10,7 +10,7 @@ import (
 func TestLoops(t *testing.T) {
 	const most, row = 40, 50
 	r := rand.New(rand.NewPCG(20, 21))
-	src := noise(r, 30*row)
+	src := noise(r, 37*row)
 	cases := map[string]struct {
 		size int // of the output for n values
 		run  func(l *loops, dst []float32, n int)
@@ -38,6 +38,26 @@ func TestLoops(t *testing.T) {
 				l.winogradPixels(dst, row, src, row, n)
 			}
 		}},
+		"winograd3Input": {36 * row, func(l *loops, dst []float32, n int) {
+			if n > 0 {
+				l.winograd3Input(dst, row, src, 4*row, row, n)
+			}
+		}},
+		"winograd3Output": {16 * row, func(l *loops, dst []float32, n int) {
+			if n > 0 {
+				l.winograd3Output(dst, 4*row, src, row, n, -0.3)
+			}
+		}},
+		"winograd3Pixels": {36 * row, func(l *loops, dst []float32, n int) {
+			if n > 0 {
+				l.winograd3Pixels(dst, row, src, 4*row, row, n)
+			}
+		}},
+		"winograd3Taps": {9 * row, func(l *loops, dst []float32, n int) {
+			if n > 0 {
+				l.winograd3Taps(dst, row, src, row, n, -0.3)
+			}
+		}},
 		"winogradOutput": {4 * row, func(l *loops, dst []float32, n int) {
 			if n > 0 {
 				l.winogradOutput(dst, 2*row, src, row, n, -0.3)
@@ -55,7 +75,7 @@ func TestLoops(t *testing.T) {
 				k.run(&goLoops, want, n)
 				got.check(t)
 				for i := range want {
-					if d := got.x[i] - want[i]; d > 1e-5 || d < -1e-5 {
+					if d := got.x[i] - want[i]; d > 1e-4 || d < -1e-4 {
 						t.Fatalf("%s of %d: value %d is %g, want %g", what, n, i, got.x[i], want[i])
 					}
 				}
@@ -76,6 +96,26 @@ func TestWinogradWeights(t *testing.T) {
 			for p := range points {
 				for i := range 4 * h {
 					if got.x[p*point+i] != want[p*point+i] {
+						t.Fatalf("height %d: point %d, value %d is %g, want %g", h, p, i, got.x[p*point+i], want[p*point+i])
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestWinograd3Weights(t *testing.T) {
+	taps := noise(rand.New(rand.NewPCG(26, 27)), 9*16)
+	onPaths(t, func(t *testing.T) {
+		for h := 1; h <= active.rows; h++ {
+			const point = 20
+			got, want := guard(points3*point), make([]float32, points3*point)
+			active.winograd3Weights(got.x, point, taps, h)
+			got.check(t)
+			winograd3WeightsGo(want, point, taps, h)
+			for p := range points3 {
+				for i := range h {
+					if d := got.x[p*point+i] - want[p*point+i]; !(d < 1e-5 && d > -1e-5) {
 						t.Fatalf("height %d: point %d, value %d is %g, want %g", h, p, i, got.x[p*point+i], want[p*point+i])
 					}
 				}

@@ -244,6 +244,36 @@ func winogradRowsAVX2(dst *float32, row uintptr, src *float32, point uintptr, n 
 //go:noescape
 func winogradPixelsAVX2(dst *float32, point uintptr, src *float32, part uintptr, n int)
 
+// winograd3InputAVX2 is winograd3Input; distances are in bytes.
+//
+//go:noescape
+func winograd3InputAVX2(dst *float32, point uintptr, src *float32, row uintptr, part uintptr, n int)
+
+// winograd3OutputAVX2 is winograd3Output; distances are in bytes.
+//
+//go:noescape
+func winograd3OutputAVX2(dst *float32, row uintptr, src *float32, point uintptr, n int, scale float32)
+
+// winograd3PixelsAVX2 is winograd3Pixels; distances are in bytes.
+//
+//go:noescape
+func winograd3PixelsAVX2(dst *float32, point uintptr, src *float32, row uintptr, part uintptr, n int)
+
+// winograd3Weights8AVX2 is winograd3Weights; distances are in bytes.
+//
+//go:noescape
+func winograd3Weights8AVX2(dst *float32, point uintptr, taps *float32)
+
+// winograd3Weights16AVX2 is winograd3Weights; distances are in bytes.
+//
+//go:noescape
+func winograd3Weights16AVX2(dst *float32, point uintptr, taps *float32)
+
+// winograd3TapsAVX2 is winograd3Taps; distances are in bytes.
+//
+//go:noescape
+func winograd3TapsAVX2(dst *float32, part uintptr, src *float32, point uintptr, n int, scale float32)
+
 // tileBF16_1 is path.tilePairs for 1 rows; ldc is in bytes, k is not 0.
 //
 //go:noescape

@@ -32,7 +32,7 @@ func TestTransposed(t *testing.T) {
 					g.check(t)
 					return g.x
 				})
-				near(t, what+name(c), got, want, 2*convTolerance)
+				near(t, what+name(c), got, want, 2*convTolerance(c))
 			})
 		}
 	}

@@ -85,7 +85,7 @@ func (r *tilesRight) do(item int, s *scratch) {
 		}
 	}
 	if r.zero && image == c.N-1 {
-		p := panelRows{src: r.dst, rows: 4 * c.C, width: r.width}
+		p := panelRows{src: r.dst, rows: 4 * c.C, width: r.width, points: points}
 		for phase := range 4 {
 			p.zeroTail(c.N*r.height*r.tiles, 4*ch+phase)
 		}

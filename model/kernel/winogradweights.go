@@ -12,17 +12,17 @@ package kernel
 
 // panelRows is one of these operands.
 type panelRows struct {
-	src         []float32
-	rows, width int
+	src                 []float32
+	rows, width, points int
 }
 
 func (p *panelRows) row(panel, point, row int) []float32 {
-	return p.src[((panel*points+point)*p.rows+row)*p.width:]
+	return p.src[((panel*p.points+point)*p.rows+row)*p.width:]
 }
 
 func (p *panelRows) pack(e *engine, s *scratch, dst []float32, m0, m, u0, units int) {
 	tiles := e.tiles(m)
-	for g := range points {
+	for g := range p.points {
 		for t := range tiles {
 			r0, r1 := t*m/tiles, (t+1)*m/tiles
 			h := r1 - r0
@@ -86,7 +86,7 @@ func (r *pixelTiles) do(item int, s *scratch) {
 // zeroTail fills a row of the last panel from column on, at all points.
 func (p *panelRows) zeroTail(column, row int) {
 	lane := column % p.width
-	for point := 0; lane > 0 && point < points; point++ {
+	for point := 0; lane > 0 && point < p.points; point++ {
 		clear(p.row(column/p.width, point, row)[lane:p.width])
 	}
 }
@@ -143,9 +143,9 @@ func (c Conv) backwardWeightsWinograd(dw, x, dy []float32, scale float32) {
 	q.tilesR.dst = tensors.get(panels * points * 4 * c.C * width)
 	parallel(&q.tilesR, c.N*c.C)
 	q.pixels = pixelTiles{c: c, dy: dy, height: height, tiles: tiles}
-	q.pixels.to = panelRows{src: tensors.get(panels * points * c.O * width), rows: c.O, width: width}
+	q.pixels.to = panelRows{src: tensors.get(panels * points * c.O * width), rows: c.O, width: width, points: points}
 	parallel(&q.pixels, c.N*c.O)
-	q.inputs = panelRows{src: q.tilesR.dst, rows: 4 * c.C, width: width}
+	q.inputs = panelRows{src: q.tilesR.dst, rows: 4 * c.C, width: width, points: points}
 	q.tapsS = tapsSink{dst: dw, c: c, scale: scale}
 	q.engine.a, q.engine.b, q.engine.out = &q.pixels.to, &q.inputs, &q.tapsS
 	q.planGroups(128, 64)

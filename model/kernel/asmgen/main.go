@@ -23,6 +23,7 @@ func main() {
 	}
 	vectors()
 	winograd()
+	winograd3()
 	bfloat16()
 	bytes()
 	amx()
