@@ -201,6 +201,9 @@ func (c Conv) BackwardWeights(dw, x, dy []float32, scale float32) {
 	case c.fits3():
 		c.backwardWeights3(dw, x, dy, scale)
 		return
+	case c.exchanges():
+		c.backwardWeightsExchanged(dw, x, dy, scale)
+		return
 	}
 	plane := oh * ow / pair
 	q := newConv(c, engine{m: c.O, n: c.C * kk, units: c.N * plane, groups: 1})

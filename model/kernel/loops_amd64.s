@@ -4020,7 +4020,7 @@ end:
 
 // func winograd3InputAVX2(dst *float32, point uintptr, src *float32, row uintptr, part uintptr, n int)
 // Requires: AVX, FMA3
-TEXT ·winograd3InputAVX2(SB), NOSPLIT, $1152-48
+TEXT ·winograd3InputAVX2(SB), $1152-48
 	MOVQ dst+0(FP), AX
 	MOVQ src+16(FP), CX
 	MOVQ n+40(FP), DX
@@ -4854,7 +4854,7 @@ GLOBL factor4<>(SB), RODATA|NOPTR, $32
 
 // func winograd3OutputAVX2(dst *float32, row uintptr, src *float32, point uintptr, n int, scale float32)
 // Requires: AVX, FMA3
-TEXT ·winograd3OutputAVX2(SB), NOSPLIT, $768-44
+TEXT ·winograd3OutputAVX2(SB), $768-44
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+16(FP), CX
 	MOVQ         n+32(FP), DX
@@ -5560,7 +5560,7 @@ GLOBL factor5<>(SB), RODATA|NOPTR, $32
 
 // func winograd3PixelsAVX2(dst *float32, point uintptr, src *float32, row uintptr, part uintptr, n int)
 // Requires: AVX, FMA3
-TEXT ·winograd3PixelsAVX2(SB), NOSPLIT, $768-48
+TEXT ·winograd3PixelsAVX2(SB), $768-48
 	MOVQ dst+0(FP), AX
 	MOVQ src+16(FP), CX
 	MOVQ n+40(FP), DX
@@ -6099,7 +6099,7 @@ end:
 
 // func winograd3Weights8AVX2(dst *float32, point uintptr, taps *float32)
 // Requires: AVX, FMA3
-TEXT ·winograd3Weights8AVX2(SB), NOSPLIT, $576-24
+TEXT ·winograd3Weights8AVX2(SB), $576-24
 	MOVQ        dst+0(FP), AX
 	MOVQ        point+8(FP), CX
 	LEAQ        (CX)(CX*2), DX
@@ -6361,7 +6361,7 @@ GLOBL factor10<>(SB), RODATA|NOPTR, $32
 
 // func winograd3Weights16AVX2(dst *float32, point uintptr, taps *float32)
 // Requires: AVX, FMA3
-TEXT ·winograd3Weights16AVX2(SB), NOSPLIT, $576-24
+TEXT ·winograd3Weights16AVX2(SB), $576-24
 	MOVQ        dst+0(FP), AX
 	MOVQ        point+8(FP), CX
 	LEAQ        (CX)(CX*2), DX
@@ -6774,7 +6774,7 @@ TEXT ·winograd3Weights16AVX2(SB), NOSPLIT, $576-24
 
 // func winograd3TapsAVX2(dst *float32, part uintptr, src *float32, point uintptr, n int, scale float32)
 // Requires: AVX, FMA3
-TEXT ·winograd3TapsAVX2(SB), NOSPLIT, $576-44
+TEXT ·winograd3TapsAVX2(SB), $576-44
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+16(FP), CX
 	MOVQ         n+32(FP), DX

@@ -171,8 +171,8 @@ var avxLoops = loops{
 	winogradInput: winogradInputAVX, winogradAdjoint: winogradAdjointAVX, winogradWeights: winogradWeightsAVX, winogradOutput: winogradOutputAVX,
 	winogradRows: winogradRowsAVX, winogradPixels: winogradPixelsAVX, roundPairs: roundPairsGo, roundNeighbours: roundNeighboursGo,
 	squaredDifference: squaredDifferenceAVX,
-	winograd3Input:    winograd3InputGo, winograd3Output: winograd3OutputGo, winograd3Pixels: winograd3PixelsGo,
-	winograd3Weights: winograd3WeightsGo, winograd3Taps: winograd3TapsGo,
+	winograd3Input:    winograd3InputAVX, winograd3Output: winograd3OutputAVX, winograd3Pixels: winograd3PixelsAVX,
+	winograd3Weights: winograd3WeightsAVX, winograd3Taps: winograd3TapsAVX,
 }
 
 func scaleAVX(dst, src []float32, scale float32) {

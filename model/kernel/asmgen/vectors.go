@@ -18,6 +18,17 @@ type loop struct {
 
 func begin(name, doc, signature string, pointers ...string) *loop {
 	TEXT(name, NOSPLIT, signature)
+	return beginBody(name, doc, pointers...)
+}
+
+// beginLarge is begin of a function with more on the stack than those may have that
+// do not check it.
+func beginLarge(name, doc, signature string, pointers ...string) *loop {
+	TEXT(name, 0, signature)
+	return beginBody(name, doc, pointers...)
+}
+
+func beginBody(name, doc string, pointers ...string) *loop {
 	Doc(name + " " + doc)
 	Pragma("noescape")
 	l := &loop{ptr: map[string]reg.GPVirtual{}}

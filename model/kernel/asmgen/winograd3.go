@@ -167,7 +167,7 @@ func squared(vec vecFunc, l line, count, results int, stack Mem, load func(colum
 }
 
 func winograd3Input() {
-	l := begin("winograd3InputAVX2", "is winograd3Input; distances are in bytes.",
+	l := beginLarge("winograd3InputAVX2", "is winograd3Input; distances are in bytes.",
 		"func(dst *float32, point uintptr, src *float32, row, part uintptr, n int)", "dst", "src")
 	to := newLadder(Load(Param("point"), GP64()), 6)
 	from := newLadder(Load(Param("row"), GP64()), 6)
@@ -228,7 +228,7 @@ func (l *loop) column(vec vecFunc, from ladder, p, six reg.Register) func(c int)
 }
 
 func winograd3Output() {
-	l := begin("winograd3OutputAVX2", "is winograd3Output; distances are in bytes.",
+	l := beginLarge("winograd3OutputAVX2", "is winograd3Output; distances are in bytes.",
 		"func(dst *float32, row uintptr, src *float32, point uintptr, n int, scale float32)", "dst", "src")
 	to := newLadder(Load(Param("row"), GP64()), 4)
 	from, six := pointLadder()
@@ -267,7 +267,7 @@ func half(v reg.VecVirtual, bytes int) reg.VecVirtual {
 }
 
 func winograd3Pixels() {
-	l := begin("winograd3PixelsAVX2", "is winograd3Pixels; distances are in bytes.",
+	l := beginLarge("winograd3PixelsAVX2", "is winograd3Pixels; distances are in bytes.",
 		"func(dst *float32, point uintptr, src *float32, row, part uintptr, n int)", "dst", "src")
 	to := newLadder(Load(Param("point"), GP64()), 6)
 	from := newLadder(Load(Param("row"), GP64()), 4)
@@ -290,7 +290,7 @@ func winograd3Pixels() {
 // winograd3Weights does eight lanes, or sixteen in two halves.
 func winograd3Weights(halves int) {
 	name := fmt.Sprintf("winograd3Weights%dAVX2", 8*halves)
-	TEXT(name, NOSPLIT, "func(dst *float32, point uintptr, taps *float32)")
+	TEXT(name, 0, "func(dst *float32, point uintptr, taps *float32)")
 	Doc(name + " is winograd3Weights; distances are in bytes.")
 	Pragma("noescape")
 	l := &loop{ptr: map[string]reg.GPVirtual{"dst": GP64()}}
@@ -309,7 +309,7 @@ func winograd3Weights(halves int) {
 }
 
 func winograd3Taps() {
-	l := begin("winograd3TapsAVX2", "is winograd3Taps; distances are in bytes.",
+	l := beginLarge("winograd3TapsAVX2", "is winograd3Taps; distances are in bytes.",
 		"func(dst *float32, part uintptr, src *float32, point uintptr, n int, scale float32)", "dst", "src")
 	part := Load(Param("part"), GP64())
 	from, six := pointLadder()
