@@ -48,11 +48,12 @@ func techniques() map[string]spec.Recipe {
 		"relativistic": func(r *spec.Recipe) {
 			r.Train.Loss, r.Model.DiscriminatorNorm = spec.LossRelativistic, spec.NormFree
 		},
-		"hinge":  func(r *spec.Recipe) { r.Train.Loss = spec.LossHinge },
-		"places": func(r *spec.Recipe) { r.Train.Augment = "flip,turn,shift" },
-		"real":   func(r *spec.Recipe) { r.Train.RealAugment = "flip,turn" },
-		"decay":  func(r *spec.Recipe) { r.Train.Decay = spec.DecayCosine },
-		"linear": func(r *spec.Recipe) { r.Train.Decay = spec.DecayLinear },
+		"penalties": func(r *spec.Recipe) { r.Train.R1, r.Train.R2, r.Model.DiscriminatorNorm = 5, 0.5, spec.NormFree },
+		"hinge":     func(r *spec.Recipe) { r.Train.Loss = spec.LossHinge },
+		"places":    func(r *spec.Recipe) { r.Train.Augment = "flip,turn,shift" },
+		"real":      func(r *spec.Recipe) { r.Train.RealAugment = "flip,turn" },
+		"decay":     func(r *spec.Recipe) { r.Train.Decay = spec.DecayCosine },
+		"linear":    func(r *spec.Recipe) { r.Train.Decay = spec.DecayLinear },
 		"betas": func(r *spec.Recipe) {
 			r.Train.Beta1, r.Train.GeneratorBeta1, r.Train.GeneratorBeta2, r.Train.DiscriminatorBeta2 = 0, 0.5, 0.9, 0.99
 		},

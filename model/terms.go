@@ -65,7 +65,10 @@ func (g *GAN) beside(n int) graph.Terms {
 }
 
 func (g *GAN) ways() graph.Ways {
-	return graph.Ways{Augment: g.augmenter != nil, Paired: criterion(g.recipe.Train) == graph.Paired}
+	t := g.recipe.Train
+	return graph.Ways{
+		Augment: g.augmenter != nil, Paired: criterion(t) == graph.Paired, Penalties: [2]float64{t.R1, t.R2},
+	}
 }
 
 func (g *GAN) terms(purpose string, n int) graph.Terms {

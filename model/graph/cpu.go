@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"math"
+
 	"github.com/defectforge/defectforge/model/kernel"
 )
 
@@ -235,6 +237,25 @@ func (CPU) Augment(y, x Buffer, by []kernel.Augmentation, c, h, w int) {
 // AugmentByInput is kernel.AugmentBackward.
 func (CPU) AugmentByInput(dx, dy Buffer, by []kernel.Augmentation, c, h, w int) {
 	kernel.AugmentBackward(dx.Host, dy.Host, by, c, h, w)
+}
+
+// Nudge takes norms in float64.
+func (CPU) Nudge(moved, x, g Buffer, n int, rms float64) (squares, steps []float64, err error) {
+	size := x.Len / n
+	squares, steps = make([]float64, n), make([]float64, n)
+	copy(moved.Host, x.Host)
+	copy(moved.Host[x.Len:], x.Host)
+	for i := range n {
+		along := g.Host[i*size:][:size]
+		squares[i] = kernel.Dot(along, along)
+		if squares[i] == 0 {
+			continue
+		}
+		steps[i] = rms * math.Sqrt(float64(size)/squares[i])
+		kernel.Axpy(moved.Host[i*size:][:size], along, float32(steps[i]))
+		kernel.Axpy(moved.Host[(n+i)*size:][:size], along, float32(-steps[i]))
+	}
+	return squares, steps, nil
 }
 
 // Loss sums in float64.

@@ -440,6 +440,8 @@ func costOf(x float64, i int, terms Terms) (cost, slope float64) {
 		return cost, -sign
 	case Critic:
 		return -sign * x, -sign
+	case Weighed: // two logits for each of three images
+		return terms.Weights[i/2] * x, terms.Weights[i/2]
 	case Paired:
 		apart := sign * (float64(terms.Against.Host[i]) - x)
 		return soft(apart), -sign / (1 + math.Exp(-apart))
@@ -484,7 +486,7 @@ func TestLossAndItsGradient(t *testing.T) {
 		{Label: 1, LeCam: LeCam{Weight: 0.3, Anchor: -0.5, Above: true}},
 		{LeCam: LeCam{Weight: 2, Anchor: 0.1}},
 		{Criterion: Hinge, Label: 1}, {Criterion: Hinge}, {Criterion: Hinge, LeCam: LeCam{Weight: 2, Anchor: 0.1}},
-		{Criterion: Critic, Label: 1}, {Criterion: Critic},
+		{Criterion: Critic, Label: 1}, {Criterion: Critic}, {Criterion: Weighed, Weights: []float64{3, 0, -0.5}},
 		{Criterion: Paired, Label: 1, Against: against}, {Criterion: Paired, Against: against},
 	} {
 		p := newProgram(NewWorkspace(CPU{}))

@@ -60,6 +60,8 @@ func (a *apart) sum() []Buffer {
 	return a.real.gradients
 }
 
+func (a *apart) seen() Buffer { return a.images.Buffer }
+
 func (a *apart) close() {
 	a.real.close()
 	a.fake.close()
@@ -103,6 +105,8 @@ func (t *together) judge(images []float32, real, fake Terms) (onReal, onFake Out
 }
 
 func (t *together) sum() []Buffer { return t.gradients }
+
+func (t *together) seen() Buffer { return t.images.Buffer }
 
 // join puts two batches of one shape together. It has no gradient. Inputs: they.
 type join struct{ frame }

@@ -21,6 +21,8 @@ const (
 	// Paired is softplus(-(x-a)) for the label 1 and softplus(x-a) for 0, with a
 	// the logit of Against that has the same number.
 	Paired
+	// Weighed is a weight for each image times x: Weights.
+	Weighed
 )
 
 // Terms say what a batch is judged against, and what is done to it before.
@@ -31,6 +33,8 @@ type Terms struct {
 	Label float64
 	// Against are the logits of the other images, where the criterion is Paired.
 	Against Buffer
+	// Weights of the images, where the criterion is Weighed.
+	Weights []float64
 	LeCam   LeCam
 	// Augment holds one augmentation for each image, where the trainer was
 	// built with augmentations.
@@ -40,14 +44,17 @@ type Terms struct {
 // sign is 1 for the label 1 and -1 for 0.
 func (t *Terms) sign() float64 { return 2*t.Label - 1 }
 
-// cost is what the i-th logit x costs by itself, and the cost's slope.
-func (t *Terms) cost(i int, x float64) (cost, slope float64) {
+// cost is what logit x, the i-th of n, costs by itself, and the cost's slope.
+func (t *Terms) cost(i, n int, x float64) (cost, slope float64) {
 	switch t.Criterion {
 	case Hinge:
 		if s := t.sign(); !(s*x >= 1) { // NaN costs NaN
 			return 1 - s*x, -s
 		}
 		return 0, 0
+	case Weighed:
+		w := t.Weights[i*len(t.Weights)/n]
+		return w * x, w
 	case Critic:
 		return -t.sign() * x, -t.sign()
 	case Paired:
@@ -96,7 +103,7 @@ func (t *Terms) judge(logits []float32) Outcome {
 	var sum Outcome
 	for i, l := range logits {
 		x := float64(l)
-		cost, _ := t.cost(i, x)
+		cost, _ := t.cost(i, len(logits), x)
 		sum.Loss += cost
 		sum.Mean += sigmoid(x)
 		sum.Logit += x
@@ -119,7 +126,7 @@ func (t *Terms) judge(logits []float32) Outcome {
 func (t *Terms) slopes(dx, logits []float32) {
 	for i, l := range logits {
 		x := float64(l)
-		_, slope := t.cost(i, x)
+		_, slope := t.cost(i, len(logits), x)
 		if t.LeCam.Weight != 0 {
 			excess, sign := t.LeCam.excess(x)
 			slope += 2 * t.LeCam.Weight * sign * excess

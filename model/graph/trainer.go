@@ -15,8 +15,11 @@ import (
 type Trainer struct {
 	generation *Generation
 	judge      judge
-	look       *look // nil: the generator's loss is of its images alone
+	ways       Ways
+	penalties  [2]*penalty // of real and of generated images; nil: none
+	look       *look       // nil: the generator's loss is of its images alone
 	fool       *judgement
+	gradients  []Buffer // the discriminator's, of the last Judge
 }
 
 // Ways are how a trainer goes about a step.
@@ -26,19 +29,24 @@ type Ways struct {
 	Augment bool
 	// Paired: real and generated images are judged against each other, in one batch.
 	Paired bool
+	// Penalties are the weights of the gradient penalties on real and on generated
+	// images; 0 is none.
+	Penalties [2]float64
 }
 
 // judge is the discriminator's side of a step.
 type judge interface {
 	judge(images []float32, real, fake Terms) (onReal, onFake Outcome, err error)
-	// gradients of the discriminator's Params, in their order. They are used up.
+	// sum gives the gradients by the discriminator's Params, in their order, once.
 	sum() []Buffer
+	// seen are the real images of the last judge.
+	seen() Buffer
 	close()
 }
 
 // NewTrainer builds the graphs for batches of n.
 func NewTrainer(ws *Workspace, d, g *Net, n int, ways Ways) (*Trainer, error) {
-	t := &Trainer{}
+	t := &Trainer{ways: ways}
 	var err error
 	if t.generation, err = NewGeneration(ws, g, n, false); err != nil {
 		return nil, err
@@ -54,6 +62,14 @@ func NewTrainer(ws *Workspace, d, g *Net, n int, ways Ways) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, side := range [...]string{".real.beside", ".fake.beside"} {
+		if ways.Penalties[i] == 0 {
+			continue
+		}
+		if t.penalties[i], err = newPenalty(ws, d, made.shape, ways, side); err != nil {
+			return nil, err
+		}
+	}
 	if t.fool, err = newFool(ws, d, g, t.generation, ways); err != nil {
 		return nil, fmt.Errorf("build generator's loss: %w", err)
 	}
@@ -67,7 +83,7 @@ type judgement struct {
 	augments  *Terms // whose augmentations are those of all images
 	loss      *loss
 	grads     gorgonia.Nodes
-	gradients []Buffer // in the order of the learner's Params
+	gradients []Buffer // in the order of these: the learner's Params
 }
 
 // newJudgement is for a loss by so many terms.
@@ -109,20 +125,24 @@ func newFool(ws *Workspace, d, g *Net, gen *Generation, ways Ways) (*judgement, 
 
 // finish adds the loss and its gradients by the learner's parameters.
 func (j *judgement) finish(ws *Workspace, logits *gorgonia.Node, learner *Net) error {
+	var nodes gorgonia.Nodes
+	for _, t := range learner.Params() {
+		nodes = append(nodes, j.nodes[t])
+	}
+	return j.differentiate(ws, logits, nodes)
+}
+
+// differentiate adds the loss and its gradients by nodes.
+func (j *judgement) differentiate(ws *Workspace, logits *gorgonia.Node, nodes gorgonia.Nodes) error {
 	j.loss = newLoss(ws, j.terms...)
 	loss, err := gorgonia.ApplyOp(j.loss, logits)
 	if err != nil {
 		return fmt.Errorf("apply loss: %w", err)
 	}
-	params := learner.Params()
-	nodes := make(gorgonia.Nodes, len(params))
-	for i, t := range params {
-		nodes[i] = j.nodes[t]
-	}
 	if j.grads, err = gorgonia.Grad(loss, nodes...); err != nil {
 		return fmt.Errorf("differentiate: %w", err)
 	}
-	j.gradients = make([]Buffer, len(params))
+	j.gradients = make([]Buffer, len(nodes))
 	return j.compile()
 }
 
@@ -147,9 +167,28 @@ func (t *Trainer) Generate(d Draws) error { return t.generation.generate(d) }
 
 // Judge runs the discriminator on images (n,c,h,w), which rest until Fool is done,
 // and on those of the last Generate, and differentiates its loss by its own
-// parameters.
+// parameters. The gradient penalties are of the images as the terms augment them.
 func (t *Trainer) Judge(images []float32, real, fake Terms) (onReal, onFake Outcome, err error) {
-	return t.judge.judge(images, real, fake)
+	if onReal, onFake, err = t.judge.judge(images, real, fake); err != nil {
+		return onReal, onFake, err
+	}
+	t.gradients = t.judge.sum()
+	made := t.generation.out().Buffer
+	for i, of := range []struct {
+		images  Buffer
+		terms   Terms
+		outcome *Outcome
+	}{{t.judge.seen(), real, &onReal}, {made, fake, &onFake}} {
+		if t.penalties[i] == nil {
+			continue
+		}
+		penalty, err := t.penalties[i].at(of.images, of.terms, t.ways.Penalties[i], t.gradients)
+		if err != nil {
+			return onReal, onFake, fmt.Errorf("gradient penalty: %w", err)
+		}
+		of.outcome.Penalty += penalty
+	}
+	return onReal, onFake, nil
 }
 
 // Fool runs the discriminator on the images of the last Generate, which are not
@@ -171,7 +210,7 @@ func (t *Trainer) Fool(images []float32, real, terms Terms) (Outcome, error) {
 // UpdateDiscriminator takes a step along the gradients of the last Judge, which it
 // uses up.
 func (t *Trainer) UpdateDiscriminator(a *Adam, step AdamStep) {
-	a.update(t.fool.ws, t.judge.sum(), step)
+	a.update(t.fool.ws, t.gradients, step)
 }
 
 // UpdateGenerator takes a step along the gradients of the last Fool.
@@ -186,5 +225,10 @@ func (t *Trainer) Close() {
 	t.fool.close()
 	if t.look != nil {
 		t.look.close()
+	}
+	for _, p := range t.penalties {
+		if p != nil {
+			p.close()
+		}
 	}
 }

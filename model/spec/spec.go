@@ -140,6 +140,10 @@ type Train struct {
 	Decay string `json:"decay,omitempty" yaml:"decay,omitempty"`
 	// Loss is LossBCE, LossHinge or LossRelativistic.
 	Loss string `json:"loss,omitempty" yaml:"loss,omitempty"`
+	// R1 and R2 are the weights gamma of the zero-centred gradient penalties
+	// gamma/2 * mean |grad D|^2 on real and on generated images; 0 leaves one out.
+	R1 float64 `json:"r1,omitempty" yaml:"r1,omitempty"`
+	R2 float64 `json:"r2,omitempty" yaml:"r2,omitempty"`
 	// Precision of the products: PrecisionFloat32, or PrecisionBF16 with float32
 	// sums, weights and statistics where the processor has it.
 	Precision string `json:"precision" yaml:"precision"`

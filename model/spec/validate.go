@@ -83,6 +83,17 @@ func (r Recipe) validatePairs(p *problems) {
 			fmt.Sprintf("train.loss %s judges real and generated images in one batch, which batch norm would mix; choose %s or %s",
 				LossRelativistic, NormNone, NormFree))
 	}
+	for _, f := range []struct {
+		name  string
+		value float64
+	}{{"train.r1", r.Train.R1}, {"train.r2", r.Train.R2}} {
+		within(p, f.name, f.value, 0, 10_000)
+		if f.value != 0 && r.Model.BatchNorm() {
+			p.add(f.name, fmt.Sprint(f.value), fmt.Sprintf(
+				"batch norm ties an image's gradient to its neighbours'; set it to 0, or model.discriminator_norm to %s or %s",
+				NormNone, NormFree))
+		}
+	}
 }
 
 // Validate returns every problem of i at once, as Recipe.Validate does, except

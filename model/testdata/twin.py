@@ -136,7 +136,7 @@ class Training:
     def __init__(self, recipe, total=0):
         self.t = t = recipe["train"]
         self.d, self.g, self.total, self.done = Discriminator(recipe["model"]), Generator(recipe["model"]), total, 0
-        betas = lambda who: tuple(t.get(f"{who}_beta{i}") or t[f"beta{i}"] for i in (1, 2))
+        betas = lambda who: tuple(float(t.get(f"{who}_beta{i}") or t[f"beta{i}"]) for i in (1, 2))
         self.od = torch.optim.Adam(self.d.parameters(), lr=t["discriminator_rate"], betas=betas("discriminator"))
         self.og = torch.optim.Adam(self.g.parameters(), lr=t["generator_rate"], betas=betas("generator"))
 
@@ -145,6 +145,12 @@ class Training:
         factor = {"linear": 1 - done, "cosine": (1 + torch.cos(torch.tensor(torch.pi * done)).item()) / 2}.get(decay, 1)
         self.od.param_groups[0]["lr"] = factor * self.t["discriminator_rate"]
         self.og.param_groups[0]["lr"] = factor * self.t["generator_rate"]
+
+    def penalty(self, x, gamma):
+        x = x.detach().requires_grad_()
+        logits = self.d(x).view(len(x), -1).mean(1)
+        slope, = torch.autograd.grad(logits.sum(), x, create_graph=True)
+        return gamma / 2 * slope.square().sum((1, 2, 3)).mean()
 
     def step(self, real, z, by=None):
         by, loss = by or {}, self.t.get("loss") or "bce"
@@ -167,6 +173,9 @@ class Training:
                 loss_real = F.binary_cross_entropy_with_logits(r, torch.full_like(r, 1 - self.t["label_smoothing"]))
                 loss_fake = F.binary_cross_entropy_with_logits(f, torch.zeros_like(f))
             (loss_real + loss_fake).backward()
+        for gamma, x, who in ((self.t.get("r1"), real, "real"), (self.t.get("r2"), fake.detach(), "fake")):
+            if gamma:
+                self.penalty(seen(x, who), gamma).backward()
         self.od.step()
         self.g.zero_grad()
         for p in self.d.parameters():
