@@ -164,7 +164,7 @@ func TestAFinestStepGoesThroughTheBackendAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, DirectWork(d, g, 3), dev.work)
 	calls := dev.counts()
-	for call, want := range map[string]int{"spread": 3, "spread by input": 3, "join": 3, "part": 3, "add": 3} {
+	for call, want := range map[string]int{"spread": 3, "spread by input": 3, "join": 3, "part": 3, "add": 3 + len(d.Params())} {
 		require.Equal(t, want, calls[call], call)
 	}
 }

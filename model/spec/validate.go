@@ -88,10 +88,10 @@ func (r Recipe) validatePairs(p *problems) {
 		value float64
 	}{{"train.r1", r.Train.R1}, {"train.r2", r.Train.R2}} {
 		within(p, f.name, f.value, 0, 10_000)
-		if f.value != 0 && r.Model.BatchNorm() {
+		if f.value != 0 && (r.Model.BatchNorm() || r.Model.MinibatchStddev) {
 			p.add(f.name, fmt.Sprint(f.value), fmt.Sprintf(
-				"batch norm ties an image's gradient to its neighbours'; set it to 0, or model.discriminator_norm to %s or %s",
-				NormNone, NormFree))
+				"batch norm and model.minibatch_stddev tie an image's gradient to its neighbours'; set it to 0, or "+
+					"model.discriminator_norm to %s or %s and model.minibatch_stddev to false", NormNone, NormFree))
 		}
 	}
 }
