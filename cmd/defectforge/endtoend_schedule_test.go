@@ -65,7 +65,7 @@ func (b *bench) photograph(s *storage.Store, prefix string, from, to int) {
 // A schedule that is triggered four times: it publishes, finds nothing changed,
 // waits for more images, and publishes again when they have come.
 func TestEndToEndSchedule(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md")) // before the folder is another one
+	manual, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "running.md")) // before the folder is another one
 	require.NoError(t, err)
 	b := wholeBench(t)
 	data := filepath.Join(t.TempDir(), "data")
@@ -118,7 +118,7 @@ func TestEndToEndSchedule(t *testing.T) {
 	noCheckpoint := b.do("checkpoint", "inspect", second["workflow_id"].(string), "--data-dir", data)
 	assert.Contains(t, noCheckpoint.stderr, "has no checkpoint, it ended as unchanged")
 
-	b.queries(stack, string(readme))
+	b.queries(stack, string(manual))
 
 	// The same by hand, on the same images, recipe and policy.
 	again := do(console.ExitOK, "run", "--images", "s3://factory/metal", "--class", "metal", "--recipe", b.recipe, "--set", "train.epochs=2", "--if-changed", "--json")
@@ -163,13 +163,13 @@ func TestEndToEndSchedule(t *testing.T) {
 	assert.Contains(t, gone.stderr, "schedule nightly: not found; `defectforge schedule list`")
 }
 
-// queries runs every list query of the README.
-func (b *bench) queries(stack upReport, readme string) {
+// queries runs every list query of the manual.
+func (b *bench) queries(stack upReport, manual string) {
 	t := b.t
 	c, err := client.Dial(client.Options{HostPort: stack.Temporal, Namespace: stack.Namespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	require.NoError(t, err)
 	defer c.Close()
-	_, table, found := strings.Cut(readme, "| runs that | query |")
+	_, table, found := strings.Cut(manual, "| runs that | query |")
 	require.True(t, found)
 	table, _, _ = strings.Cut(table, "\n\n")
 	found = false
