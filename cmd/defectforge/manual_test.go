@@ -128,7 +128,7 @@ func TestManualNamesFlags(t *testing.T) {
 func TestRefusedCommandsOfTheManual(t *testing.T) {
 	for line, complete := range map[string]bool{
 		"runs lst": false, "run --image x": false, "schedule list --cron x": false,
-		"releases withdraw scratches": true, "cleanup now": true,
+		"cleanup now": true,
 	} {
 		require.Error(t, refused(exampleArgs("defectforge "+line), complete), line)
 	}
