@@ -84,14 +84,7 @@ func TestParityOfTheFinestRecipe(t *testing.T) {
 	dir := t.TempDir()
 	ours := parityRun(t, g, dir)
 	if python := os.Getenv(pythonEnv); python != "" {
-		made := filepath.Join(dir, "made")
-		out, err := exec.Command(python, filepath.Join("testdata", "finest.py"), dir, made).CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		if os.Getenv("DEFECTFORGE_PARITY_WRITE") != "" {
-			compressFile(t, fixture, made)
-		} else {
-			fixture = made
-		}
+		fixture = remade(t, fixture, python, dir)
 	}
 	theirs := parityTensors(t, fixture)
 	for i, l := range ours {
@@ -113,6 +106,19 @@ func TestParityOfTheFinestRecipe(t *testing.T) {
 	for name := range theirs {
 		require.True(t, name == "losses" || strings.HasSuffix(name, ".num_batches_tracked"), "the networks have no tensor %s", name)
 	}
+}
+
+// remade runs PyTorch on what parityRun left in dir, and gives the file with what it
+// made, which is the fixture itself where that is to be written.
+func remade(t *testing.T, fixture, python, dir string) string {
+	made := filepath.Join(dir, "made")
+	out, err := exec.Command(python, filepath.Join("testdata", "finest.py"), dir, made).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	if os.Getenv("DEFECTFORGE_PARITY_WRITE") == "" {
+		return made
+	}
+	compressFile(t, fixture, made)
+	return fixture
 }
 
 // parityRun trains, and leaves in dir what PyTorch needs to do the same.

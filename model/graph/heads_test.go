@@ -15,7 +15,8 @@ import (
 // spreadCase is an operation on batches of one pass that are judged one by one.
 func spreadCase(rng *rand.Rand, name string, n, batches int) gradientCase {
 	const c, side = 3, 2
-	op := newSpread(pass{net: &Net{name: "test"}, n: n, ws: NewWorkspace(CPU{}), batches: batches}, &layer{name: name, in: c + 1, inSide: side})
+	p := pass{net: &Net{name: "test"}, n: n, ws: NewWorkspace(CPU{}), batches: batches}
+	op := newSpread(p, &layer{name: name, in: c + 1, inSide: side})
 	return gradientCase{name, op, []*Tensor{random(rng, "x", n, c, side, side)}, func(in [][]float64) (y []float64) {
 		for batch := range slices.Chunk(in[0], len(in[0])/batches) {
 			y = append(y, spreadOf(batch, n/batches, c, side*side)...)
@@ -58,11 +59,13 @@ func spreadOf(x []float64, n, c, area int) (y []float64) {
 func TestHeadsDifferentiate(t *testing.T) {
 	const n = 8
 	rng := rand.New(rand.NewSource(13))
-	block := &layer{name: "layer1", in: 2, out: 3, inSide: 8, outSide: 4, kernel: 4, stride: 2, pad: 1, Activation: Activation{Slope: leakySlope}}
+	block := &layer{name: "layer1", in: 2, out: 3, inSide: 8, outSide: 4, kernel: 4, stride: 2, pad: 1,
+		Activation: Activation{Slope: leakySlope}}
 	block.weight = random(rng, "block", 3, 2, 4, 4)
 	block.patches = newPatches(block)
 	copy(block.patches.weight.Data, random(rng, "patches", 3).Data)
-	end := &layer{name: "output_layer", spread: true, in: 4, out: 1, inSide: 4, outSide: 1, kernel: 4, stride: 1, Activation: Activation{Slope: linear}}
+	end := &layer{name: "output_layer", spread: true, in: 4, out: 1, inSide: 4, outSide: 1, kernel: 4, stride: 1,
+		Activation: Activation{Slope: linear}}
 	end.weight = random(rng, "end", 1, 4, 4, 4)
 	net := &Net{name: "test", layers: []*layer{block, end}}
 	images := random(rng, "images", n, 2, 8, 8)
