@@ -30,6 +30,7 @@ type augmenter struct {
 	flip, turn, shift          bool
 	color, translation, cutout bool
 	side                       int
+	adaptation                 *adaptation // nil: all parts, always
 	numbers                    []float32
 	drawn                      map[string][]kernel.Augmentation // by purpose
 }
@@ -62,6 +63,9 @@ func (a *augmenter) draw(seed uint64, purpose string, step uint64, n int) []kern
 		for i := range drawn {
 			a.place(&drawn[i], places[placeDraws*i:])
 		}
+	}
+	if a.adaptation != nil {
+		a.adaptation.thin(drawn, a.uniform(kernel.NewStream(seed, purpose+chancePurpose, step), chanceDraws*n))
 	}
 	a.drawn[purpose] = drawn
 	return drawn

@@ -51,8 +51,10 @@ type GAN struct {
 	variety   *augmenter // of real images alone; nil: none, as for those that follow
 	variants  []float32
 	augmenter *augmenter
-	anchors   *anchors
-	average   *average
+	// adaptation is the augmenter's.
+	adaptation *adaptation
+	anchors    *anchors
+	average    *average
 }
 
 // learner is a network and its optimiser.
@@ -93,6 +95,9 @@ func blank(r spec.Recipe) (*GAN, error) {
 	g.draws = newDraws(r, g.generator.net)
 	g.variety = newAugmenter(r.Train.RealAugments(), r.Model.ImageSide())
 	g.augmenter = newAugmenter(r.Train.Augments(), r.Model.ImageSide())
+	if g.adaptation = newAdaptation(r.Train); g.adaptation != nil {
+		g.augmenter.adaptation = g.adaptation
+	}
 	g.anchors, g.average = newAnchors(r.Train), newAverage(r)
 	return g, nil
 }
@@ -185,6 +190,7 @@ func (g *GAN) step(real []float32, drawn graph.Draws) (Losses, error) {
 	}
 	t.UpdateGenerator(g.generator.adam, g.adamStep(g.generator))
 	g.average.follow(g.workspace, g.generator.net, n)
+	g.adaptation.follow(onReal.Sign, n, g.steps)
 	g.anchors.follow(onReal.Logit, onFake.Logit, g.steps == 0)
 	g.steps++
 	return l, nil

@@ -49,11 +49,14 @@ func techniques() map[string]spec.Recipe {
 			r.Train.Loss, r.Model.DiscriminatorNorm = spec.LossRelativistic, spec.NormFree
 		},
 		"penalties": func(r *spec.Recipe) { r.Train.R1, r.Train.R2, r.Model.DiscriminatorNorm = 5, 0.5, spec.NormFree },
-		"hinge":     func(r *spec.Recipe) { r.Train.Loss = spec.LossHinge },
-		"places":    func(r *spec.Recipe) { r.Train.Augment = "flip,turn,shift" },
-		"real":      func(r *spec.Recipe) { r.Train.RealAugment = "flip,turn" },
-		"decay":     func(r *spec.Recipe) { r.Train.Decay = spec.DecayCosine },
-		"linear":    func(r *spec.Recipe) { r.Train.Decay = spec.DecayLinear },
+		"adaptive": func(r *spec.Recipe) {
+			r.Train.Augment, r.Train.AugmentTarget, r.Train.AugmentImages = "flip,turn,shift,color,translation,cutout", 1e-9, 20
+		},
+		"hinge":  func(r *spec.Recipe) { r.Train.Loss = spec.LossHinge },
+		"places": func(r *spec.Recipe) { r.Train.Augment = "flip,turn,shift" },
+		"real":   func(r *spec.Recipe) { r.Train.RealAugment = "flip,turn" },
+		"decay":  func(r *spec.Recipe) { r.Train.Decay = spec.DecayCosine },
+		"linear": func(r *spec.Recipe) { r.Train.Decay = spec.DecayLinear },
 		"betas": func(r *spec.Recipe) {
 			r.Train.Beta1, r.Train.GeneratorBeta1, r.Train.GeneratorBeta2, r.Train.DiscriminatorBeta2 = 0, 0.5, 0.9, 0.99
 		},
@@ -61,7 +64,7 @@ func techniques() map[string]spec.Recipe {
 		r := tiny()
 		change(&r)
 		out[name] = r
-		if name != "hinge" && name != "linear" {
+		if name != "hinge" && name != "linear" && name != "adaptive" {
 			change(&modern)
 		}
 	}

@@ -50,7 +50,7 @@ func (g *GAN) tensors() []checkpoint.Tensor {
 				checkpoint.Tensor{Name: name + ".exp_avg_sq", Shape: p.Shape, Data: l.adam.MeanOfSquares[i].Data})
 		}
 	}
-	return append(append(out, g.anchors.tensors()...), g.average.tensors()...)
+	return slices.Concat(out, g.anchors.tensors(), g.adaptation.tensors(), g.average.tensors())
 }
 
 // fetch brings all that tensors lists up to date with the backend's memory.

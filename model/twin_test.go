@@ -87,7 +87,7 @@ func (w twin) compare() {
 	require.NoError(w, err, "%s", out)
 	require.NoError(w, json.Unmarshal(w.read("losses.json"), &theirs))
 	for i := range ours {
-		require.InDeltaSlice(w, theirs[i], ours[i], 2e-4, "losses of step %d", i+1)
+		require.InDeltaSlice(w, theirs[i], ours[i], 1e-3, "losses of step %d", i+1)
 	}
 	raw := w.read("final.safetensors")
 	final, _, err := checkpoint.Read(bytes.NewReader(raw), int64(len(raw)), checkpoint.Limits{Foreign: true})
@@ -108,7 +108,11 @@ func (w twin) final(theirs []checkpoint.Tensor) {
 			require.Contains(w, ours, x.Name)
 			d := distance(ours[x.Name].([]float32), want)
 			worst = max(worst, d)
-			require.LessOrEqual(w, d, 2e-3, x.Name)
+			limit := 5e-3
+			if len(x.Shape) == 1 { // began at zero: Adam's steps alone stand in it
+				limit = 5e-2
+			}
+			require.LessOrEqual(w, d, limit, x.Name)
 		}
 	}
 	w.Logf("final state within %.2g", worst)

@@ -151,6 +151,12 @@ type Train struct {
 	// through before the discriminator, AugmentFlip to AugmentCutout, separated by
 	// commas; empty for none.
 	Augment string `json:"augment" yaml:"augment"`
+	// AugmentTarget lets the probability of each of these parts, 0 at first, rise
+	// while the mean sign of D's logits of real images is above it, and fall below;
+	// 0 does all of them, always. AugmentImages is the number of images over which
+	// the probability could go from 0 to 1; 0 is 500,000.
+	AugmentTarget float64 `json:"augment_target,omitempty" yaml:"augment_target,omitempty"`
+	AugmentImages int     `json:"augment_images,omitempty" yaml:"augment_images,omitempty"`
 	// RealAugment lists what is done to real images alone, AugmentFlip and
 	// AugmentTurn, separated by commas: generated images learn to look like these.
 	RealAugment string `json:"real_augment,omitempty" yaml:"real_augment,omitempty"`

@@ -158,6 +158,12 @@ func (t Train) validate(p *problems) {
 			fmt.Sprintf("smooths the labels of train.loss %s alone; set it to 0", LossBCE))
 	}
 	t.validateKinds(p)
+	within(p, "train.augment_target", t.AugmentTarget, 0, 1)
+	within(p, "train.augment_images", t.AugmentImages, 0, 1<<30)
+	if t.AugmentTarget != 0 && (t.Loss == LossRelativistic || len(t.Augments()) == 0) {
+		p.add("train.augment_target", fmt.Sprint(t.AugmentTarget), fmt.Sprintf(
+			"goes by the signs of logits, which train.loss %s leaves open, and changes train.augment; set it to 0", LossRelativistic))
+	}
 	within(p, "train.average_images", t.AverageImages, 0, 1<<30)
 	within(p, "train.label_smoothing", t.LabelSmoothing, 0, 0.5)
 	within(p, "train.lecam", t.LeCam, 0, 100)
