@@ -14,7 +14,9 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/defectforge/defectforge/activities/campaign"
 	"github.com/defectforge/defectforge/activities/ledger"
+	"github.com/defectforge/defectforge/activities/retention"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/checkpoint"
@@ -41,7 +43,7 @@ type Activities struct {
 	// License is that of published images, as release.Draft takes it.
 	License string
 	// Runs tells campaigns how runs stand that they cannot wait for.
-	Runs Runs
+	Runs campaign.Runs
 }
 
 // Register makes the stages of a role known to a worker.
@@ -62,13 +64,7 @@ func Register(r step.Registry, a Activities, role step.Role) {
 		step.Notify.Register(r, guard(Notifier{Webhook: a.Webhook, Lineage: a.Lineage}.Notify))
 		step.Publish.Register(r, guard(Publisher{Store: a.Store, Releases: a.Releases, Signer: a.Signer, License: a.License}.Publish))
 		step.RecordRun.Register(r, guard(Recorder{Store: a.Store, Lineage: a.Lineage}.RecordRun))
-		step.PlanCampaign.Register(r, guard(func(ctx context.Context, in step.PlanInput) (step.PlanResult, error) {
-			return Planner{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.PlanCampaign(ctx, in)
-		}))
-		step.ReadPlan.Register(r, guard(Planner{Store: a.Store}.ReadPlan))
-		step.LookAtRuns.Register(r, guard(Looker{Runs: a.Runs}.LookAtRuns))
-		step.KeepOutcomes.Register(r, guard(Campaigner{Store: a.Store}.KeepOutcomes))
-		step.SummariseCampaign.Register(r, guard(Campaigner{Store: a.Store}.SummariseCampaign))
+		registerCampaign(r, a)
 		registerCleanUp(r, a)
 	}
 	if role&step.Training != 0 {
@@ -80,6 +76,32 @@ func Register(r step.Registry, a Activities, role step.Role) {
 			return Comparer{Store: a.Store, Sources: a.Sources, Scratch: a.Scratch, Progress: counter(ctx)}.Compare(ctx, in)
 		}))
 	}
+}
+
+func registerCleanUp(r step.Registry, a Activities) {
+	cleaner := func(ctx context.Context) retention.Cleaner {
+		return retention.Cleaner{
+			Store: a.Store, KeepReleases: a.Releases != nil, Progress: counter(ctx),
+			Scratch: func() (string, func(), error) { return scratch(a.Scratch) },
+		}
+	}
+	step.MarkReferences.Register(r, guard(func(ctx context.Context, in step.MarkInput) (step.MarkResult, error) {
+		return cleaner(ctx).MarkReferences(ctx, in)
+	}))
+	step.Sweep.Register(r, guard(func(ctx context.Context, in step.SweepInput) (step.SweepResult, error) {
+		return cleaner(ctx).Sweep(ctx, in)
+	}))
+	step.RecordCleanUp.Register(r, guard(retention.Cleaner{Store: a.Store}.RecordCleanUp))
+}
+
+func registerCampaign(r step.Registry, a Activities) {
+	step.PlanCampaign.Register(r, guard(func(ctx context.Context, in step.PlanInput) (step.PlanResult, error) {
+		return campaign.Planner{Store: a.Store, Sources: a.Sources, Progress: counter(ctx)}.PlanCampaign(ctx, in)
+	}))
+	step.ReadPlan.Register(r, guard(campaign.Planner{Store: a.Store}.ReadPlan))
+	step.LookAtRuns.Register(r, guard(campaign.Looker{Runs: a.Runs}.LookAtRuns))
+	step.KeepOutcomes.Register(r, guard(campaign.Campaigner{Store: a.Store}.KeepOutcomes))
+	step.SummariseCampaign.Register(r, guard(campaign.Campaigner{Store: a.Store}.SummariseCampaign))
 }
 
 // errHandOver is why a stage's context ends when its worker stops.

@@ -203,6 +203,18 @@ func TestCheckChangeWaitsForEnoughImages(t *testing.T) {
 	require.Equal(t, 20, got.MinNew)
 }
 
+func deleteAll(b storage.Bucket, prefix string) error {
+	for info, err := range b.List(context.Background(), prefix) {
+		if err != nil {
+			return err
+		}
+		if err := b.Delete(context.Background(), info.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func TestDecisionsAreBounded(t *testing.T) {
 	const most = 64
 	h := newHistory(t)

@@ -164,7 +164,7 @@ func (f Foreign) candidates(ctx context.Context, in ForeignInput, out *Judgement
 	if err != nil {
 		return step.Ref{}, fmt.Errorf("open candidates' bucket %q: %w", in.Candidates.Bucket, err)
 	}
-	prefix := folder(in.Candidates)
+	prefix := in.Candidates.Folder()
 	var infos []storage.Info
 	for info, err := range bucket.List(ctx, prefix) {
 		if err != nil {

@@ -48,7 +48,7 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 	if err != nil {
 		return step.IngestResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
-	s := scan{source: storage.ViewOf(bucket), prefix: folder(in.Source), progress: g.Progress,
+	s := scan{source: storage.ViewOf(bucket), prefix: in.Source.Folder(), progress: g.Progress,
 		decoder: newDecoder(picture.Limits{MaxBytes: in.Ingest.MaxBytes, MaxPixels: in.Ingest.MaxPixels})}
 	if err := s.run(ctx); err != nil {
 		if errors.Is(err, storage.ErrNotFound) && s.found == 0 {
@@ -219,7 +219,7 @@ func (g Ingester) store(ctx context.Context, doc ledger.Dataset, found int) (ste
 
 // tooFew explains where the images went.
 func tooFew(in step.IngestInput, found, usable int, doc ledger.Dataset) error {
-	where := "s3://" + in.Source.Bucket + "/" + folder(in.Source)
+	where := "s3://" + in.Source.Bucket + "/" + in.Source.Folder()
 	if found == 0 {
 		return ledger.Permanent(step.ErrTooFewImages, "no images: nothing found below %s; check the bucket and prefix", where)
 	}

@@ -88,7 +88,7 @@ func (l Lineage) event(kind string, run step.Run, class string, source step.Sour
 		Inputs: []lineageDataset{}, Outputs: []lineageDataset{}, Producer: lineageProducer, SchemaURL: lineageSchema,
 	}
 	if source.Bucket != "" {
-		in := lineageDataset{Namespace: "s3://" + source.Bucket, Name: folder(source)}
+		in := lineageDataset{Namespace: "s3://" + source.Bucket, Name: source.Folder()}
 		if in.Name == "" {
 			in.Name = "/"
 		}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"image"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 )
 
@@ -47,12 +45,4 @@ func (d decoder) decode(ctx context.Context, data []byte, limits picture.Limits,
 		return info, err
 	}
 	return info, use(img)
-}
-
-// folder is the source's prefix as a folder's: "" or ending with a slash.
-func folder(s step.Source) string {
-	if s.Prefix == "" || strings.HasSuffix(s.Prefix, "/") {
-		return s.Prefix
-	}
-	return s.Prefix + "/"
 }

@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
-	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/retention"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
@@ -28,10 +28,8 @@ func cleanUp(t *testing.T, b storage.Bucket, apply bool) CleanUpResult {
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
 	Register(env)
-	cleaner := activities.Cleaner{Store: storage.New(b), Running: func(context.Context, []string, string, func(string,
-		[]byte)) error {
-		return nil
-	}}
+	nobody := func(context.Context, []string, string, func(string, []byte)) error { return nil }
+	cleaner := retention.Cleaner{Store: storage.New(b), Running: nobody}
 	step.MarkReferences.Register(env, cleaner.MarkReferences)
 	step.Sweep.Register(env, cleaner.Sweep)
 	step.RecordCleanUp.Register(env, cleaner.RecordCleanUp)

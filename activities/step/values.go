@@ -1,5 +1,7 @@
 package step
 
+import "strings"
+
 // Ref names one stored object: its key in the bucket, and its content.
 type Ref struct {
 	Key    string `json:"key"`
@@ -20,4 +22,12 @@ type Run struct {
 type Source struct {
 	Bucket string `json:"bucket"`
 	Prefix string `json:"prefix"`
+}
+
+// Folder is the prefix as a folder's: "" or ending with a slash.
+func (s Source) Folder() string {
+	if s.Prefix == "" || strings.HasSuffix(s.Prefix, "/") {
+		return s.Prefix
+	}
+	return s.Prefix + "/"
 }

@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/campaign"
 	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
@@ -101,7 +101,7 @@ func campaignJob(a *app, p campaignPlan) job[*workflows.CampaignStatus, workflow
 	j.prepare = func(ctx context.Context, s *process.Session) (client.Job, error) {
 		in := p.input
 		if p.items != nil {
-			plan, err := activities.StorePlan(ctx, s.Store, p.items)
+			plan, err := campaign.StorePlan(ctx, s.Store, p.items)
 			if err != nil {
 				return client.Job{}, err
 			}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/campaign"
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/client"
@@ -91,7 +91,7 @@ func planRetry(ctx context.Context, a *app, id string) (campaignPlan, error) {
 	again, stand := split(summary.Rows)
 	p := campaignPlan{id: id, input: inputOf(summary)}
 	p.input.TrainingQueue = a.cfg.Temporal.TrainingTaskQueue
-	items, err := activities.PlanItems(ctx, s.Store, summary.Plan)
+	items, err := campaign.PlanItems(ctx, s.Store, summary.Plan)
 	if err != nil || len(again) == 0 {
 		return p, err
 	}
@@ -100,7 +100,7 @@ func planRetry(ctx context.Context, a *app, id string) (campaignPlan, error) {
 			p.items = append(p.items, item)
 		}
 	}
-	p.input.Kept, err = activities.StoreOutcomes(ctx, s.Store, stand)
+	p.input.Kept, err = campaign.StoreOutcomes(ctx, s.Store, stand)
 	return p, err
 }
 

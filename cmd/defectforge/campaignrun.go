@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/campaign"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/config"
@@ -140,7 +140,7 @@ func planFolders(ctx context.Context, a *app, dir string, p *campaignPlan) error
 	if loose > 0 {
 		a.console.Say("%d files directly in %s belong to no class and are left out", loose, dir)
 	}
-	for i, class := range activities.Classes(names) {
+	for i, class := range campaign.Classes(names) {
 		source, err := sourceOf(ctx, a, "--images", class, filepath.Join(dir, names[i]), &p.uploads)
 		if err != nil {
 			return err
@@ -153,5 +153,5 @@ func planFolders(ctx context.Context, a *app, dir string, p *campaignPlan) error
 // nameOf makes a campaign's name of where its images are.
 func nameOf(images string) string {
 	base := path.Base(strings.TrimRight(strings.TrimPrefix(images, "s3://"), "/"))
-	return activities.Classes([]string{base})[0]
+	return campaign.Classes([]string{base})[0]
 }

@@ -222,7 +222,7 @@ func NotFound(err error) bool {
 // Looker finds out for campaigns how runs stand.
 type Looker struct{ Temporal sdk.Client }
 
-// Look implements activities.Runs.
+// Look implements campaign.Runs.
 func (l Looker) Look(ctx context.Context, run step.Run) (step.RunState, error) {
 	d, err := l.Temporal.DescribeWorkflowExecution(ctx, run.WorkflowID, "")
 	if NotFound(err) {

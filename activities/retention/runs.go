@@ -1,4 +1,4 @@
-package activities
+package retention
 
 import (
 	"cmp"
@@ -214,17 +214,4 @@ func (c Cleaner) RecordCleanUp(ctx context.Context, in step.RecordCleanUpInput) 
 		return step.RecordCleanUpResult{}, fmt.Errorf("remove marks: %w", err)
 	}
 	return step.RecordCleanUpResult{Report: step.Ref(obj)}, wrap("sync report", c.Store.Bucket().Sync(ctx))
-}
-
-func registerCleanUp(r step.Registry, a Activities) {
-	cleaner := func(ctx context.Context) Cleaner {
-		return Cleaner{Store: a.Store, KeepReleases: a.Releases != nil, Scratch: a.Scratch, Progress: counter(ctx)}
-	}
-	step.MarkReferences.Register(r, guard(func(ctx context.Context, in step.MarkInput) (step.MarkResult, error) {
-		return cleaner(ctx).MarkReferences(ctx, in)
-	}))
-	step.Sweep.Register(r, guard(func(ctx context.Context, in step.SweepInput) (step.SweepResult, error) {
-		return cleaner(ctx).Sweep(ctx, in)
-	}))
-	step.RecordCleanUp.Register(r, guard(Cleaner{Store: a.Store}.RecordCleanUp))
 }

@@ -1,4 +1,6 @@
-package activities
+// Package campaign plans many runs, looks at how they stand, and sums up what they
+// came to.
+package campaign
 
 import (
 	"context"
@@ -181,4 +183,12 @@ func (l Looker) LookAtRuns(ctx context.Context, in step.LookInput) (step.LookRes
 		out.States[i] = state
 	}
 	return out, nil
+}
+
+// wrap is err with what was being done, nil for nil.
+func wrap(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }

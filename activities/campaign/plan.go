@@ -1,4 +1,4 @@
-package activities
+package campaign
 
 import (
 	"context"
@@ -59,7 +59,7 @@ func (p Planner) PlanCampaign(ctx context.Context, in step.PlanInput) (step.Plan
 	if err != nil {
 		return step.PlanResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
-	prefix := folder(in.Source)
+	prefix := in.Source.Folder()
 	var names []string
 	var out step.PlanResult
 	for info, err := range storage.Folders(ctx, bucket, prefix) {

@@ -1,4 +1,4 @@
-package activities
+package retention
 
 import (
 	"bufio"
@@ -82,11 +82,11 @@ func (c Cleaner) Sweep(ctx context.Context, in step.SweepInput) (step.SweepResul
 	if err := checkRetention(in.Retention); err != nil {
 		return step.SweepResult{}, err
 	}
-	dir, release, err := scratch(c.Scratch)
+	dir, cleanUp, err := c.folder()
 	if err != nil {
 		return step.SweepResult{}, err
 	}
-	defer release()
+	defer cleanUp()
 	s := &sweep{Cleaner: c, in: in, cutoff: in.Began.Add(-hours(in.Retention.GraceHours))}
 	if s.marks, err = c.Store.Read(ctx, storage.Object(in.Marks), maxMarks); err != nil {
 		return step.SweepResult{}, fmt.Errorf("read marks: %w", err)
@@ -110,6 +110,17 @@ func (c Cleaner) Sweep(ctx context.Context, in step.SweepInput) (step.SweepResul
 		}
 	}
 	return s.carryOut(ctx, plan, ref)
+}
+
+// folder makes a folder for the plan.
+func (c Cleaner) folder() (dir string, cleanUp func(), err error) {
+	if c.Scratch != nil {
+		return c.Scratch()
+	}
+	if dir, err = os.MkdirTemp("", "defectforge-cleanup-*"); err != nil {
+		return "", nil, fmt.Errorf("make scratch folder: %w", err)
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }
 
 // earlier fetches the plan of an earlier attempt, if it left one.
@@ -352,4 +363,12 @@ func (r *remover) count(d doomed, removed bool) {
 	sum := r.out.Removed[d.Kind]
 	sum.Add(one)
 	r.out.Removed[d.Kind] = sum
+}
+
+// wrap is err with what was being done, nil for nil.
+func wrap(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }

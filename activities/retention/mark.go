@@ -1,4 +1,6 @@
-package activities
+// Package retention removes from the bucket what nothing refers to any more: it
+// marks what must stay, and sweeps the rest, one area at a time.
+package retention
 
 import (
 	"bytes"
@@ -33,8 +35,10 @@ const longestStage = 73 * time.Hour
 // Cleaner removes from the bucket what nothing refers to any more. What lies
 // outside of step.SweepAreas, real images among it, is never touched.
 type Cleaner struct {
-	Store   *storage.Store
-	Scratch string // folder for temporary files; empty means the system's
+	Store *storage.Store
+	// Scratch makes a folder for temporary files and says how it is removed; nil
+	// makes one in the system's.
+	Scratch func() (dir string, cleanUp func(), err error)
 	// KeepReleases leaves unfinished releases alone, where another credential
 	// publishes, which may not remove either.
 	KeepReleases bool

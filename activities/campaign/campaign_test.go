@@ -1,4 +1,4 @@
-package activities
+package campaign
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/testsuite"
 
 	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
@@ -23,6 +24,20 @@ import (
 )
 
 var testCampaign = step.Run{WorkflowID: "campaign-all-0123456789ab", RunID: "run-9"}
+
+// do calls a step as a worker does.
+func do[In, Out any](t *testing.T, name step.Step[In, Out], fn func(context.Context, In) (Out, error), in In) (Out, error) {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	name.Register(env, fn)
+	var out Out
+	value, err := env.ExecuteActivity(string(name), in)
+	if err == nil {
+		require.NoError(t, value.Get(&out))
+	}
+	return out, err
+}
 
 func planner(b storage.Bucket) Planner {
 	return Planner{Store: storage.New(b), Sources: func(context.Context, string) (storage.Reader, error) { return b, nil }}

@@ -1,4 +1,4 @@
-package activities
+package retention
 
 import (
 	"context"
@@ -17,6 +17,8 @@ import (
 
 	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
@@ -54,7 +56,7 @@ type cleaning struct {
 func (c cleaning) do() step.CleanUpReport {
 	c.t.Helper()
 	ctx := context.Background()
-	cleaner := Cleaner{Store: c.s, Scratch: c.t.TempDir(), Running: func(_ context.Context, _ []string, _ string, visit func(string, []byte)) error {
+	cleaner := Cleaner{Store: c.s, Running: func(_ context.Context, _ []string, _ string, visit func(string, []byte)) error {
 		for id, state := range c.running {
 			visit(id, []byte(state))
 		}
@@ -92,6 +94,49 @@ func (c cleaning) do() step.CleanUpReport {
 	return r
 }
 
+// keys lists what lies below prefix, without it.
+func keys(t *testing.T, s *storage.Store, prefix string) []string {
+	t.Helper()
+	var all []string
+	for info, err := range s.Bucket().List(context.Background(), prefix) {
+		require.NoError(t, err)
+		all = append(all, strings.TrimPrefix(info.Key, prefix))
+	}
+	return all
+}
+
+// draft is a release of one accepted candidate, that names what it was made of as
+// Publish does.
+func draft(t *testing.T, s *storage.Store) (release.Draft, []step.Ref) {
+	t.Helper()
+	ctx := context.Background()
+	png, err := picture.EncodePNG(make([]uint8, spec.ImageLen))
+	require.NoError(t, err)
+	image, refused := artifact(t, s, string(png), ".png"), artifact(t, s, "refused", ".png")
+	candidates, err := ledger.Candidates.Put(ctx, s, ledger.CandidateList{Images: []ledger.Candidate{
+		{Index: 0, Image: step.Ref(image)}, {Index: 1, Image: step.Ref(refused)},
+	}})
+	require.NoError(t, err)
+	neighbours, err := ledger.Neighbours.Put(ctx, s, ledger.NeighbourList{Candidates: []ledger.CandidateCheck{
+		{Index: 0, SHA256: image.SHA256, Accepted: true}, {Index: 1, SHA256: refused.SHA256},
+	}})
+	require.NoError(t, err)
+	checkpoint := artifact(t, s, "checkpoint", ledger.CheckpointExt)
+	return release.Draft{
+		Class: "scratches", Files: []release.DraftFile{{Path: "images/scratches/scratches-000000.png", Object: image}},
+		Attributes: map[string]string{
+			"candidates_sha256": candidates.SHA256, "neighbours_sha256": neighbours.SHA256, "checkpoint_sha256": checkpoint.SHA256,
+		},
+	}, []step.Ref{candidates, neighbours, step.Ref(image), step.Ref(refused), step.Ref(checkpoint)}
+}
+
+func publish(t *testing.T, s *storage.Store, d release.Draft) step.PublishResult {
+	t.Helper()
+	out, err := release.Publish(context.Background(), s.Bucket(), d)
+	require.NoError(t, err)
+	return step.PublishResult{Release: out.Release, Prefix: strings.TrimSuffix(out.Prefix, "/"), ManifestSHA256: out.ManifestSHA256}
+}
+
 func lay(t *testing.T, s *storage.Store, key, text string) {
 	t.Helper()
 	_, err := s.PutNamed(context.Background(), key, []byte(text))
@@ -119,14 +164,13 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 	b := newAged()
 	s := storage.New(b)
 	// A release, withdrawn since, with the record of its run.
-	in := publishInput(t, s)
-	out, err := Publisher{Store: s}.Publish(ctx, in)
-	require.NoError(t, err)
-	_, _, err = release.Withdraw(ctx, b, "scratches", out.Release, "wrong", time.Now())
+	d, named := draft(t, s)
+	out := publish(t, s, d)
+	_, _, err := release.Withdraw(ctx, b, "scratches", out.Release, "wrong", time.Now())
 	require.NoError(t, err)
 	tensors := artifact(t, s, "tensors", ".safetensors")
 	index := artifact(t, s, `{"ref":{"key":"`+tensors.Key+`"}}`, ".json")
-	_, err = Recorder{Store: s}.RecordRun(ctx, step.RecordRunInput{Verdict: step.Pass, Publish: out, Report: in.Report, Outcome: step.Outcome{
+	_, err = ledger.WriteRun(ctx, s, step.RecordRunInput{Verdict: step.Pass, Publish: out, Outcome: step.Outcome{
 		Class: "scratches", Run: step.Run{WorkflowID: "made", RunID: "1"}, Preprocess: step.PreprocessResult{Tensors: step.Ref(index)},
 	}})
 	require.NoError(t, err)
@@ -148,7 +192,10 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 	c.do() // what making candidates left over
 	before := everything(t, s)
 	require.Subset(t, before, []string{tensors.Key, index.Key, image.Key, list.Key, set.Key, "runs/waits/1/checkpoints/leg-1.safetensors",
-		"sources/scratches/x/1.png", "photos/1.png", "campaigns/c/1/summary.json", in.Candidates.Key, in.Neighbours.Key})
+		"sources/scratches/x/1.png", "photos/1.png", "campaigns/c/1/summary.json"})
+	for _, ref := range named {
+		require.Contains(t, before, ref.Key)
+	}
 
 	// What is in the way.
 	stale := artifact(t, s, "stale", ".json")
@@ -230,6 +277,19 @@ func TestCleanUpWaitsOutTheGracePeriod(t *testing.T) {
 	require.Empty(t, everything(t, s))
 }
 
+// A record of a later version, or one that has suffered, keeps all that it names.
+func TestCleanUpKeepsWhatItCannotRead(t *testing.T) {
+	b := newAged()
+	s := storage.New(b)
+	named := artifact(t, s, "named", ".png")
+	lay(t, s, "runs/later/1/run.json", `{"format":"defectforge.run/2","image":{"key":"`+named.Key+`"}}`)
+	b.let(t, "", 30*day)
+	c := cleaning{t: t, s: s, rule: week()}
+	c.rule.RecordHours = 24
+	require.Zero(t, c.do().Total.Objects)
+	require.Equal(t, []string{named.Key, "runs/later/1/run.json"}, everything(t, s))
+}
+
 func TestCleanUpKeepsTheNewestCheckpoints(t *testing.T) {
 	b := newAged()
 	s := storage.New(b)
@@ -260,9 +320,8 @@ func TestCleanUpSparesWhatIsUsedMeanwhile(t *testing.T) {
 	b := newAged()
 	s := storage.New(b)
 	found, remade, idle := artifact(t, s, "found", ".json"), artifact(t, s, "remade", ".json"), artifact(t, s, "idle", ".json")
-	in := publishInput(t, s)
-	out, err := Publisher{Store: s}.Publish(ctx, in)
-	require.NoError(t, err)
+	d, _ := draft(t, s)
+	out := publish(t, s, d)
 	manifest := out.Prefix + "/" + release.ManifestName
 	require.NoError(t, b.Delete(ctx, manifest))
 	require.NoError(t, b.Delete(ctx, "releases/scratches/latest.json"))
@@ -272,8 +331,7 @@ func TestCleanUpSparesWhatIsUsedMeanwhile(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, ok)
 		artifact(t, s, "remade", ".json")
-		_, err = Publisher{Store: s}.Publish(ctx, in)
-		require.NoError(t, err)
+		publish(t, s, d)
 	}}
 	r := c.do()
 	left := everything(t, s)
@@ -294,7 +352,7 @@ func TestSweepLooksAgain(t *testing.T) {
 	renewed, gone := artifact(t, s, "renewed", ".json"), artifact(t, s, "gone", ".json")
 	lay(t, s, "releases/scratches/0123456789abcdef/a", "half")
 	b.let(t, "", 30*day)
-	cleaner := Cleaner{Store: s, Scratch: t.TempDir(), Running: func(context.Context, []string, string, func(string, []byte)) error { return nil }}
+	cleaner := Cleaner{Store: s, Running: func(context.Context, []string, string, func(string, []byte)) error { return nil }}
 	run := step.Run{WorkflowID: "w", RunID: "r"}
 	marks, err := cleaner.MarkReferences(ctx, step.MarkInput{Run: run, Retention: week()})
 	require.NoError(t, err)
@@ -324,7 +382,7 @@ func TestSweepLeavesReleasesToTheirOwnCredential(t *testing.T) {
 	s := storage.New(b)
 	lay(t, s, "releases/scratches/0123456789abcdef/a", "half")
 	b.let(t, "", 30*day)
-	cleaner := Cleaner{Store: s, KeepReleases: true, Scratch: t.TempDir(), Running: func(context.Context, []string, string, func(string, []byte)) error { return nil }}
+	cleaner := Cleaner{Store: s, KeepReleases: true, Running: func(context.Context, []string, string, func(string, []byte)) error { return nil }}
 	run := step.Run{WorkflowID: "w", RunID: "r"}
 	marks, err := cleaner.MarkReferences(ctx, step.MarkInput{Run: run, Retention: week()})
 	require.NoError(t, err)
@@ -398,7 +456,7 @@ func TestCleanUpOfManyKeysInBoundedMemory(t *testing.T) {
 	runtime.ReadMemStats(&base)
 	looks := 0
 	cleaner := Cleaner{
-		Store: storage.New(&crowd{Bucket: memory.New(), n: n}), Scratch: t.TempDir(),
+		Store:   storage.New(&crowd{Bucket: memory.New(), n: n}),
 		Running: func(context.Context, []string, string, func(string, []byte)) error { return nil },
 		Progress: func(int, int) {
 			if looks++; looks%2000 == 0 {
