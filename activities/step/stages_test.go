@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,13 +92,14 @@ func TestPermanentListsEveryFailure(t *testing.T) {
 // constants visits the string constants of this package.
 func constants(t *testing.T, visit func(file string, spec *ast.ValueSpec, value string)) {
 	t.Helper()
-	set := token.NewFileSet()
-	packages, err := parser.ParseDir(set, ".", nil, parser.SkipObjectResolution)
+	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
-	for name, file := range packages["step"].Files {
+	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
 			if !ok || len(spec.Values) != 1 {
