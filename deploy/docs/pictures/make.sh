@@ -20,6 +20,6 @@ shot() {
 		--screenshot="$PWD/$1" "file://$tmp/page.html" 2>"$tmp/log" || { cat "$tmp/log" >&2; exit 1; }
 }
 
-shot report.png 1000 900 ''
-shot generated.png 1000 560 'header, footer, main > :not(#candidates) { display: none }'
-ls -l ./*.png
+shot report.png 1000 828 ''
+shot generated.jpg 1000 466 'header, footer, main > :not(#candidates) { display: none }'
+ls -l ./*.png ./*.jpg
