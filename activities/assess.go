@@ -114,11 +114,11 @@ func copies(l ledger.NeighbourList) quality.Copies {
 // likeness reads the accepted candidates and the real images, samples of them
 // where there are many, and compares them as sets.
 func (a Assessor) likeness(ctx context.Context, in step.AssessInput, list ledger.NeighbourList, m *quality.Measures) error {
-	dir, release, err := scratch(a.Scratch)
+	dir, cleanUp, err := scratch(a.Scratch)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer cleanUp()
 	l := quality.LikenessInput{TailAt: list.TailAt, Seed: in.Seed}
 	if l.Training, l.TrainingGroups, err = a.reals(ctx, in, dir, ledger.SplitTraining, m); err != nil {
 		return err

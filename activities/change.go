@@ -46,7 +46,7 @@ func (c ChangeChecker) CheckChange(ctx context.Context, in step.ChangeInput) (st
 	out := step.ChangeResult{MinNew: in.MinNew}
 	stand(&out, latest)
 	if decided, err := c.decided(ctx, in, known, latest, &out); err != nil || decided {
-		c.tell(ctx, in, out, err)
+		c.report(ctx, in, out, err)
 		return out, err
 	}
 	if out.NewImages, err = c.fresh(ctx, in, known, latest); err != nil {
@@ -55,15 +55,15 @@ func (c ChangeChecker) CheckChange(ctx context.Context, in step.ChangeInput) (st
 	if out.NewImages < in.MinNew && !otherInputs(in, known, latest) {
 		out.Verdict = step.Waiting
 		out.Reason = fmt.Sprintf("waiting: %d of %d new images", out.NewImages, in.MinNew)
-		c.tell(ctx, in, out, nil)
+		c.report(ctx, in, out, nil)
 		return out, nil
 	}
 	out.Reason = changeWords(in, known, latest, out.NewImages)
 	return out, nil
 }
 
-// tell tells whoever gathers lineage that the run ends here.
-func (c ChangeChecker) tell(ctx context.Context, in step.ChangeInput, out step.ChangeResult, err error) {
+// report lets whoever gathers lineage know that the run ends here.
+func (c ChangeChecker) report(ctx context.Context, in step.ChangeInput, out step.ChangeResult, err error) {
 	if err == nil && c.Lineage.Endpoint != "" {
 		c.Lineage.idle(ctx, in, out)
 	}

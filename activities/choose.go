@@ -59,11 +59,11 @@ func (c Chooser) keep(ctx context.Context, in step.ChooseInput) (step.Choice, er
 
 // byContent stores a run's own object as an artifact.
 func (c Chooser) byContent(ctx context.Context, ref step.Ref, ext string) (step.Ref, error) {
-	dir, release, err := scratch(c.Scratch)
+	dir, cleanUp, err := scratch(c.Scratch)
 	if err != nil {
 		return ref, err
 	}
-	defer release()
+	defer cleanUp()
 	path := filepath.Join(dir, "kept"+ext)
 	if err := c.Store.ReadToFile(ctx, storage.Object(ref), path); err != nil {
 		return ref, fmt.Errorf("fetch %s: %w", ref.Key, err)

@@ -140,11 +140,11 @@ func (e Evaluator) real(ctx context.Context, tensors step.Ref) (reference, selec
 // rows reads the images of a split, evenly spaced ones where there are more than
 // most.
 func (e Evaluator) rows(ctx context.Context, index ledger.TensorIndex, split string, most int) (pixels []uint8, err error) {
-	dir, release, err := scratch(e.Scratch)
+	dir, cleanUp, err := scratch(e.Scratch)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer cleanUp()
 	im, err := ledger.OpenImages(ctx, e.Store, index, dir, split)
 	if err != nil {
 		return nil, err

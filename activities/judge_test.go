@@ -166,7 +166,7 @@ func TestCheckOverfitRejectsTransformedCopies(t *testing.T) {
 }
 
 func TestCheckOverfitAcceptsNothingWithoutAThreshold(t *testing.T) {
-	o := &comparison{pixels: boxes(8), names: []ledger.DatasetImage{{Name: "a.png"}}}
+	o := &overfitCheck{pixels: boxes(8), names: []ledger.DatasetImage{{Name: "a.png"}}}
 	o.copies = quality.Copies{RejectAt: 0.1, TransformedRejectAt: 0.1,
 		Nearest: [][]quality.Neighbour{{{Index: 0, Distance: 9}}}, Transformed: []quality.Transformed{{Index: 0, Distance: 9}}}
 	require.Empty(t, o.reason(0, false, 0))

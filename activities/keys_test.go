@@ -17,7 +17,7 @@ func TestKeysOfWhatIsRemembered(t *testing.T) {
 	ref := func(digit string) step.Ref { return step.Ref{Key: "k", SHA256: strings.Repeat(digit, 64), Size: 7} }
 	classic, small := spec.Classic(), spec.SmallData()
 	plan := step.UtilityPlan{Others: []step.ClassSource{{Class: "pits"}}, Splits: 3, Seeds: 2, PerClass: 20, Steps: 100}
-	comparing := comparingClasses{
+	comparing := utilityStudy{
 		in:      step.UtilityInput{Candidates: ref("1"), Neighbours: ref("2"), Plan: plan, Seed: 9},
 		classes: []studied{{"scratches", ref("3"), ref("4")}, {"pits", ref("6"), ref("7")}},
 	}

@@ -49,12 +49,12 @@ func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.O
 }
 
 func (c Checker) check(ctx context.Context, in step.OverfitInput) (step.OverfitResult, error) {
-	dir, release, err := scratch(c.Scratch)
+	dir, cleanUp, err := scratch(c.Scratch)
 	if err != nil {
 		return step.OverfitResult{}, err
 	}
-	defer release()
-	o := &comparison{Checker: c, in: in}
+	defer cleanUp()
+	o := &overfitCheck{Checker: c, in: in}
 	defer o.close()
 	if err := o.open(ctx, dir); err != nil {
 		return step.OverfitResult{}, err
@@ -65,8 +65,8 @@ func (c Checker) check(ctx context.Context, in step.OverfitInput) (step.OverfitR
 	return o.store(ctx)
 }
 
-// comparison is one check under way.
-type comparison struct {
+// overfitCheck is one check under way.
+type overfitCheck struct {
 	Checker
 	in                step.OverfitInput
 	training, holdout *ledger.Images
@@ -80,7 +80,7 @@ type comparison struct {
 	blank             int
 }
 
-func (o *comparison) close() {
+func (o *overfitCheck) close() {
 	for _, im := range []*ledger.Images{o.training, o.holdout} {
 		if im != nil {
 			_ = im.Close() // only read from
@@ -89,7 +89,7 @@ func (o *comparison) close() {
 }
 
 // open fetches what is compared.
-func (o *comparison) open(ctx context.Context, dir string) error {
+func (o *overfitCheck) open(ctx context.Context, dir string) error {
 	dataset, err := ledger.Datasets.Read(ctx, o.Store, o.in.Dataset)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func planes(im *ledger.Images) quality.Source {
 }
 
 // compare measures all distances and decides about each candidate.
-func (o *comparison) compare(ctx context.Context) (err error) {
+func (o *overfitCheck) compare(ctx context.Context) (err error) {
 	n := o.training.Len()
 	o.copies, err = quality.FindCopies(ctx, quality.CopyInput{
 		Candidates: quality.FirstChannels(o.pixels), Training: planes(o.training), Holdout: planes(o.holdout),
@@ -167,8 +167,8 @@ func (o *comparison) compare(ctx context.Context) (err error) {
 	}
 	c := o.copies
 	o.list = ledger.NeighbourList{
-		RejectAt: known(c.RejectAt), TailAt: known(c.TailAt), TailQuantile: o.in.Overfit.TailQuantile,
-		TransformedRejectAt: known(c.TransformedRejectAt), TransformedTailAt: known(c.TransformedTailAt),
+		RejectAt: orZero(c.RejectAt), TailAt: orZero(c.TailAt), TailQuantile: o.in.Overfit.TailQuantile,
+		TransformedRejectAt: orZero(c.TransformedRejectAt), TransformedTailAt: orZero(c.TransformedTailAt),
 		RealNearest: c.Null, RealTransformed: c.NullTransformed, HoldoutNearest: c.Holdout, HoldoutGroups: c.HoldoutGroups, Notes: c.Notes,
 	}
 	first := make(map[string]int)
@@ -185,8 +185,8 @@ func (o *comparison) compare(ctx context.Context) (err error) {
 	return nil
 }
 
-// known is v, or 0 where it is no number, which JSON can't hold.
-func known(v float64) float64 {
+// orZero is v, or 0 where it is no number, which JSON can't hold.
+func orZero(v float64) float64 {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0
 	}
@@ -194,7 +194,7 @@ func known(v float64) float64 {
 }
 
 // check names candidate i's neighbours.
-func (o *comparison) check(i int, c ledger.Candidate) ledger.CandidateCheck {
+func (o *overfitCheck) check(i int, c ledger.Candidate) ledger.CandidateCheck {
 	check := ledger.CandidateCheck{Index: c.Index, SHA256: c.Image.SHA256, Training: o.copies.ToTraining[i]}
 	for _, n := range o.copies.Nearest[i] {
 		check.Nearest = append(check.Nearest, o.neighbour(n.Index, n.Distance))
@@ -211,13 +211,13 @@ func (o *comparison) check(i int, c ledger.Candidate) ledger.CandidateCheck {
 	return check
 }
 
-func (o *comparison) neighbour(real int, distance float64) ledger.Neighbour {
+func (o *overfitCheck) neighbour(real int, distance float64) ledger.Neighbour {
 	im := o.names[real]
 	return ledger.Neighbour{Name: im.Name, SHA256: im.SHA256, Distance: distance, Split: im.Split}
 }
 
 // reason says why candidate i is rejected, or nothing.
-func (o *comparison) reason(i int, seen bool, earlier int) string {
+func (o *overfitCheck) reason(i int, seen bool, earlier int) string {
 	switch {
 	case plain(o.pixels[i*spec.ImageLen : (i+1)*spec.ImageLen]):
 		o.blank++
@@ -242,7 +242,7 @@ func plain(pixels []uint8) bool {
 }
 
 // store writes the list and the sheet and sums up.
-func (o *comparison) store(ctx context.Context) (step.OverfitResult, error) {
+func (o *overfitCheck) store(ctx context.Context) (step.OverfitResult, error) {
 	list, err := ledger.Neighbours.Put(ctx, o.Store, o.list)
 	if err != nil {
 		return step.OverfitResult{}, fmt.Errorf("store list of neighbours: %w", err)
@@ -258,7 +258,7 @@ func (o *comparison) store(ctx context.Context) (step.OverfitResult, error) {
 	out := step.OverfitResult{
 		Neighbours: list, Sheet: step.Ref(sheet),
 		RejectAt: o.list.RejectAt, TailAt: o.list.TailAt,
-		TailShare: known(o.copies.TailShare()), TransformedShare: known(o.copies.TransformedShare()), Nearest: quality.Quantile(o.nearest, 0),
+		TailShare: orZero(o.copies.TailShare()), TransformedShare: orZero(o.copies.TransformedShare()), Nearest: quality.Quantile(o.nearest, 0),
 		Real: len(o.names), Repeated: o.repeated, Blank: o.blank,
 	}
 	for _, c := range o.list.Candidates {

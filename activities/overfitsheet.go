@@ -21,7 +21,7 @@ const (
 // sheet draws the candidates that are nearest to real images, nearest first,
 // each beside its real neighbours with their distances. Rejected candidates
 // are framed.
-func (o *comparison) sheet() ([]byte, error) {
+func (o *overfitCheck) sheet() ([]byte, error) {
 	order := make([]int, len(o.nearest))
 	for i := range order {
 		order[i] = i
@@ -38,7 +38,7 @@ func (o *comparison) sheet() ([]byte, error) {
 	return picture.ContactSheet(rows)
 }
 
-func (o *comparison) sheetRow(i int) (picture.SheetRow, error) {
+func (o *overfitCheck) sheetRow(i int) (picture.SheetRow, error) {
 	check := o.list.Candidates[i]
 	said := "accepted"
 	if !check.Accepted {
@@ -58,7 +58,7 @@ func (o *comparison) sheetRow(i int) (picture.SheetRow, error) {
 	return row, nil
 }
 
-func (o *comparison) realTile(n quality.Neighbour, named ledger.Neighbour) (picture.Tile, error) {
+func (o *overfitCheck) realTile(n quality.Neighbour, named ledger.Neighbour) (picture.Tile, error) {
 	pixels := make([]uint8, spec.ImageLen)
 	from, row := o.training, n.Index
 	if row >= from.Len() {

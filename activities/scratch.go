@@ -22,7 +22,7 @@ const (
 // system's where base is empty. Killed processes leave theirs behind, with
 // checkpoints of hundreds of megabytes in them: those are removed first. A
 // folder's lock, which the system lets go of with its process, tells which.
-func scratch(base string) (dir string, release func(), err error) {
+func scratch(base string) (dir string, cleanUp func(), err error) {
 	if base == "" {
 		base = os.TempDir()
 	}

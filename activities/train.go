@@ -40,11 +40,11 @@ func (t Trainer) Train(ctx context.Context, in step.TrainInput) (step.TrainResul
 			return found, err
 		}
 	}
-	dir, release, err := scratch(t.Scratch)
+	dir, cleanUp, err := scratch(t.Scratch)
 	if err != nil {
 		return step.TrainResult{}, err
 	}
-	defer release()
+	defer cleanUp()
 	l := &leg{Trainer: t, in: in, dir: dir}
 	if activity.HasHeartbeatDetails(ctx) {
 		// Unreadable details only cost the leg's progress.

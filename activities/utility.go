@@ -49,7 +49,7 @@ func (c Comparer) Compare(ctx context.Context, in step.UtilityInput) (step.Utili
 	if err := checkUtility(in); err != nil {
 		return step.UtilityResult{}, err
 	}
-	s := &comparingClasses{Comparer: c, in: in}
+	s := &utilityStudy{Comparer: c, in: in}
 	out, err := s.run(ctx)
 	var not incomparable
 	if errors.As(err, &not) && ctx.Err() == nil {
@@ -83,8 +83,8 @@ func checkUtility(in step.UtilityInput) error {
 	return nil
 }
 
-// comparingClasses is one comparison under way.
-type comparingClasses struct {
+// utilityStudy is one comparison under way.
+type utilityStudy struct {
 	Comparer
 	in      step.UtilityInput
 	classes []studied // the set's own first
@@ -98,7 +98,7 @@ type studied struct {
 	Tensors step.Ref `json:"tensors"`
 }
 
-func (s *comparingClasses) run(ctx context.Context) (step.UtilityResult, error) {
+func (s *utilityStudy) run(ctx context.Context) (step.UtilityResult, error) {
 	if err := s.gather(ctx); err != nil {
 		return step.UtilityResult{}, err
 	}
@@ -107,7 +107,7 @@ func (s *comparingClasses) run(ctx context.Context) (step.UtilityResult, error) 
 	return out, err
 }
 
-func (s *comparingClasses) compare(ctx context.Context) (step.UtilityResult, error) {
+func (s *utilityStudy) compare(ctx context.Context) (step.UtilityResult, error) {
 	study, generator, err := s.study(ctx)
 	if err != nil {
 		return step.UtilityResult{}, err
@@ -121,7 +121,7 @@ func (s *comparingClasses) compare(ctx context.Context) (step.UtilityResult, err
 
 // inputs name the comparison by what decides it: content, not where it lies. The
 // first number counted versions before Memo did.
-func (s *comparingClasses) inputs() any {
+func (s *utilityStudy) inputs() any {
 	var classes [][]string
 	for _, c := range s.classes {
 		classes = append(classes, []string{c.Class, c.Dataset.SHA256, c.Tensors.SHA256})
@@ -134,7 +134,7 @@ func (s *comparingClasses) inputs() any {
 const utilityVersion = 1
 
 // memo is where the comparison is remembered.
-func (s *comparingClasses) memo() ledger.Memo[step.UtilityResult] {
+func (s *utilityStudy) memo() ledger.Memo[step.UtilityResult] {
 	return ledger.Memo[step.UtilityResult]{
 		Stage: "utility", Version: utilityVersion, Inputs: s.inputs(),
 		Refs: func(_ context.Context, _ *storage.Store, r step.UtilityResult) ([]step.Ref, error) {
@@ -145,12 +145,12 @@ func (s *comparingClasses) memo() ledger.Memo[step.UtilityResult] {
 
 // partMemo is where the pairs of a comparison under way are remembered, so that a
 // killed one goes on with the next.
-func (s *comparingClasses) partMemo() ledger.Memo[[]classifier.Pair] {
+func (s *utilityStudy) partMemo() ledger.Memo[[]classifier.Pair] {
 	return ledger.Memo[[]classifier.Pair]{Stage: "utility-part", Version: utilityVersion, Inputs: s.inputs()}
 }
 
 // gather ingests and preprocesses the other classes. No image may be of two.
-func (s *comparingClasses) gather(ctx context.Context) error {
+func (s *utilityStudy) gather(ctx context.Context) error {
 	s.classes = []studied{{s.in.Class, s.in.Dataset, s.in.Tensors}}
 	for _, other := range s.in.Plan.Others {
 		c, err := s.other(ctx, other)
@@ -177,7 +177,7 @@ func (s *comparingClasses) gather(ctx context.Context) error {
 
 // other makes data set and tensors of one class. Its images choose no checkpoint
 // and train no generator.
-func (s *comparingClasses) other(ctx context.Context, from step.ClassSource) (studied, error) {
+func (s *utilityStudy) other(ctx context.Context, from step.ClassSource) (studied, error) {
 	options := s.in.Ingest
 	options.SelectionShare, options.MaxImages, options.MinImages = 0, 0, 1
 	out := studied{Class: from.Class}
@@ -207,7 +207,7 @@ func ofClass(class string, err error) error {
 }
 
 // study reads the images. It also gives how many the generator was trained on.
-func (s *comparingClasses) study(ctx context.Context) (*classifier.Study, int, error) {
+func (s *utilityStudy) study(ctx context.Context) (*classifier.Study, int, error) {
 	var classes []classifier.Class
 	for _, c := range s.classes {
 		class, err := s.images(ctx, c)
@@ -239,7 +239,7 @@ func (s *comparingClasses) study(ctx context.Context) (*classifier.Study, int, e
 }
 
 // images reads a class's images for training and those held out.
-func (s *comparingClasses) images(ctx context.Context, c studied) (classifier.Class, error) {
+func (s *utilityStudy) images(ctx context.Context, c studied) (classifier.Class, error) {
 	out := classifier.Class{Name: c.Class}
 	dataset, err := ledger.Datasets.Read(ctx, s.Store, c.Dataset)
 	if err != nil {
@@ -262,16 +262,16 @@ func (s *comparingClasses) images(ctx context.Context, c studied) (classifier.Cl
 	return out, nil
 }
 
-func (s *comparingClasses) split(ctx context.Context, class string, dataset ledger.Dataset, index ledger.TensorIndex, split string) ([]classifier.Image, error) {
+func (s *utilityStudy) split(ctx context.Context, class string, dataset ledger.Dataset, index ledger.TensorIndex, split string) ([]classifier.Image, error) {
 	names, err := index.RowsOf(dataset, split)
 	if err != nil {
 		return nil, err
 	}
-	dir, release, err := scratch(s.Scratch)
+	dir, cleanUp, err := scratch(s.Scratch)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
+	defer cleanUp()
 	im, err := ledger.OpenImages(ctx, s.Store, index, dir, split)
 	if err != nil {
 		return nil, err
@@ -293,7 +293,7 @@ func (s *comparingClasses) split(ctx context.Context, class string, dataset ledg
 }
 
 // generated reads the accepted candidates.
-func (s *comparingClasses) generated(ctx context.Context) ([]*classifier.Picture, error) {
+func (s *utilityStudy) generated(ctx context.Context) ([]*classifier.Picture, error) {
 	set, err := ledger.ReadChecked(ctx, s.Store, s.in.Candidates, s.in.Neighbours)
 	if err != nil {
 		return nil, err
@@ -317,7 +317,7 @@ func (s *comparingClasses) generated(ctx context.Context) ([]*classifier.Picture
 }
 
 // pairs trains every pair, after those that an earlier attempt has left.
-func (s *comparingClasses) pairs(ctx context.Context, study *classifier.Study) ([]classifier.Pair, error) {
+func (s *utilityStudy) pairs(ctx context.Context, study *classifier.Study) ([]classifier.Pair, error) {
 	p := s.in.Plan
 	total := p.Splits * p.Seeds
 	memo := s.partMemo()
@@ -326,7 +326,7 @@ func (s *comparingClasses) pairs(ctx context.Context, study *classifier.Study) (
 		return nil, err
 	}
 	for len(pairs) < total {
-		s.tell(len(pairs), total)
+		s.progress(len(pairs), total)
 		at := len(pairs)
 		pair, err := study.Pair(ctx, at/p.Seeds, at%p.Seeds)
 		if err != nil {
@@ -337,18 +337,18 @@ func (s *comparingClasses) pairs(ctx context.Context, study *classifier.Study) (
 			return nil, err
 		}
 	}
-	s.tell(total, total)
+	s.progress(total, total)
 	return pairs[:total], nil
 }
 
-func (s *comparingClasses) tell(done, total int) {
+func (s *utilityStudy) progress(done, total int) {
 	if s.Progress != nil {
 		s.Progress(done, total)
 	}
 }
 
 // conclude sums up, and stores the scores.
-func (s *comparingClasses) conclude(ctx context.Context, study *classifier.Study, pairs []classifier.Pair, generator int) (step.UtilityResult, error) {
+func (s *utilityStudy) conclude(ctx context.Context, study *classifier.Study, pairs []classifier.Pair, generator int) (step.UtilityResult, error) {
 	out := step.UtilityResult{Done: true, Train: study.Train(), Test: study.Test(), Generator: generator, Pairs: len(pairs)}
 	for _, c := range s.classes {
 		out.Classes = append(out.Classes, c.Class)
@@ -392,7 +392,7 @@ type utilityScores struct {
 
 var scoresFormat = ledger.Format[utilityScores]{Name: "defectforge.utility/1"}
 
-func (s *comparingClasses) store(ctx context.Context, out *step.UtilityResult, pairs []classifier.Pair) error {
+func (s *utilityStudy) store(ctx context.Context, out *step.UtilityResult, pairs []classifier.Pair) error {
 	p := s.in.Plan
 	ref, err := scoresFormat.Put(ctx, s.Store, utilityScores{
 		Classes: s.classes, Notes: append([]string{}, out.Notes...), Pairs: pairs,

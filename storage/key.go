@@ -44,14 +44,6 @@ func ValidKey(key string) error {
 	return nil
 }
 
-// validPart fails unless s is a valid key of a single component.
-func validPart(s string) error {
-	if strings.Contains(s, "/") {
-		return fmt.Errorf("%w: %q has more than one component", ErrKey, s)
-	}
-	return ValidKey(s)
-}
-
 func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
 		c == '.' || c == '_' || c == '-'

@@ -235,59 +235,6 @@ func TestReadToFileReplaces(t *testing.T) {
 	}
 }
 
-type outcome struct {
-	Object storage.Object `json:"object"`
-	Count  int            `json:"count"`
-}
-
-func TestRemember(t *testing.T) {
-	s, b, _ := counting(t)
-	want := outcome{Object: storage.Object{Key: "k", SHA256: "d", Size: 3}, Count: 4}
-	var got outcome
-	if found, err := s.Recall(t.Context(), "ingest", "f00d", &got); found || err != nil {
-		t.Fatalf("recalled %+v from nothing: %t, %v", got, found, err)
-	}
-	if err := s.Remember(t.Context(), "ingest", "f00d", want); err != nil {
-		t.Fatal(err)
-	}
-	if found, err := s.Recall(t.Context(), "ingest", "f00d", &got); !found || err != nil || got != want {
-		t.Fatalf("recalled %+v: %t, %v", got, found, err)
-	}
-	if found, err := s.Recall(t.Context(), "preprocess", "f00d", &got); found || err != nil {
-		t.Errorf("recalled another stage's: %t, %v", found, err)
-	}
-	for name, raw := range map[string]string{
-		"empty": "", "half": `{"object":{"key":"x"`, "other type": `{"count":"four"}`, "list": "[]",
-		"unknown field": `{"count":5,"more":1}`, "trailing": `{"count":5}{}`,
-	} {
-		overwrite(t, b, "cache/ingest/f00d.json", []byte(raw))
-		got = outcome{Count: 7}
-		if found, err := s.Recall(t.Context(), "ingest", "f00d", &got); found || err != nil || got != (outcome{Count: 7}) {
-			t.Errorf("%s: recalled %+v: %t, %v", name, got, found, err)
-		}
-	}
-	for _, part := range []string{"", "..", "a/b", "a b"} {
-		if err := s.Remember(t.Context(), part, "f", want); !errors.Is(err, storage.ErrKey) {
-			t.Errorf("stage %q: %v", part, err)
-		}
-		if _, err := s.Recall(t.Context(), "ingest", part, &got); !errors.Is(err, storage.ErrKey) {
-			t.Errorf("fingerprint %q: %v", part, err)
-		}
-	}
-}
-
-func TestRecallReportsFailures(t *testing.T) {
-	b := memory.New()
-	if err := storage.New(b).Remember(t.Context(), "s", "f", 1); err != nil {
-		t.Fatal(err)
-	}
-	down := storage.New(storagetest.NewFaulty(b, func(storagetest.Call) storagetest.Fault { return storagetest.Before }))
-	var v int
-	if found, err := down.Recall(t.Context(), "s", "f", &v); found || !errors.Is(err, storagetest.ErrInjected) {
-		t.Errorf("a store that is down: %t, %v", found, err)
-	}
-}
-
 func TestSafeName(t *testing.T) {
 	for name, want := range map[string]string{
 		"scratches_12.jpg": "scratches_12.jpg",
