@@ -40,7 +40,10 @@ func (p Publisher) Publish(ctx context.Context, in step.PublishInput) (step.Publ
 	if err != nil {
 		return step.PublishResult{}, err
 	}
-	draft := release.Draft{Class: in.Class, Files: images, Attributes: attributes(in), License: p.License, About: about(in)}
+	draft := release.Draft{
+		Class: in.Class, Files: images, Attributes: attributes(in), License: p.License,
+		Pixels: pixels(in.Recipe.Model), About: about(in),
+	}
 	for path, ref := range map[string]step.Ref{
 		"report.html": in.Report.ReleaseHTML, "report.json": in.Report.ReleaseJSON, "measures.json": in.Assess.Measures,
 		"utility.json": in.Utility.Details,
@@ -134,6 +137,14 @@ func attributes(in step.PublishInput) map[string]string {
 	return all
 }
 
+// pixels says in words what a model's images are.
+func pixels(m spec.Model) string {
+	if m.ImageChannels() == 1 {
+		return fmt.Sprintf("%dx%d grey", spec.Size, spec.Size)
+	}
+	return release.DefaultPixels
+}
+
 // about is the middle of the data set card: what the images are for, how they
 // were made and judged, and what nobody should take them for.
 func about(in step.PublishInput) string {
@@ -143,9 +154,9 @@ func about(in step.PublishInput) string {
 	line("To train classifiers and detectors of the defect `%s`, besides real images and never in place of them. "+
 		"Validate and test on real images alone: these repeat what the generator saw, and its mistakes.\n", in.Class)
 	line("## Limits\n")
-	line("The images are 128x128 RGB PNG. They show no more kinds of `%s` than the real images that the generator was trained on, "+
+	line("The images are %s PNG. They show no more kinds of `%s` than the real images that the generator was trained on, "+
 		"and say nothing on how often a kind occurs, how large it is, or where on a part it lies. Each carries the one label `%s`; none has a box or mask.\n",
-		in.Class, in.Class)
+		pixels(in.Recipe.Model), in.Class, in.Class)
 	line("## How they were made\n")
 	line("A DCGAN with spectral norm, recipe `%s`, at most %d epochs, seed %d, trained on the data set with digest `%s`. For each image, "+
 		"`metadata.jsonl` has the number of its latent (`latent_index`, drawn with `seed`), the checkpoint's digest, and its nearest real image with the distance "+

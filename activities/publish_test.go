@@ -79,3 +79,10 @@ func TestPublishTellsWhoApproved(t *testing.T) {
 	_, err = Publisher{Store: s, Signer: key, License: "CC0-1.0"}.Publish(ctx, in)
 	require.ErrorIs(t, err, release.ErrWithdrawn)
 }
+
+func TestCardSaysWhatTheImagesAre(t *testing.T) {
+	in := step.PublishInput{Class: "dents", Recipe: spec.Quick()}
+	require.Contains(t, about(in), "The images are 128x128 RGB PNG.")
+	in.Recipe.Model.Channels = 1
+	require.Contains(t, about(in), "The images are 128x128 grey PNG.")
+}

@@ -77,7 +77,7 @@ func (s Sampler) draw(ctx context.Context, in step.SampleInput) (step.SampleResu
 		if err != nil {
 			return step.SampleResult{}, fmt.Errorf("sample: %w", err)
 		}
-		if err := s.put(ctx, chunk, first, model.ToRGB(pixels, in.Recipe.Model)); err != nil {
+		if err := s.put(ctx, chunk, first, pixels, in.Recipe.Model.ImageChannels()); err != nil {
 			return step.SampleResult{}, err
 		}
 		count(first+len(chunk), len(list.Images))
@@ -112,13 +112,19 @@ func loadSampler(ctx context.Context, store *storage.Store, folder string, check
 	return sampler, nil
 }
 
-// put stores pixels, (n,3,128,128), and fills chunk with what they are.
-func (s Sampler) put(ctx context.Context, chunk []ledger.Candidate, first int, pixels []uint8) error {
+// put stores pixels, (n,channels,128,128), as PNGs, grey ones where there is one
+// channel, and fills chunk with what they are.
+func (s Sampler) put(ctx context.Context, chunk []ledger.Candidate, first int, pixels []uint8, channels int) error {
+	encode := picture.EncodePNG
+	if channels == 1 {
+		encode = picture.EncodeGreyPNG
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(transfers)
+	size := len(pixels) / len(chunk)
 	for i := range chunk {
 		group.Go(func() error {
-			raw, err := picture.EncodePNG(pixels[i*spec.ImageLen : (i+1)*spec.ImageLen])
+			raw, err := encode(pixels[i*size : (i+1)*size])
 			if err != nil {
 				return fmt.Errorf("encode candidate %d: %w", first+i, err)
 			}

@@ -1,8 +1,11 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"image"
+	"image/png"
 	"strings"
 	"testing"
 
@@ -82,4 +85,31 @@ func TestSample(t *testing.T) {
 		require.ErrorAs(t, typed(err), &app)
 		require.Equal(t, step.ErrCheckpointForeign, app.Type())
 	})
+}
+
+// Grey in, grey out: a model of one channel gives grey PNGs, which every later stage
+// reads as pictures of three equal channels.
+func TestSampleOfOneChannelIsGrey(t *testing.T) {
+	ctx := t.Context()
+	s := storage.New(memory.New())
+	_, tensors := smallSet(t, s, 7)
+	leg := firstLeg(tensors)
+	leg.Recipe.Model.Channels = 1
+	trained, _, err := attempt(t, Trainer{Store: s}, leg, nil, nil)
+	require.NoError(t, err)
+	out, err := Sampler{Store: s}.Sample(ctx, step.SampleInput{Checkpoint: trained.Checkpoint, Recipe: leg.Recipe})
+	require.NoError(t, err)
+	list, err := ledger.Candidates.Read(ctx, s, out.Candidates)
+	require.NoError(t, err)
+	raw, err := s.Read(ctx, storage.Object(list.Images[0].Image), maxCandidate)
+	require.NoError(t, err)
+	img, err := png.Decode(bytes.NewReader(raw))
+	require.NoError(t, err)
+	grey, ok := img.(*image.Gray)
+	require.True(t, ok, "a %T", img)
+	pixels, err := fetchCandidates(ctx, s, list.Images[:1])
+	require.NoError(t, err)
+	for c := range spec.Channels {
+		require.Equal(t, grey.Pix, pixels[c*spec.Size*spec.Size:(c+1)*spec.Size*spec.Size])
+	}
 }

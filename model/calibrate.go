@@ -87,10 +87,13 @@ func (c *Calibration) draw(gan *GAN) error {
 	if err != nil {
 		return err
 	}
-	pixels = ToRGB(pixels, gan.recipe.Model)
 	c.Image = time.Since(start).Seconds() / calibrationDrawn
-	for image := range slices.Chunk(pixels, spec.ImageLen) {
-		png, err := picture.EncodePNG(image)
+	encode := picture.EncodePNG
+	if gan.recipe.Model.ImageChannels() == 1 {
+		encode = picture.EncodeGreyPNG
+	}
+	for image := range slices.Chunk(pixels, len(pixels)/calibrationDrawn) {
+		png, err := encode(image)
 		if err != nil {
 			return err
 		}

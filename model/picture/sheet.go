@@ -37,6 +37,16 @@ func EncodePNG(chw []uint8) ([]byte, error) {
 	return encodePNG(img)
 }
 
+// EncodeGreyPNG renders one square plane of grey levels as a grey PNG (mode L).
+// Equal pixels give equal bytes.
+func EncodeGreyPNG(plane []uint8) ([]byte, error) {
+	side := int(math.Round(math.Sqrt(float64(len(plane)))))
+	if side == 0 || side*side != len(plane) {
+		return nil, fmt.Errorf("encode PNG: %d bytes are no square plane", len(plane))
+	}
+	return encodePNG(&image.Gray{Pix: plane, Stride: side, Rect: image.Rect(0, 0, side, side)})
+}
+
 // Grid lays square planar pictures of one size out in rows of columns, as an
 // RGB PNG.
 func Grid(images [][]uint8, columns int) ([]byte, error) {

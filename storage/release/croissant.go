@@ -2,6 +2,7 @@ package release
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -60,7 +61,7 @@ func (d Draft) croissant(metadata File, shards []piece, lines [][]byte) ([]byte,
 		"creator":      node{"@type": "sc:Organization", "name": "defectforge", "url": home},
 		"keywords":     []string{"synthetic", "defect", d.Class},
 		"distribution": distribution,
-		"recordSet":    []node{d.labelSet(), imageSet(), metadataSet(columns)},
+		"recordSet":    []node{d.labelSet(), d.imageSet(), metadataSet(columns)},
 	}
 	return indented(doc), nil
 }
@@ -91,7 +92,7 @@ func field(set, name, about, kind string, source node) node {
 	return node{"@type": "cr:Field", "@id": set + "/" + name, "name": name, "description": about, "dataType": kind, "source": source}
 }
 
-func imageSet() node {
+func (d Draft) imageSet() node {
 	from := func(property string, transform ...node) node {
 		source := node{"fileSet": ref("images"), "extract": node{"fileProperty": property}}
 		if len(transform) > 0 {
@@ -105,7 +106,7 @@ func imageSet() node {
 	label["references"] = node{"field": ref("labels/name")}
 	return node{"@type": "cr:RecordSet", "@id": "samples", "name": "samples", "description": "The images with their labels.",
 		"key": ref("samples/name"), "field": []node{
-			field("samples", "image", "The pixels, 128x128 RGB.", "sc:ImageObject", from("content")),
+			field("samples", "image", "The pixels, "+cmp.Or(d.Pixels, DefaultPixels)+".", "sc:ImageObject", from("content")),
 			field("samples", "name", "The file's name, without its folder.", "sc:Text", from("filename")),
 			label,
 		}}

@@ -26,10 +26,15 @@ type Draft struct {
 	// License is an SPDX identifier, a URL or words; empty says that none is
 	// stated.
 	License string
+	// Pixels says in words what the images are; empty means DefaultPixels.
+	Pixels string
 	// About is Markdown for the data set card: what the images are for, how they
 	// were made and judged.
 	About string
 }
+
+// DefaultPixels is what a draft's images are where it says nothing.
+const DefaultPixels = "128x128 RGB"
 
 // DraftFile is one file of a draft: the bytes of Object, which lies in the same
 // bucket, or else Data.
