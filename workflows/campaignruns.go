@@ -43,6 +43,19 @@ func AugmentID(in AugmentInput) string {
 	}{in.Source, in.Recipe, in.Policy, in.Utility, in.Unpublished, from})[:12]
 }
 
+// CampaignID is the identifier of the campaign that does in: the same name, source or
+// plan, recipe and policy make the same campaign, whoever starts it.
+func CampaignID(in CampaignInput) string {
+	return "campaign-" + in.Name + "-" + spec.Digest(struct {
+		Kind        string
+		Source      step.Source
+		Plan        string
+		Recipe      spec.Recipe
+		Policy      spec.Policy
+		Unpublished bool
+	}{in.Kind, in.Source, in.Plan.SHA256, in.Recipe, in.Policy, in.Unpublished})[:12]
+}
+
 // start makes a run of an item and waits for it beside the others.
 func (c *campaign) start(ctx workflow.Context, item step.PlanItem) error {
 	in := AugmentInput{

@@ -21,3 +21,16 @@ func TestIdentifiersOfRuns(t *testing.T) {
 	in.Rerun = &step.Rerun{From: "sample"}
 	assert.Equal(t, "augment-scratches-0595dad355aa", AugmentID(in))
 }
+
+func TestIdentifiersOfCampaigns(t *testing.T) {
+	in := CampaignInput{
+		Name: "weekly", Kind: step.KindClasses, Source: step.Source{Bucket: "images", Prefix: "neu/"},
+		Recipe: spec.Classic(), Policy: spec.ProductionPolicy(), Concurrency: 4,
+	}
+	id := CampaignID(in)
+	assert.Equal(t, "campaign-weekly-01f08aebc3c3", id)
+	in.Concurrency = 8
+	assert.Equal(t, id, CampaignID(in), "how many runs are under way at once makes no other campaign")
+	in.Plan.SHA256 = "0123"
+	assert.NotEqual(t, id, CampaignID(in))
+}

@@ -19,7 +19,6 @@ import (
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/progress"
-	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/workflows"
 )
@@ -114,7 +113,7 @@ func campaignJob(a *app, p campaignPlan) job[*workflows.CampaignStatus, workflow
 			ID: p.id, Alone: alone, Workflow: workflows.CampaignName, Input: in,
 			Summary: fmt.Sprintf("%s with recipe %s", in.Name, in.Recipe.Name),
 		}
-		work.ID, alone = cmp.Or(work.ID, campaignID(in)), false
+		work.ID, alone = cmp.Or(work.ID, workflows.CampaignID(in)), false
 		work.Attributes = temporal.NewSearchAttributes(workflows.CampaignAttribute.ValueSet(work.ID))
 		return work, nil
 	}
@@ -134,18 +133,6 @@ func campaignKind(a *app) job[*workflows.CampaignStatus, workflows.CampaignResul
 			return concludeCampaign(ctx, a, s, run, result, err)
 		},
 	}
-}
-
-// campaignID names the campaign by all that decides what it does.
-func campaignID(in workflows.CampaignInput) string {
-	return "campaign-" + in.Name + "-" + spec.Digest(struct {
-		Kind        string
-		Source      step.Source
-		Plan        string
-		Recipe      spec.Recipe
-		Policy      spec.Policy
-		Unpublished bool
-	}{in.Kind, in.Source, in.Plan.SHA256, in.Recipe, in.Policy, in.Unpublished})[:12]
 }
 
 // campaignReport is the JSON object of `campaign run`, `sweep`, `watch`, `retry`

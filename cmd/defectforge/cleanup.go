@@ -64,19 +64,19 @@ func cleanUpCommand(a *app) *cobra.Command {
 	var apply bool
 	c := &cobra.Command{
 		Use:   "cleanup",
-		Short: "Tell what nothing refers to any more; with --apply, remove it",
-		Long: `Tell what lies in the bucket that nothing refers to any more. With --apply it is
+		Short: "Report what nothing refers to any more; with --apply, remove it",
+		Long: `Report what lies in the bucket that nothing refers to any more. With --apply it is
 removed.
 
-Kept is all that releases (withdrawn ones too) and runs under way refer to, the
-runs that made the releases, what was decided, run records and reports, and
-whatever is younger than --grace. The rest of artifacts, checkpoints, remembered
-outcomes, runs without a record and releases that were never finished goes.
-Uploaded images, and what lies outside of artifacts/, cache/, cleanup/, releases/
-and runs/, are never touched.
+What is kept: all that releases (withdrawn ones too) and runs under way refer to,
+the runs that made the releases, what was decided, run records and reports, and
+whatever is younger than --grace. The remaining artifacts, checkpoints, remembered
+results, runs without a record and unfinished releases go. Uploaded images, and
+anything outside artifacts/, cache/, cleanup/, releases/ and runs/, are never
+touched.
 
-cleanup/<workflow>/<run>/report.json says what went, plan-*.jsonl beside it names
-every key. ` + "`schedule create NAME --cleanup`" + ` does it by the clock.`,
+cleanup/<workflow>/<run>/report.json says what was removed, plan-*.jsonl beside
+it names every key. ` + "`schedule create NAME --cleanup`" + ` does it regularly.`,
 		Example: `  defectforge cleanup
   defectforge cleanup --apply --grace 336h --checkpoint-count 2`,
 		Args: cobra.NoArgs,

@@ -35,7 +35,7 @@ holds the keys and answers at /decode and /encode. In the web UI, enter its addr
 under "Configure Codec Server"; the stack that this program runs itself has its own.
 
 Whoever may ask reads everything. So it listens on this machine alone unless told
-otherwise, and then demands codec.token; TLS is for a proxy before it.`,
+otherwise, and then demands codec.token; TLS is for a proxy in front of it.`,
 		Example: `  defectforge codec-server --origin http://127.0.0.1:8080
   DEFECTFORGE_CODEC_TOKEN_FILE=/run/secrets/token defectforge codec-server --listen 0.0.0.0:8888 --origin https://temporal.example`,
 		Args: cobra.NoArgs,

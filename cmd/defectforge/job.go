@@ -72,7 +72,7 @@ func (j job[S, R]) once(ctx context.Context, a *app, detach bool) error {
 	defer stop()
 	result, err := j.kind.Follow(ctx, s.Client(), e, j.view(a.console), failed)
 	if failed == nil && interrupted(ctx) {
-		a.console.Say("the %s itself goes on; `defectforge %s watch %s` follows it, `%s cancel` ends it",
+		a.console.Say("the %s itself continues; `defectforge %s watch %s` follows it, `%s cancel` ends it",
 			j.noun, j.group, e.WorkflowID, j.group)
 	}
 	if errors.Is(err, client.ErrServerGone) && s.Stack != nil && !s.Owns() {

@@ -155,5 +155,5 @@ func pullFailed(what string, err error) error {
 		return fmt.Errorf("pull %s: %w; --allow-withdrawn takes it all the same", what, err)
 	}
 	return missingRelease(fmt.Errorf(
-		"pull %s: %w; `defectforge releases verify` tells what is wrong with a release", what, err))
+		"pull %s: %w; `defectforge releases verify` says what is wrong with a release", what, err))
 }

@@ -18,14 +18,14 @@ func releasesVerifyCommand(a *app) *cobra.Command {
 	verify := func(ctx context.Context, b storage.Bucket, n releaseName) error {
 		return verifyRelease(ctx, a, b, n, key)
 	}
-	c := oneReleaseCommand(a, "verify", "Recompute every digest of a release and tell exactly what is wrong", false, verify)
+	c := oneReleaseCommand(a, "verify", "Recompute every digest of a release and say exactly what is wrong", false, verify)
 	c.Long = `Recompute every digest of a release, or of a folder that ` + "`releases pull`" + ` has made,
-and tell exactly what differs. The exit status is 1 where anything does.`
+and say exactly what differs. The exit status is 1 where anything does.`
 	c.Example = `  defectforge releases verify scratches
   defectforge releases verify scratches/0123456789abcdef --public-key release.pub --json
   defectforge releases verify --dir scratches`
 	c.Flags().StringVar(&key, "public-key", "", "demand a signature by this key of minisign: the key itself, or a file with it")
-	c.Flags().StringVar(&dir, "dir", "", "verify a folder that `releases pull` has made, without a store")
+	c.Flags().StringVar(&dir, "dir", "", "verify a `folder` that releases pull has made, without a store")
 	inStore := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if dir == "" {

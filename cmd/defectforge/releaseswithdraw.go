@@ -25,7 +25,7 @@ func releasesWithdrawCommand(a *app) *cobra.Command {
 			return withdrawRelease(ctx, a, b, n, reason)
 		})
 	c.Long = `Mark a release as not to be used, for good. It stays readable; ` + "`list`" + ` and ` + "`verify`" + `
-say so, and ` + "`pull`" + ` refuses it.`
+say so. ` + "`pull`" + ` takes the newest release before it, or refuses it where it is named.`
 	c.Example = `  defectforge releases withdraw scratches --reason "wrong light on line 3"
   defectforge releases withdraw scratches/0123456789abcdef --reason "copied images" --json`
 	c.Flags().StringVar(&reason, "reason", "", "why; everybody who looks at the release is told")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
@@ -57,8 +58,8 @@ small classifiers are trained to tell the classes apart, in pairs that differ in
 nothing but what they learn from: real images, the class's repeated, mirrored and
 turned, with as many generated ones, and both. The policy "useful" demands a gain in
 macro-F1 over mirrored and turned ones, its whole 95% interval above zero; with any
-other policy the report just tells it. The generator has usually seen more images
-than the classifiers; ingest.max_images lets it see as many.`,
+other policy the report shows it and no more. The generator has usually seen more images
+than the classifiers; ingest.max_images limits how many it sees.`,
 		Example: `  defectforge run --images photos/scratches --class scratches --recipe quick
   defectforge run --images s3://factory/dents/ --class dents --set train.epochs=64 --json
   defectforge run --images dents --class dents --compare pits=pits --compare rust=rust --policy useful
@@ -86,7 +87,7 @@ func (o *runOptions) addFlags(c *cobra.Command) {
 		"end at once as \"waiting\" where fewer images are new since the latest release; implies --if-changed")
 	f.BoolVar(&o.dryRun, "dry-run", false,
 		"print the effective recipe, what would be found, and about how long it takes and what it stores; do nothing")
-	f.BoolVar(&o.noEstimate, "no-estimate", false, "with --dry-run: try no training steps, and tell no time and storage")
+	f.BoolVar(&o.noEstimate, "no-estimate", false, "with --dry-run: try no training steps, and estimate neither time nor storage")
 }
 
 // augment does what `run` asks for.
@@ -122,10 +123,10 @@ type runReport struct {
 	Change *step.ChangeResult `json:"change,omitempty"`
 	// Times say where the time went; Stages why each stage of a rerun was reused or
 	// done again.
-	Times  []step.StageTime `json:"times"`
-	Stages []stageStory     `json:"stages,omitempty"`
-	UI     string           `json:"ui,omitempty"`
-	Error  string           `json:"error,omitempty"`
+	Times  []step.StageTime    `json:"times"`
+	Stages []report.StageStory `json:"stages,omitempty"`
+	UI     string              `json:"ui,omitempty"`
+	Error  string              `json:"error,omitempty"`
 }
 
 // reportRun is what a run came to, nil for one that has not ended.
@@ -223,14 +224,14 @@ func sayTimes(a *app, times []step.StageTime) {
 }
 
 // fetchReport puts a report where a browser on this machine can open it.
-func fetchReport(ctx context.Context, a *app, store *storage.Store, run step.Run, report step.Ref) (string, error) {
+func fetchReport(ctx context.Context, a *app, store *storage.Store, run step.Run, page step.Ref) (string, error) {
 	dir := reportFile(a, run.WorkflowID, run.RunID)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return report.Key, fmt.Errorf("create report folder: %w", err)
+		return page.Key, fmt.Errorf("create report folder: %w", err)
 	}
 	file := filepath.Join(dir, "report.html")
-	if err := store.ReadToFile(ctx, storage.Object(report), file); err != nil {
-		return report.Key, fmt.Errorf("fetch report: %w", err)
+	if err := store.ReadToFile(ctx, storage.Object(page), file); err != nil {
+		return page.Key, fmt.Errorf("fetch report: %w", err)
 	}
 	return file, nil
 }

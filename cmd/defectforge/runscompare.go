@@ -113,7 +113,7 @@ func comparisonOf(ctx context.Context, s *process.Session, names []string) (repo
 	if err != nil || len(runs) != 2 || len(outcomes) != 2 {
 		return c, err
 	}
-	stages, err := story(outcomes[0], outcomes[1])
+	stages, err := report.Story(outcomes[0], outcomes[1])
 	for _, s := range stages {
 		c.Stages = append(c.Stages, report.StageWhy{Stage: s.Stage, Reused: s.Reused, Why: s.Why})
 	}

@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"github.com/defectforge/defectforge/activities/ledger"
+	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
@@ -113,7 +114,7 @@ func planRerun(before step.RecordRunInput, from string, o rerunOptions) (runPlan
 		}
 	}
 	p.rerun = &step.Rerun{Of: was.Run, From: from}
-	changed, err := changes(was.Recipe, recipe)
+	changed, err := report.Changes(was.Recipe, recipe)
 	if err != nil {
 		return runPlan{}, err
 	}
@@ -161,7 +162,7 @@ func recordOf(ctx context.Context, s *process.Session, id, runID string) (step.R
 
 // storyOf is the story of a run that repeats another one, nil for others. A story
 // that cannot be read is no reason to fail.
-func storyOf(ctx context.Context, a *app, store *storage.Store, ref step.Ref) []stageStory {
+func storyOf(ctx context.Context, a *app, store *storage.Store, ref step.Ref) []report.StageStory {
 	if ref.IsZero() {
 		return nil
 	}
@@ -179,9 +180,22 @@ func storyOf(ctx context.Context, a *app, store *storage.Store, ref step.Ref) []
 		a.log().Warn("read the record of the run that was repeated", "error", err)
 		return nil
 	}
-	stages, err := story(before.Outcome, record.Outcome)
+	stages, err := report.Story(before.Outcome, record.Outcome)
 	if err != nil {
 		a.log().Warn("compare with the run that was repeated", "error", err)
 	}
 	return stages
+}
+
+// sayStory prints a story for people.
+func sayStory(a *app, stages []report.StageStory) {
+	for _, s := range stages {
+		a.console.Say("%-16s %-7s %s", step.Title(s.Stage), console.Either(s.Reused, "reused", "redone"), s.Why)
+	}
+}
+
+// rerunName is the stage as --from names it.
+func rerunName(stage string) string {
+	s, _ := step.StageNamed(stage)
+	return s.Word
 }

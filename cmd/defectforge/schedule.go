@@ -141,7 +141,7 @@ func pauseCommand(
 		}
 		return printScheduleDone(a, h.GetID(), done)
 	})
-	c.Flags().StringVar(&note, "note", "", "why; `schedule describe` and the web UI show it")
+	c.Flags().StringVar(&note, "note", "", "why; schedule describe and the web UI show it")
 	return c
 }
 

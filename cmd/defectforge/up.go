@@ -27,7 +27,7 @@ func upCommand(a *app) *cobra.Command {
 		Short: "Run Temporal, its web UI, the store and a worker in the foreground",
 		Long: `Run Temporal, its web UI, the store and a worker in the foreground, with all
 data in --data-dir. Other commands with the same --data-dir find and use it.
-Ctrl-C ends it; runs under way go on with the next start.`,
+Ctrl-C ends it; runs under way continue with the next start.`,
 		Example: `  defectforge up
   defectforge up --data-dir /srv/defectforge --json`,
 		Args: cobra.NoArgs,

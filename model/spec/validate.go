@@ -31,6 +31,9 @@ const (
 	minImages = 2 * MinBatch
 )
 
+// sides are those of images that networks can be built for.
+var sides = []int{64, 128, 256}
+
 var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
 
 // MaxName is the longest that ValidName accepts, in bytes.
@@ -52,6 +55,10 @@ func (r Recipe) Validate() error {
 	}
 	r.Ingest.validate(&p, minImages)
 	r.Model.validate(&p)
+	if side := r.Model.ImageSide(); side != Size && slices.Contains(sides, side) {
+		p.add("model.size", strconv.Itoa(side), fmt.Sprintf(
+			"the stages of a run make images of %d by %d, only package model takes others; set it to %d", Size, Size, Size))
+	}
 	r.Train.validate(&p)
 	r.validatePairs(&p)
 	r.Monitor.validate(&p)
@@ -132,7 +139,7 @@ func (m Model) validate(p *problems) {
 	oneOf(p, "model.initial_weights", m.InitialWeights, InitDCGAN, InitPyTorch)
 	oneOf(p, "model.discriminator_norm", m.DiscriminatorNorm, "", NormBatch, NormNone, NormFree)
 	numberOf(p, "model.channels", m.Channels, 0, 1, Channels)
-	numberOf(p, "model.size", m.Size, 0, 64, 128, 256)
+	numberOf(p, "model.size", m.Size, append([]int{0}, sides...)...)
 	oneOf(p, "model.generator", m.Generator, "", GeneratorTransposed, GeneratorUpsample)
 	within(p, "model.generator_fine", m.GeneratorFine, 0, maxDepth)
 	if m.GeneratorFine > 0 && m.Generator != GeneratorUpsample {

@@ -17,7 +17,7 @@ var remedies = map[string]string{
 	step.ErrUnstable:          otherRates + "; run.json has every try",
 	step.ErrDiverged:          otherRates,
 	step.ErrCorrupt:           "the store returned other bytes than were written: check its disk, then run the same command again",
-	step.ErrReleaseConflict:   "`defectforge releases verify` tells what differs",
+	step.ErrReleaseConflict:   "`defectforge releases verify` says what differs",
 	step.ErrCheckpointForeign: "a checkpoint of another recipe is in the way; choose another --seed",
 }
 

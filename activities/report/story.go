@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bytes"
@@ -7,66 +7,86 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
-	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// change is a recipe value that differs between two runs.
-type change struct {
+// Change is a recipe value that differs between two runs.
+type Change struct {
 	Key   string          `json:"key"`
 	From  json.RawMessage `json:"from"`
 	To    json.RawMessage `json:"to"`
 	Stage string          `json:"stage"` // the first one that it changes
 }
 
-func (c change) String() string {
+// String is the change in words.
+func (c Change) String() string {
 	return fmt.Sprintf("%s %s -> %s", c.Key, quoteless(c.From), quoteless(c.To))
 }
 
 func quoteless(raw json.RawMessage) string {
-	if text := strings.Trim(string(raw), `"`); text != "" {
+	if text := strings.Trim(string(raw), `"`); text != "" && text != string(absent) {
 		return text
 	}
 	return "none"
 }
 
-// changes lists the recipe values that differ.
-func changes(a, b spec.Recipe) ([]change, error) {
-	before, err := report.New("", a)
+// Changes lists the recipe values that differ, in the order of the later recipe's
+// fields. A value that one of both leaves out, as its field's default, is null there.
+func Changes(before, after spec.Recipe) ([]Change, error) {
+	from, err := flatten(before)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list settings: %w", err)
 	}
-	after, err := report.New("", b)
+	to, err := flatten(after)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list settings: %w", err)
 	}
-	var out []change
-	for i, s := range before.Settings {
-		if to := after.Settings[i].Value; !bytes.Equal(s.Value, to) {
-			out = append(out, change{Key: s.Name, From: s.Value, To: to, Stage: step.StageOf(s.Name, b)})
+	var out []Change
+	add := func(name string, was, is json.RawMessage) {
+		if !bytes.Equal(was, is) {
+			out = append(out, Change{Key: name, From: was, To: is, Stage: step.StageOf(name, after)})
+		}
+	}
+	for _, s := range to {
+		add(s.Name, settingOf(from, s.Name), s.Value)
+	}
+	for _, s := range from {
+		if !slices.ContainsFunc(to, func(t Setting) bool { return t.Name == s.Name }) {
+			add(s.Name, s.Value, absent)
 		}
 	}
 	return out, nil
 }
 
-// stageStory is what became of a stage in a rerun, and why.
-type stageStory struct {
+// absent stands for a value that a recipe leaves out.
+var absent = json.RawMessage("null")
+
+func settingOf(settings []Setting, name string) json.RawMessage {
+	for _, s := range settings {
+		if s.Name == name {
+			return s.Value
+		}
+	}
+	return absent
+}
+
+// StageStory is what became of a stage in a rerun, and why.
+type StageStory struct {
 	Stage   string  `json:"stage"`
 	Reused  bool    `json:"reused"`
 	Why     string  `json:"why"`
 	Seconds float64 `json:"seconds"`
 }
 
-// story says of each stage of a run why its result was reused or made, seen
+// Story says of each stage of a run why its result was reused or made, seen
 // from an earlier run.
-func story(before, after step.Outcome) ([]stageStory, error) {
-	changed, err := changes(before.Recipe, after.Recipe)
+func Story(before, after step.Outcome) ([]StageStory, error) {
+	changed, err := Changes(before.Recipe, after.Recipe)
 	if err != nil {
 		return nil, err
 	}
-	var out []stageStory
+	var out []StageStory
 	for _, stage := range step.Stages() {
 		at := slices.IndexFunc(after.Times, func(t step.StageTime) bool { return t.Stage == stage.Name })
 		if at < 0 || stage.Same == "" {
@@ -82,7 +102,7 @@ func story(before, after step.Outcome) ([]stageStory, error) {
 		if stage.New != nil {
 			differs = append(differs, stage.New(before, after)...)
 		}
-		out = append(out, stageStory{
+		out = append(out, StageStory{
 			Stage: stage.Name, Reused: t.Cached, Why: why(stage, t.Cached, differs, after.Rerun), Seconds: t.Seconds,
 		})
 	}
@@ -100,20 +120,8 @@ func why(stage step.Stage, reused bool, differs []string, rerun *step.Rerun) str
 	case reused || !stage.Remembered:
 		return stage.Same
 	case rerun != nil && rerun.From != "" && !step.Before(stage.Name, rerun.From):
-		return "--from " + rerunName(rerun.From) + ", from " + stage.Same
+		from, _ := step.StageNamed(rerun.From)
+		return "--from " + from.Word + ", from " + stage.Same
 	}
 	return stage.Same + ", but no result of it was kept"
-}
-
-// sayStory prints a story for people.
-func sayStory(a *app, stages []stageStory) {
-	for _, s := range stages {
-		a.console.Say("%-16s %-7s %s", step.Title(s.Stage), console.Either(s.Reused, "reused", "redone"), s.Why)
-	}
-}
-
-// rerunName is the stage as --from names it.
-func rerunName(stage string) string {
-	s, _ := step.StageNamed(stage)
-	return s.Word
 }
