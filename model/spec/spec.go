@@ -100,8 +100,8 @@ type Model struct {
 	DiscriminatorNorm string `json:"discriminator_norm" yaml:"discriminator_norm"`
 	// Channels of an image: 1 or 3; 0 is 3.
 	Channels int `json:"channels,omitempty" yaml:"channels,omitempty"`
-	// Size is an image's side, 64, 128 or 256; 0 is 128. The number of layers
-	// follows from it.
+	// Size is an image's side, 64, 128 or 256; 0 is 128, which is all that a run takes:
+	// the others are for package model alone. The number of layers follows from it.
 	Size int `json:"size,omitempty" yaml:"size,omitempty"`
 	// Generator is GeneratorTransposed or GeneratorUpsample.
 	Generator string `json:"generator,omitempty" yaml:"generator,omitempty"`
