@@ -74,10 +74,9 @@ func techniques() map[string]spec.Recipe {
 }
 
 func TestResumeIsBitExactAtAnyStepWithEveryTechnique(t *testing.T) {
-	const steps = 4
 	for name, r := range techniques() {
 		t.Run(name, func(t *testing.T) {
-			whole := newGAN(t, r)
+			whole, steps := newGAN(t, r), stepsOf(r)
 			var at [][]byte
 			for i := range steps {
 				at = append(at, saved(t, whole))
@@ -94,10 +93,19 @@ func TestResumeIsBitExactAtAnyStepWithEveryTechnique(t *testing.T) {
 	}
 }
 
+// stepsOf are a few steps, and some more where augmentations adapt: their probability
+// is zero at first.
+func stepsOf(r spec.Recipe) int {
+	if r.Train.AugmentTarget > 0 {
+		return adaptEvery + 2
+	}
+	return 4
+}
+
 func TestThreadsDoNotMatterWithEveryTechnique(t *testing.T) {
 	defer kernel.SetThreads(0)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	for _, name := range []string{"all", "modern", "finest"} {
+	for _, name := range []string{"all", "modern", "finest", "adaptive"} {
 		threadsDoNotMatter(t, techniques()[name])
 	}
 }
@@ -109,7 +117,7 @@ func threadsDoNotMatter(t *testing.T, r spec.Recipe) {
 			kernel.SetThreads(threads)
 			runtime.GOMAXPROCS(procs)
 			g := newGAN(t, r)
-			train(t, g, 0, 3)
+			train(t, g, 0, stepsOf(r))
 			if want == nil {
 				want = saved(t, g)
 			}

@@ -1,12 +1,16 @@
 """Steps of training by a recipe, in PyTorch: the twin of package model.
 
-Called by TestParityOfEachSwitch with a folder that holds plan.json,
-initial.safetensors and, as raw float32, stepN.real, stepN.z and stepN.noiseK.
-Writes losses.json and final.safetensors. It computes in float64, see
-smalldata.py. With "bench THREADS STEPS" in place of the folder it times steps of
-the recipe in plan.json from standard input, in float32.
+Called by TestParityOfEachSwitch with folders that hold plan.json and, for each
+step, the checkpoint before it in stepN.before and, as raw float32, stepN.real,
+stepN.z and stepN.noiseK. Writes the state after each step, Adam's moments among it,
+to stepN.after, and to results.json the losses, and how near an activation came to
+the kink of its ReLU. It computes in float64, see smalldata.py. What float32's
+rounding does is not carried on: each step sets out from the checkpoint, and its
+generator learns from the discriminator of the next checkpoint. With "bench THREADS STEPS" in place of the folders it
+times steps of the recipe in plan.json from standard input, in float32.
 """
 import json
+import math
 import os
 import struct
 import sys
@@ -42,13 +46,16 @@ class Generator(nn.Module):
     def __init__(self, m):
         super().__init__()
         blocks = side_of(m).bit_length() - 3
-        widths = [m["generator_depth"] << (blocks - 1 - i) for i in range(blocks)] + [m.get("channels") or 3]
+        widths = [m["generator_depth"] << (blocks - 1 - i) for i in range(blocks)]
+        widths += [w for w in [m.get("generator_fine")] if w] + [m.get("channels") or 3]
         upsample, noise, self.names = m.get("generator") == "upsample", m.get("generator_noise"), {}
         layers, into = [], m["latent"]
         for i, out in enumerate(widths):
-            last, name = i == blocks, f"layer{i + 1}" if i < blocks else "output_layer"
+            last = i == len(widths) - 1
+            name = "output_layer" if last else f"layer{i + 1}"
             if i > 0 and upsample:
-                layers.append(Doubling())
+                if not last or not m.get("generator_fine"):  # which doubled before
+                    layers.append(Doubling())
                 layers.append(nn.Conv2d(into, out, 3, 1, 1, bias=False))
             else:
                 layers.append(nn.ConvTranspose2d(into, out, 4, *((1, 0) if i == 0 else (2, 1)), bias=False))
@@ -86,13 +93,36 @@ class Discriminator(nn.Module):
                 self.names[f"layer{i + 1}.1."] = f"all.{len(layers) - 1}."
             layers.append(nn.LeakyReLU(0.2))
             into = out
-        patch = m.get("discriminator_head") == "patch"
+        patch, self.both = m.get("discriminator_head") == "patch", m.get("discriminator_head") == "both"
+        self.spread = m.get("minibatch_stddev")
+        into += bool(self.spread)
         layers.append(nn.Conv2d(into, 1, 3, 1, 1, bias=False) if patch else nn.Conv2d(into, 1, 4, 1, 0, bias=False))
         self.names["output_layer.0."] = f"all.{len(layers) - 1}."
         self.all = nn.Sequential(*layers)
+        if self.both:
+            self.patches = nn.Conv2d(m["discriminator_depth"] << 2, 1, 1, bias=False)
+            self.names["patch_layer.0."] = "patches."
 
     def forward(self, x):
-        return self.all(x).flatten()
+        logits, halved = [], 0
+        for i, layer in enumerate(self.all):
+            if self.spread and i == len(self.all) - 1:
+                x = spread(x)
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                halved += 1
+                if self.both and halved == 3:
+                    logits = [self.patches(x).flatten(1)]
+        return torch.cat([x.flatten(1)] + logits, 1).flatten()
+
+
+def spread(x):
+    """One more channel: how much the images of a group of four, or of all, differ."""
+    n = len(x)
+    g = 4 if n % 4 == 0 else n
+    y = x.reshape(g, n // g, *x.shape[1:])
+    y = (y.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)).repeat(g)
+    return torch.cat([x, y.view(n, 1, 1, 1).expand(n, 1, *x.shape[2:])], 1)
 
 
 def renamed(state, names, back=False):
@@ -103,6 +133,10 @@ def renamed(state, names, back=False):
             if key.startswith(a):
                 out[b + key[len(a):]] = value
     return out
+
+
+def part(state, prefix):
+    return {k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)}
 
 
 def augment(images, by):
@@ -136,13 +170,49 @@ class Training:
     def __init__(self, recipe, total=0):
         self.t = t = recipe["train"]
         self.d, self.g, self.total, self.done = Discriminator(recipe["model"]), Generator(recipe["model"]), total, 0
+        self.adaptation = None
         betas = lambda who: tuple(float(t.get(f"{who}_beta{i}") or t[f"beta{i}"]) for i in (1, 2))
         self.od = torch.optim.Adam(self.d.parameters(), lr=t["discriminator_rate"], betas=betas("discriminator"))
         self.og = torch.optim.Adam(self.g.parameters(), lr=t["generator_rate"], betas=betas("generator"))
 
+    def sides(self):
+        for net, optimiser, name in ((self.d, self.od, "discriminator."), (self.g, self.og, "generator.")):
+            yield net, optimiser, name, renamed(dict(net.named_parameters()), net.names, True)
+
+    def load(self, state, done):
+        self.done, self.adaptation = done, state.get("augment.adaptation")
+        for net, optimiser, name, parameters in self.sides():
+            net.load_state_dict(renamed(part(state, name), net.names), strict=True)
+            moments = part(state, "optimizer." + name)
+            for key, p in parameters.items():
+                optimiser.state[p] = {"step": torch.tensor(float(done))}
+                for moment in ("exp_avg", "exp_avg_sq"):
+                    optimiser.state[p][moment] = moments[f"{key}.{moment}"].to(p.dtype)
+
+    def state(self):
+        out = {}
+        for net, optimiser, name, parameters in self.sides():
+            own = net.state_dict() | (self.learned if net is self.d else {})
+            out |= {name + k: v for k, v in renamed(own, net.names, True).items()}
+            for key, p in parameters.items():
+                for moment in ("exp_avg", "exp_avg_sq"):
+                    out[f"optimizer.{name}{key}.{moment}"] = optimiser.state[p][moment]
+        out = {k: v.float() if v.is_floating_point() else v for k, v in out.items()}
+        return out | ({} if self.adaptation is None else {"augment.adaptation": self.adaptation})
+
+    def adapt(self, n):
+        """Every four steps, towards the target for the mean sign of real logits."""
+        p, signs, seen = self.adaptation.tolist()
+        signs, seen = signs + n * self.sign, seen + n
+        if self.done % 4 == 0:
+            up = 1 if signs / seen >= self.t["augment_target"] else -1
+            p, signs, seen = min(max(p + up * seen / self.t["augment_images"], 0), 0.8), 0, 0
+        self.adaptation = torch.tensor([p, signs, seen])
+
     def rates(self):
         done, decay = self.done / max(self.total, 1), self.t.get("decay")
-        factor = {"linear": 1 - done, "cosine": (1 + torch.cos(torch.tensor(torch.pi * done)).item()) / 2}.get(decay, 1)
+        factor = {"linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2,
+                  "late": max(min(2 * (1 - done), 1), 0.02)}.get(decay, 1)
         self.od.param_groups[0]["lr"] = factor * self.t["discriminator_rate"]
         self.og.param_groups[0]["lr"] = factor * self.t["generator_rate"]
 
@@ -152,7 +222,17 @@ class Training:
         slope, = torch.autograd.grad(logits.sum(), x, create_graph=True)
         return gamma / 2 * slope.square().sum((1, 2, 3)).mean()
 
-    def step(self, real, z, by=None):
+    def watch(self):
+        """Keeps the least distance from a kink, in deviations of its layer's inputs."""
+        def see(_, inputs):
+            x = inputs[0].detach()
+            x = x[x != 0]  # what is cut out is zero in any arithmetic
+            self.margin = min(self.margin, (x.abs().min() / x.std()).item())
+        for layer in [*self.d.modules(), *self.g.modules()]:
+            if isinstance(layer, (nn.ReLU, nn.LeakyReLU)):
+                layer.register_forward_pre_hook(see)
+
+    def step(self, real, z, by=None, learned=None):
         by, loss = by or {}, self.t.get("loss") or "bce"
         seen = lambda x, who: augment(x, by.get(who))
         self.rates()
@@ -173,10 +253,15 @@ class Training:
                 loss_real = F.binary_cross_entropy_with_logits(r, torch.full_like(r, 1 - self.t["label_smoothing"]))
                 loss_fake = F.binary_cross_entropy_with_logits(f, torch.zeros_like(f))
             (loss_real + loss_fake).backward()
+        self.sign = r.sign().mean().item()
         for gamma, x, who in ((self.t.get("r1"), real, "real"), (self.t.get("r2"), fake.detach(), "fake")):
             if gamma:
                 self.penalty(seen(x, who), gamma).backward()
         self.od.step()
+        self.learned = {k: v.detach().clone() for k, v in self.d.named_parameters()}
+        with torch.no_grad():
+            for name, p in self.d.named_parameters():
+                p.copy_((learned or self.learned)[name])
         self.g.zero_grad()
         for p in self.d.parameters():
             p.requires_grad_(False)
@@ -194,6 +279,8 @@ class Training:
         for p in self.d.parameters():
             p.requires_grad_(True)
         self.done += 1
+        if self.adaptation is not None:
+            self.adapt(len(real))
         return [loss_real.item(), loss_fake.item(), loss_g.item()]
 
 
@@ -212,8 +299,8 @@ def read_safetensors(name):
 def write_safetensors(name, tensors):
     header, blobs, at = {}, [], 0
     for key, value in sorted(tensors.items()):
-        raw = value.contiguous().numpy().tobytes()
-        kind = {torch.float32: "F32", torch.int64: "I64"}[value.dtype]
+        raw = value.detach().contiguous().numpy().tobytes()
+        kind = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}[value.dtype]
         header[key] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [at, at + len(raw)]}
         blobs.append(raw)
         at += len(raw)
@@ -226,26 +313,25 @@ def write_safetensors(name, tensors):
 def parity(folder):
     path = lambda name: os.path.join(folder, name)
     plan = json.load(open(path("plan.json")))
-    torch.set_default_dtype(torch.float64)
     floats = lambda name, *shape: torch.frombuffer(
         bytearray(open(path(name), "rb").read()), dtype=torch.float32).reshape(shape).double()
     m = plan["recipe"]["model"]
     training = Training(plan["recipe"], plan["total"])
-    initial = read_safetensors(path("initial.safetensors"))
-    for net, prefix in ((training.d, "discriminator."), (training.g, "generator.")):
-        state = {k[len(prefix):]: v for k, v in initial.items() if k.startswith(prefix)}
-        net.load_state_dict(renamed(state, net.names), strict=True)
-    losses, side = [], side_of(m)
+    training.watch()
+    losses, margins, side = [], [], side_of(m)
     for i, by in enumerate(plan["steps"]):
+        training.load(read_safetensors(path(f"step{i}.before")), i)
+        training.margin = math.inf
+        parameters = {k for k, _ in training.d.named_parameters()}
+        next_d = part(read_safetensors(path(f"step{i + 1}.before")), "discriminator.")
+        learned = {k: v for k, v in renamed(next_d, training.d.names).items() if k in parameters}
         real = floats(f"step{i}.real", -1, m.get("channels") or 3, side, side)
         for k, noise in enumerate(training.g.noises()):
             noise.maps = floats(f"step{i}.noise{k}", len(real), 1, 4 << k, 4 << k)
-        losses.append(training.step(real, floats(f"step{i}.z", len(real), m["latent"], 1, 1), by))
-    json.dump(losses, open(path("losses.json"), "w"))
-    final = {"discriminator." + k: v for k, v in renamed(training.d.state_dict(), training.d.names, True).items()}
-    final |= {"generator." + k: v for k, v in renamed(training.g.state_dict(), training.g.names, True).items()}
-    write_safetensors(path("final.safetensors"),
-                      {k: v.float() if v.is_floating_point() else v for k, v in final.items()})
+        losses.append(training.step(real, floats(f"step{i}.z", len(real), m["latent"], 1, 1), by, learned))
+        margins.append(training.margin)
+        write_safetensors(path(f"step{i}.after"), training.state())
+    json.dump({"losses": losses, "margins": margins}, open(path("results.json"), "w"))
 
 
 def bench(threads, steps):
@@ -265,4 +351,6 @@ def bench(threads, steps):
 if sys.argv[1] == "bench":
     bench(int(sys.argv[2]), int(sys.argv[3]))
 else:
-    parity(sys.argv[1])
+    torch.set_default_dtype(torch.float64)
+    for folder in sys.argv[1:]:
+        parity(folder)
