@@ -49,6 +49,7 @@ func techniques() map[string]spec.Recipe {
 			r.Train.Loss, r.Model.DiscriminatorNorm = spec.LossRelativistic, spec.NormFree
 		},
 		"penalties": func(r *spec.Recipe) { r.Train.R1, r.Train.R2, r.Model.DiscriminatorNorm = 5, 0.5, spec.NormFree },
+		"spectral":  func(r *spec.Recipe) { r.Train.R1, r.Train.R2, r.Model.DiscriminatorNorm = 5, 0.5, spec.NormNone },
 		"adaptive": func(r *spec.Recipe) {
 			r.Train.Augment, r.Train.AugmentTarget, r.Train.AugmentImages = "flip,turn,shift,color,translation,cutout", 1e-9, 20
 		},
@@ -64,7 +65,7 @@ func techniques() map[string]spec.Recipe {
 		r := tiny()
 		change(&r)
 		out[name] = r
-		if name != "hinge" && name != "linear" && name != "adaptive" {
+		if name != "hinge" && name != "linear" && name != "adaptive" && name != "spectral" {
 			change(&modern)
 		}
 	}
@@ -127,11 +128,10 @@ func threadsDoNotMatter(t *testing.T, r spec.Recipe) {
 }
 
 func TestEachTechniqueChangesTraining(t *testing.T) {
-	plain := newGAN(t, tiny())
-	train(t, plain, 0, 3)
 	for name, r := range techniques() {
-		g := newGAN(t, r)
-		train(t, g, 0, 3)
+		plain, g := newGAN(t, tiny()), newGAN(t, r)
+		train(t, plain, 0, stepsOf(r))
+		train(t, g, 0, stepsOf(r))
 		if name == "average" {
 			require.Equal(t, plain.generator.adam.Params[0].Data, g.generator.adam.Params[0].Data, "an average is looked at, never trained on")
 			continue

@@ -9,7 +9,7 @@ import "github.com/defectforge/defectforge/model/kernel"
 //   - Memory is its own. A Buffer names it; only Adopt, Upload and Read cross to
 //     the host's. Nothing outside of a backend looks into a buffer.
 //   - Calls take effect in their order, as seen by one user. They need not be done
-//     when they return: only Loss, Nudge and Read wait. So these alone report errors,
+//     when they return: only Loss, Squares and Read wait. So these alone report errors,
 //     also those of calls before them.
 //   - Outputs are overwritten, inputs are left alone, and they do not overlap,
 //     unless a comment says otherwise. Shapes fit: the graph sees to that.
@@ -97,10 +97,8 @@ type Backend interface {
 	// AugmentByInput is the gradient by x.
 	AugmentByInput(dx, dy Buffer, by []kernel.Augmentation, c, h, w int)
 
-	// Nudge moves images x (n,...) along g to either side: moved is x+eg for all of
-	// them and then x-eg, with e such that the root mean square of a move is rms. It
-	// gives each image's |g|^2 and e, which is 0 where g is.
-	Nudge(moved, x, g Buffer, n int, rms float64) (squares, steps []float64, err error)
+	// Squares are the sums of the squares of n parts of x.
+	Squares(x Buffer, n int) ([]float64, error)
 
 	// Loss judges logits by the terms, see Terms.
 	Loss(t *Terms, logits Buffer) (Outcome, error)

@@ -173,10 +173,9 @@ func (d *device) Loss(_ *Terms, logits Buffer) (Outcome, error) {
 func (d *device) LossByInput(_ *Terms, dx, logits Buffer) {
 	d.call("loss by input", 3*d.logits, dx, logits)
 }
-func (d *device) Nudge(moved, x, g Buffer, n int, _ float64) (squares, steps []float64, err error) {
-	d.call("nudge", x.Len, x, g)
-	require.Equal(d.t, 2*x.Len, moved.Len)
-	return make([]float64, n), make([]float64, n), nil
+func (d *device) Squares(x Buffer, n int) ([]float64, error) {
+	d.call("squares", x.Len, x)
+	return make([]float64, n), nil
 }
 func (d *device) Add(dst, x Buffer) { d.call("add", dst.Len, dst, x) }
 func (d *device) Adam(_ *AdamStep, p, mean, meanOfSquares, gradient Buffer) {

@@ -15,6 +15,7 @@ type conv struct {
 	// generator learns.
 	wantX, wantW bool
 	side         string // see pass
+	rests        bool   // the spectral norm is another pass's, which has iterated it
 	ws           *Workspace
 }
 
@@ -35,7 +36,7 @@ func (o *conv) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 		return o.out, nil
 	}
 	w := buffer(in[1])
-	if o.Spectral != nil {
+	if o.Spectral != nil && !o.rests {
 		o.backend.Iterate(o.Spectral, w)
 	}
 	o.backend.Conv(&o.Conv, o.out.Buffer, buffer(in[0]), w)

@@ -1,8 +1,6 @@
 package graph
 
 import (
-	"math"
-
 	"github.com/defectforge/defectforge/model/kernel"
 )
 
@@ -239,23 +237,14 @@ func (CPU) AugmentByInput(dx, dy Buffer, by []kernel.Augmentation, c, h, w int) 
 	kernel.AugmentBackward(dx.Host, dy.Host, by, c, h, w)
 }
 
-// Nudge takes norms in float64.
-func (CPU) Nudge(moved, x, g Buffer, n int, rms float64) (squares, steps []float64, err error) {
-	size := x.Len / n
-	squares, steps = make([]float64, n), make([]float64, n)
-	copy(moved.Host, x.Host)
-	copy(moved.Host[x.Len:], x.Host)
+// Squares sums in float64.
+func (CPU) Squares(x Buffer, n int) ([]float64, error) {
+	squares, size := make([]float64, n), x.Len/n
 	for i := range n {
-		along := g.Host[i*size:][:size]
-		squares[i] = kernel.Dot(along, along)
-		if squares[i] == 0 {
-			continue
-		}
-		steps[i] = rms * math.Sqrt(float64(size)/squares[i])
-		kernel.Axpy(moved.Host[i*size:][:size], along, float32(steps[i]))
-		kernel.Axpy(moved.Host[(n+i)*size:][:size], along, float32(-steps[i]))
+		part := x.Host[i*size:][:size]
+		squares[i] = kernel.Dot(part, part)
 	}
-	return squares, steps, nil
+	return squares, nil
 }
 
 // Loss sums in float64.

@@ -13,16 +13,18 @@ type pass struct {
 	net      *Net
 	n        int // batch
 	ws       *Workspace
-	kept     *bool  // see frame
-	learns   bool   // the weights' gradients are wanted
-	side     string // ends the names of these, to keep them from those of another pass
-	evaluate bool   // batch norm uses its running statistics
-	batches  int    // that are judged one after the other in one; 0: one
+	kept     *bool   // see frame
+	learns   bool    // the weights' gradients are wanted
+	side     string  // ends the names of these, to keep them from those of another pass
+	evaluate bool    // batch norm uses its running statistics
+	batches  int     // that are judged one after the other in one; 0: one
+	memory   string  // sets the arrays apart, so that a pass in between leaves them alone
+	at       []*conv // the layers of another pass, which this one is the derivative of; see penalty
 }
 
 // frame is that of an operation of a layer whose result is the layer's output.
 func (p pass) frame(l *layer, operation string, dims ...int) frame {
-	name := p.net.name + "." + l.name + "." + operation
+	name := p.net.name + p.memory + "." + l.name + "." + operation
 	f := newFrame(p.ws, name, []int{p.n, l.out, l.outSide, l.outSide}, dims...)
 	f.kept = p.kept
 	return f
@@ -50,6 +52,9 @@ func (p pass) stages(wantX bool) []stage {
 			out = append(out, stage{newSpread(p, l), nil})
 		}
 		conv := newConv(p, l, wantX || i > 0)
+		if p.at != nil {
+			conv.Spectral, conv.rests = p.at[i].Spectral, true
+		}
 		out = append(out, stage{conv, []*Tensor{l.weight}})
 		if l.noise != nil {
 			out = append(out, stage{newNoise(p, l, conv.out), []*Tensor{l.noise}})
@@ -59,6 +64,8 @@ func (p pass) stages(wantX bool) []stage {
 			out = append(out, stage{newNormInference(p, l), []*Tensor{l.norm.scale, l.norm.shift}})
 		case l.norm != nil:
 			out = append(out, stage{newBatchNorm(p, l), []*Tensor{l.norm.scale, l.norm.shift}})
+		case l.Slope != linear && p.at != nil:
+			out = append(out, stage{newGate(p, l, p.at[i].out), nil})
 		case l.Tanh || l.Slope != linear:
 			out = append(out, stage{newActivation(p, l), nil})
 		}
