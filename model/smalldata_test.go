@@ -52,6 +52,7 @@ func techniques() map[string]spec.Recipe {
 		"spectral":  func(r *spec.Recipe) { r.Train.R1, r.Train.R2, r.Model.DiscriminatorNorm = 5, 0.5, spec.NormNone },
 		"adaptive": func(r *spec.Recipe) {
 			r.Train.Augment, r.Train.AugmentTarget, r.Train.AugmentImages = "flip,turn,shift,color,translation,cutout", 1e-9, 20
+			r.Train.DiscriminatorRate = 4e-3 // so that it is soon sure of real images, and the probability rises
 		},
 		"hinge":  func(r *spec.Recipe) { r.Train.Loss = spec.LossHinge },
 		"places": func(r *spec.Recipe) { r.Train.Augment = "flip,turn,shift" },
