@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
-	"github.com/defectforge/defectforge/activities/campaign"
+	campaigns "github.com/defectforge/defectforge/activities/campaign"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
@@ -43,7 +43,7 @@ func TestRecordCampaign(t *testing.T) {
 	require.Equal(t, step.RunCounts{Published: 2, Failed: 1}, out.Counts)
 	keepHistory(ctx, t, c, run, "campaign-v1-done")
 
-	planner := campaign.Planner{Store: storage.New(b), Sources: actual(b).Sources}
+	planner := campaigns.Planner{Store: storage.New(b), Sources: actual(b).Sources}
 	plan, err := planner.PlanCampaign(ctx, step.PlanInput{Source: input.Source})
 	require.NoError(t, err)
 	in.Recipe.Seed = 5
