@@ -61,34 +61,34 @@ func TestAssess(t *testing.T) {
 		verdict string
 		rule    string // that did not pass
 	}{
-		{"all well", nil, nil, step.Pass, ""},
-		{"tail within chance of the limit", near(14), nil, step.Pass, ""},
-		{"too many near", near(19), nil, step.Fail, spec.MeasureTailShare},
+		{"all well", nil, nil, spec.Pass, ""},
+		{"tail within chance of the limit", near(14), nil, spec.Pass, ""},
+		{"too many near", near(19), nil, spec.Fail, spec.MeasureTailShare},
 		{"too many near when turned", func(l *ledger.NeighbourList) {
 			for i := range 30 {
 				l.Candidates[i].Transformed.Distance = 10
 			}
-		}, nil, step.Fail, spec.MeasureTransformed},
+		}, nil, spec.Fail, spec.MeasureTransformed},
 		{"nearer than the hold-out", func(l *ledger.NeighbourList) {
 			for i := range l.HoldoutNearest {
 				l.HoldoutNearest[i] = 500
 			}
-		}, nil, step.Fail, spec.MeasureCopyZ},
-		{"hold-out not compared", func(l *ledger.NeighbourList) { l.HoldoutNearest = nil }, nil, step.Inconclusive, spec.MeasureCopyZ},
-		{"a candidate without transformed neighbour", func(l *ledger.NeighbourList) { l.TransformedTailAt = 0 }, nil, step.Inconclusive, spec.MeasureTransformed},
-		{"real images alike", func(l *ledger.NeighbourList) { l.TailAt = 0 }, nil, step.Inconclusive, spec.MeasureTailShare},
-		{"one real image too few", nil, func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 39, 99 }, step.Inconclusive, spec.MeasureRealImages},
-		{"just enough real images", nil, func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 40, 100 }, step.Pass, ""},
-		{"no hold-out", nil, func(in *step.AssessInput) { in.Ingest.Holdout, in.Check.Real = 0, 240 }, step.Inconclusive, spec.MeasureHoldoutImages},
-		{"a candidate not compared", nil, func(in *step.AssessInput) { in.Check.Accepted-- }, step.Inconclusive, spec.MeasureCompared},
-		{"a real image not compared", nil, func(in *step.AssessInput) { in.Check.Real-- }, step.Inconclusive, spec.MeasureCompared},
-		{"more compared than there are", nil, func(in *step.AssessInput) { in.Check.Real++ }, step.Inconclusive, spec.MeasureCompared},
-		{"collapsed", nil, func(in *step.AssessInput) { in.Check.Repeated = 13 }, step.Fail, spec.MeasureRepeated},
-		{"blank", nil, func(in *step.AssessInput) { in.Check.Repeated, in.Check.Blank = 6, 7 }, step.Fail, spec.MeasureRepeated},
-		{"a few repeats", nil, func(in *step.AssessInput) { in.Check.Repeated, in.Check.Blank = 6, 6 }, step.Pass, ""},
-		{"too few accepted", nil, func(in *step.AssessInput) { in.Check.Accepted, in.Check.Rejected = 7, 113 }, step.Fail, spec.MeasureAccepted},
-		{"nothing compared at all", nil, func(in *step.AssessInput) { in.Check.Neighbours = step.Ref{} }, step.Inconclusive, spec.MeasureTailShare},
-		{"likeness asked for but not measured", nil, func(in *step.AssessInput) { in.Policy = spec.ProductionPolicy() }, step.Inconclusive, spec.MeasureCoverage},
+		}, nil, spec.Fail, spec.MeasureCopyZ},
+		{"hold-out not compared", func(l *ledger.NeighbourList) { l.HoldoutNearest = nil }, nil, spec.Inconclusive, spec.MeasureCopyZ},
+		{"a candidate without transformed neighbour", func(l *ledger.NeighbourList) { l.TransformedTailAt = 0 }, nil, spec.Inconclusive, spec.MeasureTransformed},
+		{"real images alike", func(l *ledger.NeighbourList) { l.TailAt = 0 }, nil, spec.Inconclusive, spec.MeasureTailShare},
+		{"one real image too few", nil, func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 39, 99 }, spec.Inconclusive, spec.MeasureRealImages},
+		{"just enough real images", nil, func(in *step.AssessInput) { in.Ingest.Training, in.Check.Real = 40, 100 }, spec.Pass, ""},
+		{"no hold-out", nil, func(in *step.AssessInput) { in.Ingest.Holdout, in.Check.Real = 0, 240 }, spec.Inconclusive, spec.MeasureHoldoutImages},
+		{"a candidate not compared", nil, func(in *step.AssessInput) { in.Check.Accepted-- }, spec.Inconclusive, spec.MeasureCompared},
+		{"a real image not compared", nil, func(in *step.AssessInput) { in.Check.Real-- }, spec.Inconclusive, spec.MeasureCompared},
+		{"more compared than there are", nil, func(in *step.AssessInput) { in.Check.Real++ }, spec.Inconclusive, spec.MeasureCompared},
+		{"collapsed", nil, func(in *step.AssessInput) { in.Check.Repeated = 13 }, spec.Fail, spec.MeasureRepeated},
+		{"blank", nil, func(in *step.AssessInput) { in.Check.Repeated, in.Check.Blank = 6, 7 }, spec.Fail, spec.MeasureRepeated},
+		{"a few repeats", nil, func(in *step.AssessInput) { in.Check.Repeated, in.Check.Blank = 6, 6 }, spec.Pass, ""},
+		{"too few accepted", nil, func(in *step.AssessInput) { in.Check.Accepted, in.Check.Rejected = 7, 113 }, spec.Fail, spec.MeasureAccepted},
+		{"nothing compared at all", nil, func(in *step.AssessInput) { in.Check.Neighbours = step.Ref{} }, spec.Inconclusive, spec.MeasureTailShare},
+		{"likeness asked for but not measured", nil, func(in *step.AssessInput) { in.Policy = spec.ProductionPolicy() }, spec.Inconclusive, spec.MeasureCoverage},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := storage.New(memory.New())
@@ -102,7 +102,7 @@ func TestAssess(t *testing.T) {
 			var bad []string
 			for _, r := range got.Rules {
 				require.NotEmpty(t, r.Reason)
-				if r.Outcome != step.Pass {
+				if r.Outcome != spec.Pass {
 					bad = append(bad, r.Name)
 				}
 			}
@@ -127,9 +127,9 @@ func TestAssess(t *testing.T) {
 func TestAssessPassesNothingWithoutNumbers(t *testing.T) {
 	got, err := Assessor{Store: storage.New(memory.New())}.Assess(context.Background(), step.AssessInput{})
 	require.NoError(t, err)
-	require.NotEqual(t, step.Pass, got.Verdict)
+	require.NotEqual(t, spec.Pass, got.Verdict)
 	for _, r := range got.Rules {
-		require.NotEqual(t, step.Pass, r.Outcome, r.Name)
+		require.NotEqual(t, spec.Pass, r.Outcome, r.Name)
 	}
 }
 
@@ -153,7 +153,7 @@ func TestAssessMeasuresLikeness(t *testing.T) {
 	}
 	got, err := Assessor{Store: s, Scratch: t.TempDir()}.Assess(ctx, in)
 	require.NoError(t, err)
-	require.Equal(t, step.Fail, got.Verdict)
+	require.Equal(t, spec.Fail, got.Verdict)
 	doc, err := ledger.Measures.Read(ctx, s, got.Measures)
 	require.NoError(t, err)
 	require.Zero(t, doc.Taken[spec.MeasureCoverage].Value)

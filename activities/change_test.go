@@ -54,7 +54,7 @@ func (h history) ended(in step.ChangeInput, verdict string, publish bool) (relea
 		record.Publish, err = Publisher{Store: h.s}.Publish(ctx, p)
 		require.NoError(h.t, err)
 	}
-	if verdict == step.Pass {
+	if verdict == spec.Pass {
 		record.Outcome.Approval = step.Approval{Approved: publish, By: map[bool]string{true: step.ByPolicy, false: step.ByPerson}[publish]}
 	}
 	if verdict == "" {
@@ -81,7 +81,7 @@ func TestCheckChangeGoesOnWithWhatIsNew(t *testing.T) {
 	require.Empty(t, first.Verdict)
 	require.Empty(t, first.Release)
 	require.Equal(t, 10, first.NewImages)
-	name := h.ended(in, step.Pass, true)
+	name := h.ended(in, spec.Pass, true)
 
 	more := h.input(h.dataset(0, 13))
 	got := h.check(more)
@@ -110,7 +110,7 @@ func TestCheckChangeNamesTheReleaseItStandsOn(t *testing.T) {
 	ctx := context.Background()
 	h := newHistory(t)
 	in := h.input(h.dataset(0, 10))
-	name := h.ended(in, step.Pass, true)
+	name := h.ended(in, spec.Pass, true)
 	got := h.check(in)
 	require.Equal(t, step.Unchanged, got.Verdict)
 	require.Equal(t, name, got.Release)
@@ -129,8 +129,8 @@ func TestCheckChangeNamesTheReleaseItStandsOn(t *testing.T) {
 	in.Utility = nil
 
 	// A later release of other images does not change what these gave.
-	h.ended(in, step.Pass, true)
-	later := h.ended(h.input(h.dataset(0, 20)), step.Pass, true)
+	h.ended(in, spec.Pass, true)
+	later := h.ended(h.input(h.dataset(0, 20)), spec.Pass, true)
 	require.Equal(t, name, h.check(in).Release)
 
 	_, _, err := release.Withdraw(ctx, h.s.Bucket(), "scratches", name, "wrong light", time.Now())
@@ -148,10 +148,10 @@ func TestCheckChangeNamesTheReleaseItStandsOn(t *testing.T) {
 // often it is done again.
 func TestCheckChangeRemembersWhatWasRefused(t *testing.T) {
 	for verdict, words := range map[string]string{
-		step.Fail: "its verdict was fail", step.Inconclusive: "its verdict was inconclusive", step.Pass: "passed but was not approved", "": "its training failed",
+		spec.Fail: "its verdict was fail", spec.Inconclusive: "its verdict was inconclusive", spec.Pass: "passed but was not approved", "": "its training failed",
 	} {
 		h := newHistory(t)
-		name := h.ended(h.input(h.dataset(0, 5)), step.Pass, true)
+		name := h.ended(h.input(h.dataset(0, 5)), spec.Pass, true)
 		in := h.input(h.dataset(0, 10))
 		require.Equal(t, 5, h.check(in).NewImages)
 		h.ended(in, verdict, false)
@@ -172,7 +172,7 @@ func TestCheckChangeRemembersWhatWasRefused(t *testing.T) {
 func TestCheckChangeIgnoresWhatWasNotToBePublished(t *testing.T) {
 	h := newHistory(t)
 	in := h.input(h.dataset(0, 5))
-	_, err := Recorder{Store: h.s}.RecordRun(context.Background(), step.RecordRunInput{Verdict: step.Pass, Outcome: step.Outcome{
+	_, err := Recorder{Store: h.s}.RecordRun(context.Background(), step.RecordRunInput{Verdict: spec.Pass, Outcome: step.Outcome{
 		Run: step.Run{WorkflowID: "w", RunID: "r"}, Class: in.Class, Recipe: in.Recipe, Policy: in.Policy, Ingest: step.IngestResult{Dataset: in.Dataset},
 	}})
 	require.NoError(t, err)
@@ -188,7 +188,7 @@ func TestCheckChangeWaitsForEnoughImages(t *testing.T) {
 	require.Equal(t, "waiting: 10 of 20 new images", got.Reason)
 	require.Empty(t, got.Release)
 
-	name := h.ended(in, step.Pass, true)
+	name := h.ended(in, spec.Pass, true)
 	in = h.input(h.dataset(3, 26)) // three went, 19 came
 	in.MinNew = 20
 	got = h.check(in)
@@ -219,9 +219,9 @@ func TestDecisionsAreBounded(t *testing.T) {
 	const most = 64
 	h := newHistory(t)
 	for i := range most + 3 {
-		h.ended(h.input(h.dataset(i, 1)), step.Fail, false)
+		h.ended(h.input(h.dataset(i, 1)), spec.Fail, false)
 	}
-	h.ended(h.input(h.dataset(5, 1)), step.Fail, false)
+	h.ended(h.input(h.dataset(5, 1)), spec.Fail, false)
 	known, err := ledger.DecisionsOn(context.Background(), h.s, h.input(step.Ref{}))
 	require.NoError(t, err)
 	require.Len(t, known, most)

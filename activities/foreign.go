@@ -192,7 +192,9 @@ func (f Foreign) candidates(ctx context.Context, in ForeignInput, out *Judgement
 }
 
 // squares stores each readable candidate as a PNG of 128x128.
-func (f Foreign) squares(ctx context.Context, bucket storage.Reader, prefix string, infos []storage.Info, limits spec.Ingest, out *Judgement) (ledger.CandidateList, error) {
+func (f Foreign) squares(
+	ctx context.Context, bucket storage.Reader, prefix string, infos []storage.Info, limits spec.Ingest, out *Judgement,
+) (ledger.CandidateList, error) {
 	source := storage.ViewOf(bucket)
 	d := newDecoder(picture.Limits{MaxBytes: limits.MaxBytes, MaxPixels: limits.MaxPixels})
 	stored := make([]storage.Object, len(infos))
@@ -201,25 +203,15 @@ func (f Foreign) squares(ctx context.Context, bucket storage.Reader, prefix stri
 	group.SetLimit(readers())
 	for i, info := range infos {
 		group.Go(func() error {
-			var png []byte
-			data, _, err := source.ReadNamed(gctx, info.Key, limits.MaxBytes)
-			unread := errors.Is(err, storage.ErrTooLarge) || errors.Is(err, storage.ErrCorrupt)
-			if err != nil && !unread {
-				return fmt.Errorf("read candidate %s: %w", info.Key, err)
-			}
-			if err == nil {
-				_, err = d.decode(gctx, data, d.limits, func(img *image.RGBA) (err error) {
-					png, err = picture.EncodePNG(picture.Square(img, spec.Size))
-					return err
-				})
-			}
-			if gctx.Err() != nil {
-				return gctx.Err()
-			}
+			png, unusable, err := square(gctx, source, d, info.Key)
 			if err != nil {
+				return err
+			}
+			if unusable != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				out.Unreadable = append(out.Unreadable, ledger.Quarantined{Name: strings.TrimPrefix(info.Key, prefix), Reason: reason(err)})
+				name := strings.TrimPrefix(info.Key, prefix)
+				out.Unreadable = append(out.Unreadable, ledger.Quarantined{Name: name, Reason: reason(unusable)})
 				return nil
 			}
 			stored[i], err = f.Store.PutArtifact(gctx, png, ".png")
@@ -238,6 +230,23 @@ func (f Foreign) squares(ctx context.Context, bucket storage.Reader, prefix stri
 		}
 	}
 	return list, nil
+}
+
+// square reads one candidate and makes it a PNG of 128x128; unusable is why it is
+// no image.
+func square(ctx context.Context, source storage.View, d decoder, key string) (png []byte, unusable, err error) {
+	data, _, err := source.ReadNamed(ctx, key, d.limits.MaxBytes)
+	switch {
+	case errors.Is(err, storage.ErrTooLarge), errors.Is(err, storage.ErrCorrupt):
+		return nil, err, ctx.Err()
+	case err != nil:
+		return nil, nil, fmt.Errorf("read candidate %s: %w", key, err)
+	}
+	_, unusable = d.decode(ctx, data, d.limits, func(img *image.RGBA) (err error) {
+		png, err = picture.EncodePNG(picture.Square(img, spec.Size))
+		return err
+	})
+	return png, unusable, ctx.Err()
 }
 
 // FailureType is the step's type of a permanent failure, or "".

@@ -240,7 +240,7 @@ func publishInput(t *testing.T, s *storage.Store) step.PublishInput {
 	return step.PublishInput{
 		Class: "scratches", Candidates: in.Candidates, Neighbours: out.Neighbours, Dataset: in.Dataset,
 		Checkpoint: step.Ref{Key: "artifacts/x", SHA256: "c0ffee", Size: 1}, Recipe: tiny(),
-		Assess:   step.AssessResult{Verdict: step.Pass, Scope: spec.CopyingPolicy().Scope, Rules: []step.Rule{{Name: "not copying", Outcome: step.Pass, Reason: "a | b"}}},
+		Assess:   step.AssessResult{Verdict: spec.Pass, Scope: spec.CopyingPolicy().Scope, Rules: []spec.Judged{{Name: "not copying", Outcome: spec.Pass, Reason: "a | b"}}},
 		Approval: step.Approval{Approved: true, By: step.ByPolicy},
 		Report:   step.ReportResult{ReleaseHTML: put("<html>", ".html"), ReleaseJSON: put("{}", ".json"), HTML: put("times", ".html")},
 	}
@@ -295,8 +295,8 @@ func TestPublishLeavesNothingOfWhatIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*step.PublishInput){
 		"not approved":     func(in *step.PublishInput) { in.Approval = step.Approval{By: step.ByDeadline} },
 		"no approval":      func(in *step.PublishInput) { in.Approval = step.Approval{} },
-		"fail":             func(in *step.PublishInput) { in.Assess.Verdict = step.Fail },
-		"inconclusive":     func(in *step.PublishInput) { in.Assess.Verdict = step.Inconclusive },
+		"fail":             func(in *step.PublishInput) { in.Assess.Verdict = spec.Fail },
+		"inconclusive":     func(in *step.PublishInput) { in.Assess.Verdict = spec.Inconclusive },
 		"no verdict":       func(in *step.PublishInput) { in.Assess.Verdict = "" },
 		"other candidates": func(in *step.PublishInput) { in.Candidates = candidates(t, s, boxes(4), boxes(2)) },
 		"swapped": func(in *step.PublishInput) {
@@ -343,7 +343,7 @@ func TestRecordRun(t *testing.T) {
 	}
 	in := step.RecordRunInput{
 		Outcome: step.Outcome{Run: testRun, Class: "scratches", Recipe: tiny(), Times: []step.StageTime{{Stage: "Train", Seconds: 2}}},
-		Report:  step.ReportResult{HTML: step.Ref(html), JSON: step.Ref(twin)}, Verdict: step.Fail,
+		Report:  step.ReportResult{HTML: step.Ref(html), JSON: step.Ref(twin)}, Verdict: spec.Fail,
 	}
 	out, err := Recorder{Store: s}.RecordRun(ctx, in)
 	require.NoError(t, err)

@@ -20,7 +20,7 @@ import (
 
 func lineageRecord(runID string) step.RecordRunInput {
 	return step.RecordRunInput{
-		Verdict: step.Pass, Publish: step.PublishResult{Release: "0123456789abcdef", Prefix: "releases/pits/0123456789abcdef", ManifestSHA256: "m", Images: 7},
+		Verdict: spec.Pass, Publish: step.PublishResult{Release: "0123456789abcdef", Prefix: "releases/pits/0123456789abcdef", ManifestSHA256: "m", Images: 7},
 		Outcome: step.Outcome{
 			Run: step.Run{WorkflowID: "w", RunID: runID}, Class: "pits", Source: step.Source{Bucket: "factory", Prefix: "pits"}, Recipe: tiny(),
 			Ingest: step.IngestResult{Dataset: step.Ref{Key: "k", SHA256: "d1"}}, Train: step.TrainResult{Checkpoint: step.Ref{Key: "c", SHA256: "c1"}},

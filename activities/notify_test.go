@@ -15,11 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 func waitingNotice() step.NotifyInput {
 	return step.NotifyInput{Notice: step.Notice{
-		Kind: step.NoticeWaiting, Run: testRun, Class: "scratches", Verdict: step.Pass, Report: "artifacts/sha256/ab/report.html",
+		Kind: step.NoticeWaiting, Run: testRun, Class: "scratches", Verdict: spec.Pass, Report: "artifacts/sha256/ab/report.html",
 		Deadline: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
 	}}
 }

@@ -30,7 +30,7 @@ type Publisher struct {
 // release. The release's name follows from its content: repeated, it finds its
 // own work.
 func (p Publisher) Publish(ctx context.Context, in step.PublishInput) (step.PublishResult, error) {
-	if in.Assess.Verdict != step.Pass {
+	if in.Assess.Verdict != spec.Pass {
 		return step.PublishResult{}, ledger.Permanent(step.ErrBadInput, "verdict %q: only a set that passed is published", in.Assess.Verdict)
 	}
 	if !in.Approval.Approved {

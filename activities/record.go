@@ -6,6 +6,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
 
@@ -25,7 +26,7 @@ func (r Recorder) RecordRun(ctx context.Context, in step.RecordRunInput) (step.R
 	if in.Outcome.Run.WorkflowID == "" || in.Outcome.Run.RunID == "" {
 		return step.RecordRunResult{}, ledger.Permanent(step.ErrBadInput, "run %+v: needs a workflow and a run identifier", in.Outcome.Run)
 	}
-	if in.Verdict != step.Pass && in.Publish.Release != "" {
+	if in.Verdict != spec.Pass && in.Publish.Release != "" {
 		return step.RecordRunResult{}, ledger.Permanent(step.ErrBadInput, "verdict %q with release %s: only what passed is published", in.Verdict, in.Publish.Release)
 	}
 	run := in.Outcome.Run

@@ -103,8 +103,8 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 	raw, err = ledger.Measures.Encode(ledger.MeasureList{Measures: measures})
 	o.Policy = spec.CopyingPolicy()
 	o.Assess = step.AssessResult{
-		Verdict: step.Pass, Scope: "copying only", Policy: o.Policy.Name, Measures: put(t, s, raw, err),
-		Rules: []step.Rule{{Name: "published", Value: 18, Threshold: 8, Side: "min", Outcome: step.Pass, Reason: "enough"}},
+		Verdict: spec.Pass, Scope: "copying only", Policy: o.Policy.Name, Measures: put(t, s, raw, err),
+		Rules: []spec.Judged{{Name: "published", Value: 18, Threshold: 8, Side: "min", Outcome: spec.Pass, Reason: "enough"}},
 	}
 	return o
 }

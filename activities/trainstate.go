@@ -28,19 +28,12 @@ type state struct {
 }
 
 const (
-	checkpointExt = ".safetensors"
-	curvesExt     = ".curves.json"
 	// midName begins the names of checkpoints taken within a leg, legName of
 	// those at a leg's end. What follows is the number of steps, so that every
 	// attempt writes the same bytes under the same name.
 	midName = "step-"
 	legName = "leg-"
 )
-
-// checkpointsOf is the prefix of a run's own checkpoints.
-func checkpointsOf(run step.Run) string {
-	return ledger.RunPrefix(run) + "checkpoints/"
-}
 
 // restore takes the networks from the heartbeat's checkpoint, from the input's,
 // or anew.

@@ -268,9 +268,9 @@ func TestCompareSaysWhyItCannot(t *testing.T) {
 			require.Equal(t, "not compared: "+out.Why, out.Summary)
 			m := counted(step.AssessInput{Utility: out})
 			verdict, rules := quality.Decide(spec.UsefulPolicy(), m)
-			require.NotEqual(t, step.Pass, verdict)
+			require.NotEqual(t, spec.Pass, verdict)
 			last := rules[len(rules)-1]
-			require.Equal(t, step.Inconclusive, last.Outcome)
+			require.Equal(t, spec.Inconclusive, last.Outcome)
 			require.Contains(t, last.Reason, tt.why)
 		})
 	}
@@ -331,9 +331,9 @@ func TestClaim(t *testing.T) {
 		require.Contains(t, summary, tt.says, name)
 		u.Helps = helps
 		_, rules := quality.Decide(spec.UsefulPolicy(), counted(step.AssessInput{Utility: u}))
-		require.Equal(t, tt.helps, rules[len(rules)-1].Outcome == step.Pass, name)
+		require.Equal(t, tt.helps, rules[len(rules)-1].Outcome == spec.Pass, name)
 	}
 	_, rules := quality.Decide(spec.UsefulPolicy(), counted(step.AssessInput{}))
-	require.Equal(t, step.Inconclusive, rules[len(rules)-1].Outcome, "no other classes")
+	require.Equal(t, spec.Inconclusive, rules[len(rules)-1].Outcome, "no other classes")
 	require.Contains(t, rules[len(rules)-1].Reason, "--compare")
 }

@@ -47,7 +47,7 @@ func person() AugmentInput {
 }
 
 func TestApprovalByAPerson(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	var first, same, opposite *answer
 	var waiting Status
 	env := start(t, s, person(), func(env *testsuite.TestWorkflowEnvironment) {
@@ -92,7 +92,7 @@ func TestApprovalByAPerson(t *testing.T) {
 
 // The deadline counts from the verdict, also where the report takes its time.
 func TestApprovalCountsFromTheVerdict(t *testing.T) {
-	s, in := &stages{verdict: step.Pass}, person()
+	s, in := &stages{verdict: spec.Pass}, person()
 	in.Policy.DeadlineHours = 1.0 / 3600
 	s.fail = func(stage string, call int) error {
 		if stage == "Report" && call <= 3 { // retried for 7 seconds
@@ -108,7 +108,7 @@ func TestApprovalCountsFromTheVerdict(t *testing.T) {
 }
 
 func TestApprovalRefusedByAPerson(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	var no, yes *answer
 	env := start(t, s, person(), func(env *testsuite.TestWorkflowEnvironment) {
 		no = decideAfter(env, time.Hour, DecideInput{Who: "ada", Why: "they all show one scratch"})
@@ -121,7 +121,7 @@ func TestApprovalRefusedByAPerson(t *testing.T) {
 	require.ErrorContains(t, yes.err, "decided already: refused by ada")
 	var got AugmentResult
 	require.NoError(t, env.GetWorkflowResult(&got))
-	require.Equal(t, step.Pass, got.Verdict)
+	require.Equal(t, spec.Pass, got.Verdict)
 	require.Empty(t, got.Release)
 	require.Len(t, got.Reasons, 1)
 	require.Contains(t, got.Reasons[0], "approval: refused by ada")
@@ -129,7 +129,7 @@ func TestApprovalRefusedByAPerson(t *testing.T) {
 }
 
 func TestApprovalEndsWithItsDeadline(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	began := time.Time{}
 	env := start(t, s, person(), func(env *testsuite.TestWorkflowEnvironment) { began = env.Now() })
 	require.NoError(t, env.GetWorkflowError())
@@ -144,7 +144,7 @@ func TestApprovalEndsWithItsDeadline(t *testing.T) {
 }
 
 func TestApprovalComesTooLate(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	var late *answer
 	s.fail = func(stage string, call int) error { // the record takes its time
 		if stage == "RecordRun" && call == 1 {
@@ -162,7 +162,7 @@ func TestApprovalComesTooLate(t *testing.T) {
 }
 
 func TestApprovalRefusesWhatIsNoDecision(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	cases := map[string]*answer{}
 	s.fail = func(stage string, call int) error { // so that a callback finds training under way
 		if stage == "Train" && call == 1 {
@@ -185,7 +185,7 @@ func TestApprovalRefusesWhatIsNoDecision(t *testing.T) {
 }
 
 func TestApprovalByPolicyRefusesAPerson(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	var late *answer
 	s.fail = func(stage string, call int) error {
 		if stage == "Publish" && call == 1 {
@@ -201,7 +201,7 @@ func TestApprovalByPolicyRefusesAPerson(t *testing.T) {
 }
 
 func TestApprovalWaitsThoughNobodyCanBeTold(t *testing.T) {
-	s := &stages{verdict: step.Pass, fail: func(stage string, _ int) error {
+	s := &stages{verdict: spec.Pass, fail: func(stage string, _ int) error {
 		if stage == "Notify" {
 			return errors.New("call webhook at hooks.example: it answered 500")
 		}
@@ -219,7 +219,7 @@ func TestApprovalWaitsThoughNobodyCanBeTold(t *testing.T) {
 }
 
 func TestApprovalIsNotAskedForWhatDidNotPass(t *testing.T) {
-	s := &stages{verdict: step.Inconclusive}
+	s := &stages{verdict: spec.Inconclusive}
 	env := start(t, s, person(), nil)
 	require.NoError(t, env.GetWorkflowError())
 	require.NotContains(t, s.calls, "Notify")

@@ -58,7 +58,7 @@ type Progress struct {
 }
 
 // AugmentResult says how a run ended. Release, Prefix and ManifestSHA256 are
-// empty unless the verdict is step.Pass and the set was approved, or the run had
+// empty unless the verdict is spec.Pass and the set was approved, or the run had
 // nothing to do: then they name what the class stands on.
 type AugmentResult struct {
 	Verdict           string   `json:"verdict"`
@@ -285,7 +285,7 @@ func otherWords(others []step.ClassSource) string {
 // records the run.
 func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 	o, err := &a.outcome, error(nil)
-	if o.Assess.Verdict == step.Pass && o.Policy.Approval == spec.ApprovePerson && !o.Unpublished {
+	if o.Assess.Verdict == spec.Pass && o.Policy.Approval == spec.ApprovePerson && !o.Unpublished {
 		// Counted from the verdict, so that the report that is decided on names the moment.
 		deadline := workflow.Now(ctx).Add(time.Duration(o.Policy.DeadlineHours * float64(time.Hour))).UTC()
 		o.Deadline = &deadline
@@ -293,7 +293,7 @@ func (a *augmentation) conclude(ctx workflow.Context) (AugmentResult, error) {
 	if a.report, err = run(ctx, a, step.Report, short("verdict "+o.Assess.Verdict), step.ReportInput{Outcome: *o}); err != nil {
 		return AugmentResult{}, err
 	}
-	if o.Assess.Verdict == step.Pass && !o.Unpublished {
+	if o.Assess.Verdict == spec.Pass && !o.Unpublished {
 		if err := a.approve(ctx); err != nil {
 			return AugmentResult{}, err
 		}
@@ -354,13 +354,13 @@ func (a *augmentation) result() AugmentResult {
 		r.Utility = &o.Utility
 	}
 	for _, rule := range o.Assess.Rules {
-		if rule.Outcome != step.Pass {
+		if rule.Outcome != spec.Pass {
 			r.Reasons = append(r.Reasons, rule.Name+": "+rule.Reason)
 		}
 	}
-	if o.Assess.Verdict == step.Pass && o.Unpublished {
+	if o.Assess.Verdict == spec.Pass && o.Unpublished {
 		r.Reasons = append(r.Reasons, "publishing: the run was to be compared, not published")
-	} else if o.Assess.Verdict == step.Pass && !o.Approval.Approved {
+	} else if o.Assess.Verdict == spec.Pass && !o.Approval.Approved {
 		r.Reasons = append(r.Reasons, "approval: "+ApprovalWords(o.Approval))
 	}
 	return r

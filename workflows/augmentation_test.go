@@ -127,8 +127,8 @@ func (s *stages) register(r step.Registry) {
 	stub(s, r, step.Sample, step.SampleResult{Candidates: ref("candidates"), Count: 120}, nil)
 	stub(s, r, step.CheckOverfit, step.OverfitResult{Neighbours: ref("neighbours"), Accepted: 118, Rejected: 2},
 		func(in step.OverfitInput) { s.overfit = in })
-	stub(s, r, step.Assess, step.AssessResult{Verdict: s.verdict, Rules: []step.Rule{
-		{Name: "enough", Outcome: step.Pass, Reason: "300 images"},
+	stub(s, r, step.Assess, step.AssessResult{Verdict: s.verdict, Rules: []spec.Judged{
+		{Name: "enough", Outcome: spec.Pass, Reason: "300 images"},
 		{Name: "tail", Outcome: s.verdict, Reason: "12% of the candidates are nearer than the tail distance"},
 	}}, func(in step.AssessInput) { s.assess = in })
 	stub(s, r, step.Report, step.ReportResult{HTML: ref("html")}, func(in step.ReportInput) { s.reports = append(s.reports, in) })
@@ -160,7 +160,7 @@ func start(t *testing.T, s *stages, in AugmentInput, arrange func(*testsuite.Tes
 }
 
 func TestAugmentPublishesWhatPassed(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	env := start(t, s, input(), nil)
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, []string{"Ingest", "Preprocess", "Train", "Train", "Train", "Sample", "CheckOverfit", "Assess",
@@ -171,7 +171,7 @@ func TestAugmentPublishesWhatPassed(t *testing.T) {
 	require.NotEmpty(t, got.Times)
 	got.Times = nil
 	require.Equal(t, AugmentResult{
-		Verdict: step.Pass, Release: "r1", Prefix: "releases/scratches/r1", ManifestSHA256: "m1",
+		Verdict: spec.Pass, Release: "r1", Prefix: "releases/scratches/r1", ManifestSHA256: "m1",
 		Report: ref("report.html"), Record: ref("run.json"), ImagesIn: 303, ImagesQuarantined: 3, ImagesPublished: 118,
 		Approval: step.Approval{Approved: true, By: step.ByPolicy},
 	}, got)
@@ -202,7 +202,7 @@ func TestAugmentPublishesWhatPassed(t *testing.T) {
 }
 
 func TestAugmentTrainsOnTheQueueItIsGiven(t *testing.T) {
-	s, in := &stages{verdict: step.Pass}, input()
+	s, in := &stages{verdict: spec.Pass}, input()
 	in.TrainingQueue = "gpu"
 	require.NoError(t, start(t, s, in, nil).GetWorkflowError())
 	require.Equal(t, "gpu", s.queues["Train"])
@@ -211,7 +211,7 @@ func TestAugmentTrainsOnTheQueueItIsGiven(t *testing.T) {
 }
 
 func TestAugmentSplitsTrainingIntoLegs(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	in := input()
 	in.Recipe.Train.Epochs, in.Recipe.Train.LegEpochs = 21, 5
 	require.NoError(t, start(t, s, in, nil).GetWorkflowError())
@@ -261,21 +261,21 @@ func TestSplitKeepsWhatARetryNeeds(t *testing.T) {
 }
 
 func TestAugmentTakesALaterStateThanAsked(t *testing.T) {
-	s := &stages{verdict: step.Pass, trainTo: func(in step.TrainInput) int { return in.Recipe.Train.Epochs }}
+	s := &stages{verdict: spec.Pass, trainTo: func(in step.TrainInput) int { return in.Recipe.Train.Epochs }}
 	require.NoError(t, start(t, s, input(), nil).GetWorkflowError())
 	require.Len(t, s.trained, 1)
 	require.Equal(t, ref("after-12"), s.publish.Checkpoint)
 }
 
 func TestAugmentRefusesALegThatStoppedShort(t *testing.T) {
-	s := &stages{verdict: step.Pass, trainTo: func(in step.TrainInput) int { return in.FromEpoch }}
+	s := &stages{verdict: spec.Pass, trainTo: func(in step.TrainInput) int { return in.FromEpoch }}
 	err := start(t, s, input(), nil).GetWorkflowError()
 	require.ErrorContains(t, err, "training stopped after epoch 0")
 	require.Len(t, s.trained, 1)
 }
 
 func TestAugmentPublishesNothingElse(t *testing.T) {
-	for _, verdict := range []string{step.Fail, step.Inconclusive, "", "PASS"} {
+	for _, verdict := range []string{spec.Fail, spec.Inconclusive, "", "PASS"} {
 		t.Run("verdict "+verdict, func(t *testing.T) {
 			s := &stages{verdict: verdict}
 			env := start(t, s, input(), nil)
@@ -295,7 +295,7 @@ func TestAugmentPublishesNothingElse(t *testing.T) {
 }
 
 func TestAugmentRetriesWhatPasses(t *testing.T) {
-	s := &stages{verdict: step.Pass, fail: func(stage string, call int) error {
+	s := &stages{verdict: spec.Pass, fail: func(stage string, call int) error {
 		if call <= 3 && (stage == "Ingest" || stage == "Train" || stage == "Publish") {
 			return errors.New("connection refused")
 		}
@@ -315,7 +315,7 @@ func TestAugmentRetriesWhatPasses(t *testing.T) {
 func TestAugmentFailsWithTheStagesType(t *testing.T) {
 	for _, kind := range step.Permanent() {
 		t.Run(kind, func(t *testing.T) {
-			s := &stages{verdict: step.Pass, fail: func(stage string, _ int) error {
+			s := &stages{verdict: spec.Pass, fail: func(stage string, _ int) error {
 				if stage == "Train" {
 					// Retryable as such: the workflow's policy knows the type.
 					return temporal.NewApplicationError("losses are NaN", kind)
@@ -366,7 +366,7 @@ func query(t *testing.T, env *testsuite.TestWorkflowEnvironment) Status {
 }
 
 func TestAugmentTellsItsStatus(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	var seen []string
 	var env *testsuite.TestWorkflowEnvironment
 	s.fail = func(stage string, _ int) error {
@@ -387,14 +387,14 @@ func TestAugmentTellsItsStatus(t *testing.T) {
 }
 
 func TestAugmentSetsSearchAttributes(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	got := map[string]string{}
 	env := start(t, s, input(), func(env *testsuite.TestWorkflowEnvironment) {
 		env.OnUpsertTypedSearchAttributes(matchAll(got)).Return(nil)
 	})
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, map[string]string{
-		"DefectClass": "scratches", "Stage": "Done", "Verdict": step.Pass, "DatasetDigest": "sha-dataset", "Release": "r1",
+		"DefectClass": "scratches", "Stage": "Done", "Verdict": spec.Pass, "DatasetDigest": "sha-dataset", "Release": "r1",
 	}, got)
 	got[CampaignAttribute.GetName()] = "set by the campaign that began the run"
 	for name, kind := range SearchAttributes() {
@@ -404,7 +404,7 @@ func TestAugmentSetsSearchAttributes(t *testing.T) {
 }
 
 func TestAugmentContinuesAsNewBetweenLegs(t *testing.T) {
-	s, in := &stages{verdict: step.Pass}, input()
+	s, in := &stages{verdict: spec.Pass}, input()
 	in.Recipe.Train.Epochs, in.Recipe.Train.LegEpochs = 100_000, 1
 	// The history grows long after the third leg.
 	var env *testsuite.TestWorkflowEnvironment
@@ -437,7 +437,7 @@ func TestAugmentContinuesAsNewBetweenLegs(t *testing.T) {
 }
 
 func TestAugmentEndsCanceled(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	var env *testsuite.TestWorkflowEnvironment
 	s.fail = func(stage string, _ int) error {
 		if stage == "Sample" {

@@ -53,7 +53,7 @@ func newFleet(t *testing.T, classes int) *fleet {
 }
 
 func published(in AugmentInput) AugmentResult {
-	return AugmentResult{Verdict: step.Pass, Release: "r-" + in.Class, ImagesIn: 30, ImagesPublished: 12,
+	return AugmentResult{Verdict: spec.Pass, Release: "r-" + in.Class, ImagesIn: 30, ImagesPublished: 12,
 		Record: ref("record"), Report: ref("report")}
 }
 
@@ -200,7 +200,7 @@ func TestCampaignGoesOnAfterFailures(t *testing.T) {
 		case "class-00004":
 			return AugmentResult{}, errors.New("a bug")
 		case "class-00006":
-			return AugmentResult{Verdict: step.Fail, Reasons: []string{"1", "2", "3", "4", "5", string(make([]byte, 10_000))}}, nil
+			return AugmentResult{Verdict: spec.Fail, Reasons: []string{"1", "2", "3", "4", "5", string(make([]byte, 10_000))}}, nil
 		}
 		return published(in), workflow.Sleep(ctx, time.Second)
 	}
@@ -247,7 +247,7 @@ func TestCampaignContinuesAsNew(t *testing.T) {
 		if looks[run.WorkflowID]++; looks[run.WorkflowID] < 3 {
 			return step.RunState{Run: run}
 		}
-		return step.RunState{Run: run, Ended: &step.RunOutcome{Status: step.RunPublished, Verdict: step.Pass, Release: "r"}}
+		return step.RunState{Run: run, Ended: &step.RunOutcome{Status: step.RunPublished, Verdict: spec.Pass, Release: "r"}}
 	}
 	last, executions := f.chain(campaignInput(3), func(n int, env *testsuite.TestWorkflowEnvironment) {
 		if n < 3 {
@@ -333,7 +333,7 @@ func TestCampaignOfUnpublished(t *testing.T) {
 	f := newFleet(t, 2)
 	f.run = func(_ workflow.Context, in AugmentInput) (AugmentResult, error) {
 		require.True(t, in.Unpublished)
-		return AugmentResult{Verdict: step.Pass, Unpublished: true, Reasons: []string{"publishing: no"}}, nil
+		return AugmentResult{Verdict: spec.Pass, Unpublished: true, Reasons: []string{"publishing: no"}}, nil
 	}
 	in := campaignInput(2)
 	in.Kind, in.Plan, in.Unpublished = step.KindSweep, ref("plan"), true

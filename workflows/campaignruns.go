@@ -121,7 +121,7 @@ func (a AugmentResult) outcome(err error) step.RunOutcome {
 	switch {
 	case a.Release != "":
 		out.Status = step.RunPublished
-	case a.Verdict == step.Pass && a.Unpublished:
+	case a.Verdict == spec.Pass && a.Unpublished:
 		out.Status, out.Reasons = step.RunPassed, nil
 	}
 	return out

@@ -7,12 +7,13 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // checked is a run that asks, and is answered out.
 func checked(t *testing.T, minNew int, out step.ChangeResult) (*stages, AugmentResult, Status, map[string]string) {
 	t.Helper()
-	s, in := &stages{verdict: step.Pass}, input()
+	s, in := &stages{verdict: spec.Pass}, input()
 	in.IfChanged = &step.IfChanged{MinNew: minNew}
 	attributes := map[string]string{}
 	env := start(t, s, in, func(env *testsuite.TestWorkflowEnvironment) {
@@ -60,7 +61,7 @@ func TestAugmentWaitsForNewImages(t *testing.T) {
 func TestAugmentGoesOnWhereSomethingChanged(t *testing.T) {
 	s, got, status, _ := checked(t, 2, step.ChangeResult{Reason: "5 new images since release r0", Release: "r0", NewImages: 5})
 	require.Equal(t, []string{"Ingest", "CheckChange", "Preprocess"}, s.calls[:3])
-	require.Equal(t, step.Pass, got.Verdict)
+	require.Equal(t, spec.Pass, got.Verdict)
 	require.Equal(t, "r1", got.Release)
 	require.Equal(t, 5, got.Change.NewImages)
 	require.Equal(t, 5, status.Change.NewImages)

@@ -16,6 +16,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // registerNotify keeps notices of a run's end apart from the calls, which tell
@@ -50,24 +51,24 @@ func TestEveryEndIsTold(t *testing.T) {
 		in   AugmentInput
 		want step.Notice
 	}{
-		"published": {stages{verdict: step.Pass}, input(), step.Notice{
-			Kind: step.NoticePublished, Class: "scratches", Verdict: step.Pass, Report: "report.html",
+		"published": {stages{verdict: spec.Pass}, input(), step.Notice{
+			Kind: step.NoticePublished, Class: "scratches", Verdict: spec.Pass, Report: "report.html",
 			Release: "releases/scratches/r1", ManifestSHA256: "m1", Images: 118,
 		}},
-		"not passed": {stages{verdict: step.Fail}, input(), step.Notice{
-			Kind: step.NoticeRejected, Class: "scratches", Verdict: step.Fail, Report: "report.html",
+		"not passed": {stages{verdict: spec.Fail}, input(), step.Notice{
+			Kind: step.NoticeRejected, Class: "scratches", Verdict: spec.Fail, Report: "report.html",
 			Reasons: []string{"tail: 12% of the candidates are nearer than the tail distance"},
 		}},
-		"nobody decided": {stages{verdict: step.Pass}, person(), step.Notice{
-			Kind: step.NoticeRejected, Class: "scratches", Verdict: step.Pass, Report: "report.html",
+		"nobody decided": {stages{verdict: spec.Pass}, person(), step.Notice{
+			Kind: step.NoticeRejected, Class: "scratches", Verdict: spec.Pass, Report: "report.html",
 			Reasons: []string{"approval: nobody decided before the deadline, which means no"},
 		}},
 		"too few images": {stages{fail: fails("Ingest", step.ErrTooFewImages)}, input(), step.Notice{
 			Kind: step.NoticeFailed, Class: "scratches", Failure: &step.NoticeFailure{Type: step.ErrTooFewImages,
 				Message: "Ingest: 5 usable images; add more"},
 		}},
-		"not recorded": {stages{verdict: step.Fail, fail: fails("RecordRun", step.ErrCorrupt)}, input(), step.Notice{
-			Kind: step.NoticeFailed, Class: "scratches", Verdict: step.Fail, Report: "html",
+		"not recorded": {stages{verdict: spec.Fail, fail: fails("RecordRun", step.ErrCorrupt)}, input(), step.Notice{
+			Kind: step.NoticeFailed, Class: "scratches", Verdict: spec.Fail, Report: "html",
 			Failure: &step.NoticeFailure{Type: step.ErrCorrupt, Message: "RecordRun: 5 usable images; add more"},
 		}},
 		"bad input": {stages{}, bad, step.Notice{
@@ -86,7 +87,7 @@ func TestEveryEndIsTold(t *testing.T) {
 }
 
 func TestAnEndThatNobodyHearsOfStaysAsItIs(t *testing.T) {
-	s := &stages{verdict: step.Pass, deaf: errors.New("call webhook at hooks.example: it answered 500")}
+	s := &stages{verdict: spec.Pass, deaf: errors.New("call webhook at hooks.example: it answered 500")}
 	var began time.Time
 	env := start(t, s, input(), func(env *testsuite.TestWorkflowEnvironment) { began = env.Now() })
 	require.NoError(t, env.GetWorkflowError())
@@ -98,7 +99,7 @@ func TestAnEndThatNobodyHearsOfStaysAsItIs(t *testing.T) {
 }
 
 func TestACancelledRunTellsNobody(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	env := start(t, s, person(), func(env *testsuite.TestWorkflowEnvironment) {
 		env.RegisterDelayedCallback(env.CancelWorkflow, time.Hour)
 	})

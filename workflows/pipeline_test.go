@@ -140,7 +140,7 @@ func TestPipeline(t *testing.T) {
 	in := tinyInput(t, b, "many", 110)
 	first, err := pipeline(t, b, in)
 	require.NoError(t, err)
-	require.Equal(t, step.Pass, first.Verdict, first.Reasons)
+	require.Equal(t, spec.Pass, first.Verdict, first.Reasons)
 	require.Equal(t, 111, first.ImagesIn)
 	require.Equal(t, 1, first.ImagesQuarantined)
 	require.Greater(t, first.ImagesPublished, 8)
@@ -159,7 +159,7 @@ func TestPipeline(t *testing.T) {
 		Outcome step.Outcome
 	}
 	require.NoError(t, json.Unmarshal(raw, &record))
-	require.Equal(t, step.Pass, record.Verdict)
+	require.Equal(t, spec.Pass, record.Verdict)
 	require.Equal(t, 3, record.Outcome.Train.Epoch)
 
 	// Legs of another length are another history, not another result, and an
@@ -189,7 +189,7 @@ func TestPipelineChoosesACheckpoint(t *testing.T) {
 	outcome := func(out AugmentResult) step.Outcome { return outcomeOf(t, b, out) }
 	first, err := pipeline(t, b, in)
 	require.NoError(t, err)
-	require.Equal(t, step.Pass, first.Verdict, first.Reasons)
+	require.Equal(t, spec.Pass, first.Verdict, first.Reasons)
 	made := outcome(first)
 	require.Equal(t, 120, made.Ingest.Training+made.Ingest.Holdout+made.Ingest.Selection)
 	require.Equal(t, made.Ingest.Selection, made.Preprocess.Selection)
@@ -244,7 +244,7 @@ func TestPipelineRecovers(t *testing.T) {
 	require.Equal(t, 3, made.Train.Epoch)
 	require.NotEmpty(t, made.Train.Checkpoint.Key)
 	require.Nil(t, made.Train.Alarm)
-	require.Equal(t, step.Pass, out.Verdict, out.Reasons)
+	require.Equal(t, spec.Pass, out.Verdict, out.Reasons)
 	require.NotEmpty(t, out.Release)
 	page := pageOf(t, b, out)
 	for _, words := range []string{"The discriminator overpowered the generator", "Rolled back to epoch 0", "Went through."} {
@@ -266,7 +266,7 @@ func TestPipelineComparesClassifiers(t *testing.T) {
 	in := comparingInput(t, b, "many")
 	out, err := pipeline(t, b, in)
 	require.NoError(t, err)
-	require.Equal(t, step.Pass, out.Verdict, out.Reasons)
+	require.Equal(t, spec.Pass, out.Verdict, out.Reasons)
 	require.True(t, out.Utility.Done, out.Utility.Why)
 	require.Equal(t, *out.Utility, outcomeOf(t, b, out).Utility)
 	require.Equal(t, []string{"scratches", "bright"}, out.Utility.Classes)
@@ -290,13 +290,13 @@ func TestPipelineComparesClassifiers(t *testing.T) {
 	in.Policy.Name, in.Policy.Rules = "demanding", append(in.Policy.Rules, spec.Rule{Measure: spec.MeasureUtilityGain, Min: &least})
 	refused, err := pipeline(t, b, in)
 	require.NoError(t, err)
-	require.NotEqual(t, step.Pass, refused.Verdict)
+	require.NotEqual(t, spec.Pass, refused.Verdict)
 	require.Empty(t, refused.Release)
 	require.Contains(t, strings.Join(refused.Reasons, " "), spec.MeasureUtilityGain)
 	in.Utility = nil
 	refused, err = pipeline(t, b, in)
 	require.NoError(t, err)
-	require.Equal(t, step.Inconclusive, refused.Verdict, "no other classes are no pass")
+	require.Equal(t, spec.Inconclusive, refused.Verdict, "no other classes are no pass")
 	require.Nil(t, refused.Utility)
 }
 
@@ -307,7 +307,7 @@ func TestPipelineLeavesNothingOfASetThatIsTooSmallToJudge(t *testing.T) {
 	b := memory.New()
 	out, err := pipeline(t, b, tinyInput(t, b, "few", 20))
 	require.NoError(t, err)
-	require.Equal(t, step.Inconclusive, out.Verdict)
+	require.Equal(t, spec.Inconclusive, out.Verdict)
 	require.Contains(t, strings.Join(out.Reasons, " "), "chance: 20, at least 100")
 	require.Empty(t, out.Release)
 	require.Empty(t, under(t, b, "releases/"))

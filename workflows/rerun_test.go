@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 )
@@ -30,7 +31,7 @@ func TestRefreshFromAStage(t *testing.T) {
 }
 
 func TestRerunTellsItsStages(t *testing.T) {
-	s, in := &stages{verdict: step.Pass}, input()
+	s, in := &stages{verdict: spec.Pass}, input()
 	in.Rerun = &step.Rerun{Of: step.Run{WorkflowID: "w", RunID: "r"}, From: string(step.CheckOverfit)}
 	require.NoError(t, start(t, s, in, nil).GetWorkflowError())
 	require.Equal(t, in.Rerun, s.record.Outcome.Rerun)

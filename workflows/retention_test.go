@@ -15,6 +15,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/retention"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
@@ -57,10 +58,10 @@ func TestCleanUpLeavesReleasesAndRuns(t *testing.T) {
 	refused.Recipe.Seed = 2
 	first, err := pipeline(t, b, in)
 	require.NoError(t, err)
-	require.Equal(t, step.Pass, first.Verdict, first.Reasons)
+	require.Equal(t, spec.Pass, first.Verdict, first.Reasons)
 	second, err := pipeline(t, b, refused)
 	require.NoError(t, err)
-	require.NotEqual(t, step.Pass, second.Verdict)
+	require.NotEqual(t, spec.Pass, second.Verdict)
 	aged := storagetest.NewAged(b)
 	require.NoError(t, aged.Age(t.Context(), "", 30*24*time.Hour))
 	before := under(t, aged, "")
@@ -106,7 +107,7 @@ func TestCleanUpFailsWithTheStagesType(t *testing.T) {
 }
 
 func TestARunTellsWhatItRefersTo(t *testing.T) {
-	s := &stages{verdict: step.Pass}
+	s := &stages{verdict: spec.Pass}
 	env := start(t, s, input(), nil)
 	val, err := env.QueryWorkflow(ReferencesQuery)
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // StatusQuery is the query that answers with a Status.
@@ -100,13 +101,21 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 			t.Epoch, a.status.Epochs, t.Step, t.LossReal, t.LossFake, t.LossG, t.DReal, t.DFake)
 	}
 	a.describeTraining(line)
+	a.describeSet(line)
+	a.describeEnd(line)
+	workflow.SetCurrentDetails(ctx, b.String())
+}
+
+// describeSet writes of the candidates, and of how they were judged.
+func (a *augmentation) describeSet(line func(format string, args ...any)) {
+	o := a.outcome
 	if o.Check.Accepted+o.Check.Rejected > 0 {
 		line("- candidates: %d accepted, %d rejected", o.Check.Accepted, o.Check.Rejected)
 	}
 	if o.Assess.Verdict != "" {
 		line("- verdict: **%s**", o.Assess.Verdict)
 		for _, r := range o.Assess.Rules {
-			if r.Outcome != step.Pass {
+			if r.Outcome != spec.Pass {
 				line("  - %s: %s", r.Name, r.Reason)
 			}
 		}
@@ -114,7 +123,11 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 	if o.Utility.Summary != "" {
 		line("- utility: %s", o.Utility.Summary)
 	}
-	if o.Approval.By != "" {
+}
+
+// describeEnd writes of the decision, and of what the run has left.
+func (a *augmentation) describeEnd(line func(format string, args ...any)) {
+	if o := a.outcome; o.Approval.By != "" {
 		line("- approval: %s", ApprovalWords(o.Approval))
 	} else if a.status.Notice != "" {
 		line("- notice: %s", a.status.Notice)
@@ -127,7 +140,6 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 	if a.publish.Release != "" {
 		line("- release: `%s`, manifest `%s`", a.publish.Prefix, a.publish.ManifestSHA256)
 	}
-	workflow.SetCurrentDetails(ctx, b.String())
 }
 
 func selectionWords(n int) string {

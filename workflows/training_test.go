@@ -41,7 +41,7 @@ func names(refs []step.Ref) (out []string) {
 }
 
 func TestTrainingChoosesTheBestCheckpoint(t *testing.T) {
-	s := &stages{verdict: step.Pass, selection: 24, evaluate: kids(map[int]float64{4: 0.3, 8: 0.3, 10: 0.4})}
+	s := &stages{verdict: spec.Pass, selection: 24, evaluate: kids(map[int]float64{4: 0.3, 8: 0.3, 10: 0.4})}
 	env := start(t, s, selecting(), nil)
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, []string{
@@ -89,7 +89,7 @@ func TestTrainingChoosesTheBestCheckpoint(t *testing.T) {
 }
 
 func TestTrainingEndsWhenPatienceDoes(t *testing.T) {
-	s, in := &stages{verdict: step.Pass, selection: 24, evaluate: kids(map[int]float64{4: 0.3})}, selecting()
+	s, in := &stages{verdict: spec.Pass, selection: 24, evaluate: kids(map[int]float64{4: 0.3})}, selecting()
 	in.Recipe.Monitor.Patience = 2
 	require.NoError(t, start(t, s, in, nil).GetWorkflowError())
 	require.Len(t, s.trained, 4)
@@ -100,7 +100,7 @@ func TestTrainingEndsWhenPatienceDoes(t *testing.T) {
 
 func TestTrainingTakesTheLastCheckpointWithoutASelection(t *testing.T) {
 	for _, n := range []int{0, 1} {
-		s, in := &stages{verdict: step.Pass, selection: n}, selecting()
+		s, in := &stages{verdict: spec.Pass, selection: n}, selecting()
 		in.Recipe.Monitor.Patience = 1
 		require.NoError(t, start(t, s, in, nil).GetWorkflowError())
 		require.Len(t, s.trained, 6)
@@ -116,7 +116,7 @@ func TestTrainingTakesWhatWasChosenBefore(t *testing.T) {
 		Checkpoint: ref("kept"), Curves: ref("curves"), Epoch: 8, Step: 160, LastEpoch: 12, Reason: "the smallest KID",
 		Evaluations: []step.Evaluation{{Epoch: 8}}, Rollbacks: []step.Rollback{{ToEpoch: 2, DiscriminatorScale: 0.5}},
 	}
-	s := &stages{verdict: step.Pass, selection: 24, known: &step.TrainResult{Checkpoint: ref("kept"),
+	s := &stages{verdict: spec.Pass, selection: 24, known: &step.TrainResult{Checkpoint: ref("kept"),
 		Curves: ref("curves"), Epoch: 8, Step: 160, Chosen: choice}}
 	env := start(t, s, selecting(), nil)
 	require.NoError(t, env.GetWorkflowError())
@@ -133,7 +133,7 @@ func overpowering(in step.TrainInput) *step.Alarm {
 }
 
 func TestTrainingGoesBackAtAnAlarm(t *testing.T) {
-	s := &stages{verdict: step.Pass, alarm: func(in step.TrainInput) *step.Alarm {
+	s := &stages{verdict: spec.Pass, alarm: func(in step.TrainInput) *step.Alarm {
 		if n := len(in.Rollbacks); in.ToEpoch == 4 && n == 0 || in.ToEpoch == 8 && n < 3 {
 			return overpowering(in)
 		}
@@ -166,7 +166,7 @@ func TestTrainingGoesBackAtAnAlarm(t *testing.T) {
 }
 
 func TestTrainingStartsAnewWhereTheFirstLegFails(t *testing.T) {
-	s := &stages{verdict: step.Pass, alarm: func(in step.TrainInput) *step.Alarm {
+	s := &stages{verdict: spec.Pass, alarm: func(in step.TrainInput) *step.Alarm {
 		if len(in.Rollbacks) == 0 {
 			return overpowering(in)
 		}
@@ -179,7 +179,7 @@ func TestTrainingStartsAnewWhereTheFirstLegFails(t *testing.T) {
 }
 
 func TestTrainingGoesBackWhereItCollapsed(t *testing.T) {
-	s := &stages{verdict: step.Pass, selection: 24}
+	s := &stages{verdict: spec.Pass, selection: 24}
 	good := kids(map[int]float64{2: 0.1})
 	s.evaluate = func(in step.EvaluateInput) step.EvaluateResult {
 		out := good(in)
@@ -206,7 +206,7 @@ func TestTrainingGoesBackWhereItCollapsed(t *testing.T) {
 }
 
 func TestTrainingGivesUpAfterEveryTry(t *testing.T) {
-	s := &stages{verdict: step.Pass, alarm: func(in step.TrainInput) *step.Alarm {
+	s := &stages{verdict: spec.Pass, alarm: func(in step.TrainInput) *step.Alarm {
 		if in.ToEpoch == 4 {
 			return overpowering(in)
 		}
@@ -244,7 +244,7 @@ func TestTrainingGivesUpThoughTheFailureCannotBeRecorded(t *testing.T) {
 // A run that is cut by continuing as new asks for the same as one in one piece.
 func TestTrainingContinuesAsNewWithAllItKnows(t *testing.T) {
 	script := func() *stages {
-		s := &stages{verdict: step.Pass, selection: 24, evaluate: kids(map[int]float64{4: 0.5, 6: 0.6})}
+		s := &stages{verdict: spec.Pass, selection: 24, evaluate: kids(map[int]float64{4: 0.5, 6: 0.6})}
 		s.alarm = func(in step.TrainInput) *step.Alarm {
 			if in.ToEpoch == 6 && len(in.Rollbacks) == 0 {
 				return overpowering(in)
@@ -290,7 +290,7 @@ func TestTrainingContinuesAsNewWithAllItKnows(t *testing.T) {
 }
 
 func TestUtilityIsAskedForBeforeTheDecision(t *testing.T) {
-	s, in := &stages{verdict: step.Pass}, input()
+	s, in := &stages{verdict: spec.Pass}, input()
 	in.Policy = spec.ProductionPolicy()
 	in.Utility = &step.UtilityPlan{Others: []step.ClassSource{{Class: "dents", Source: step.Source{Bucket: "b",
 		Prefix: "d/"}}}, Splits: 3, Seeds: 10}

@@ -130,10 +130,10 @@ func (f *campaignFixture) outcome(index int, status string, share float64) step.
 		return o
 	}
 	outcome := step.Outcome{Run: o.Run, Class: o.Class, Train: step.TrainResult{Epoch: 5, LossG: 1.5}}
-	outcome.Assess.Rules = []step.Rule{{Name: spec.MeasureTailShare, Value: share, Outcome: step.Pass, Reason: "few", Threshold: 0.5, Side: "max"}}
-	record, err := ledger.WriteRun(context.Background(), f.store, step.RecordRunInput{Outcome: outcome, Verdict: step.Pass})
+	outcome.Assess.Rules = []spec.Judged{{Name: spec.MeasureTailShare, Value: share, Outcome: spec.Pass, Reason: "few", Threshold: 0.5, Side: "max"}}
+	record, err := ledger.WriteRun(context.Background(), f.store, step.RecordRunInput{Outcome: outcome, Verdict: spec.Pass})
 	require.NoError(f.t, err)
-	o.Verdict, o.Release, o.ImagesPublished = step.Pass, "20260101-abc", 12
+	o.Verdict, o.Release, o.ImagesPublished = spec.Pass, "20260101-abc", 12
 	o.Record, o.Report = record, step.Ref{Key: ledger.ReportKey(o.Run), SHA256: "x", Size: 1}
 	return o
 }

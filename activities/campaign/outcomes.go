@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/report"
@@ -110,17 +109,7 @@ func (c Campaigner) SummariseCampaign(ctx context.Context, in step.SummariseInpu
 	if err != nil {
 		return step.SummariseResult{}, err
 	}
-	data := report.NewCampaign(in)
-	for _, item := range items {
-		row, ok := rows[item.Index]
-		if !ok {
-			row = report.Row{RunOutcome: step.RunOutcome{
-				Index: item.Index, Name: item.Name, Class: item.Class, Status: step.RunCancelled, Reasons: []string{"was not begun"}, Started: time.Time{},
-			}}
-		}
-		row.Source, row.Settings, row.Recipe = item.Source, item.Settings, recipeDigest(in.Recipe, item.Recipe)
-		data.Add(row)
-	}
+	data := summed(in, items, rows)
 	raw, err := data.JSON()
 	if err != nil {
 		return step.SummariseResult{}, err
@@ -142,6 +131,22 @@ func (c Campaigner) SummariseCampaign(ctx context.Context, in step.SummariseInpu
 		*f.into = step.Ref(obj)
 	}
 	return out, wrap("sync summary", c.Store.Bucket().Sync(ctx))
+}
+
+// summed is the summary with a row for each item of the plan.
+func summed(in step.SummariseInput, items []step.PlanItem, rows map[int]report.Row) report.Campaign {
+	data := report.NewCampaign(in)
+	for _, item := range items {
+		row, ok := rows[item.Index]
+		if !ok {
+			row = report.Row{RunOutcome: step.RunOutcome{
+				Index: item.Index, Name: item.Name, Class: item.Class, Status: step.RunCancelled, Reasons: []string{"was not begun"},
+			}}
+		}
+		row.Source, row.Settings, row.Recipe = item.Source, item.Settings, recipeDigest(in.Recipe, item.Recipe)
+		data.Add(row)
+	}
+	return data
 }
 
 func recipeDigest(common spec.Recipe, own *spec.Recipe) string {

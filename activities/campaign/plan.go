@@ -59,29 +59,16 @@ func (p Planner) PlanCampaign(ctx context.Context, in step.PlanInput) (step.Plan
 	if err != nil {
 		return step.PlanResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
-	prefix := in.Source.Folder()
-	var names []string
-	var out step.PlanResult
-	for info, err := range storage.Folders(ctx, bucket, prefix) {
-		if err != nil {
-			return step.PlanResult{}, fmt.Errorf("list s3://%s/%s: %w", in.Source.Bucket, prefix, err)
-		}
-		name, isFolder := strings.CutSuffix(strings.TrimPrefix(info.Key, prefix), "/")
-		if !isFolder || name == "" {
-			out.Loose++
-			continue
-		}
-		if names = append(names, name); len(names) > maxItems {
-			return step.PlanResult{}, ledger.Permanent(step.ErrBadInput, "s3://%s/%s has more than %d prefixes directly below it; name a smaller part of the bucket", in.Source.Bucket, prefix, maxItems)
-		}
-		if p.Progress != nil {
-			p.Progress(len(names), 0)
-		}
+	names, loose, err := p.folders(ctx, bucket, in.Source)
+	if err != nil {
+		return step.PlanResult{}, err
 	}
+	prefix, out := in.Source.Folder(), step.PlanResult{Items: len(names), Loose: loose}
 	if len(names) == 0 {
-		return step.PlanResult{}, ledger.Permanent(step.ErrBadInput, "s3://%s/%s has no prefixes directly below it, but %d objects; a campaign makes a class of each prefix", in.Source.Bucket, prefix, out.Loose)
+		return step.PlanResult{}, ledger.Permanent(step.ErrBadInput,
+			"s3://%s/%s has no prefixes directly below it, but %d objects; a campaign makes a class of each prefix",
+			in.Source.Bucket, prefix, loose)
 	}
-	slices.Sort(names)
 	classes := Classes(names)
 	items := make([]step.PlanItem, len(names))
 	for i, name := range names {
@@ -89,9 +76,33 @@ func (p Planner) PlanCampaign(ctx context.Context, in step.PlanInput) (step.Plan
 			Index: i, Name: name, Class: classes[i], Source: step.Source{Bucket: in.Source.Bucket, Prefix: prefix + name + "/"},
 		}
 	}
-	out.Items = len(items)
 	out.Plan, err = StorePlan(ctx, p.Store, items)
 	return out, err
+}
+
+// folders names the folders directly below the source, sorted, and counts the
+// objects beside them.
+func (p Planner) folders(ctx context.Context, bucket storage.Reader, source step.Source) (names []string, loose int, err error) {
+	prefix := source.Folder()
+	for info, err := range storage.Folders(ctx, bucket, prefix) {
+		if err != nil {
+			return nil, 0, fmt.Errorf("list s3://%s/%s: %w", source.Bucket, prefix, err)
+		}
+		name, isFolder := strings.CutSuffix(strings.TrimPrefix(info.Key, prefix), "/")
+		if !isFolder || name == "" {
+			loose++
+			continue
+		}
+		if names = append(names, name); len(names) > maxItems {
+			return nil, 0, ledger.Permanent(step.ErrBadInput,
+				"s3://%s/%s has more than %d prefixes directly below it; name a smaller part of the bucket", source.Bucket, prefix, maxItems)
+		}
+		if p.Progress != nil {
+			p.Progress(len(names), 0)
+		}
+	}
+	slices.Sort(names)
+	return names, loose, nil
 }
 
 var noClassBytes = regexp.MustCompile(`[^a-z0-9_-]+`)

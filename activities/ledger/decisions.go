@@ -49,7 +49,7 @@ func DecisionFolder() string { return decisionMemo("", spec.Recipe{}, spec.Polic
 func RememberDecision(ctx context.Context, s *storage.Store, in step.RecordRunInput) error {
 	o := in.Outcome
 	// A set that passed and was not to be published waits for a run that may.
-	if o.Ingest.Dataset.IsZero() || in.Verdict == "" && in.Failure == "" || in.Verdict == step.Pass && o.Approval.By == "" {
+	if o.Ingest.Dataset.IsZero() || in.Verdict == "" && in.Failure == "" || in.Verdict == spec.Pass && o.Approval.By == "" {
 		return nil
 	}
 	d := Decision{
@@ -77,9 +77,9 @@ func (d Decision) Words() string {
 	switch {
 	case d.Verdict == verdictFailed:
 		return "its training failed"
-	case d.Verdict == step.Pass && d.Approval == step.ByDeadline:
+	case d.Verdict == spec.Pass && d.Approval == step.ByDeadline:
 		return "nobody approved the set before the deadline"
-	case d.Verdict == step.Pass:
+	case d.Verdict == spec.Pass:
 		return "its set passed but was not approved"
 	}
 	return "its verdict was " + d.Verdict

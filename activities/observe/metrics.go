@@ -7,6 +7,7 @@ import (
 	"go.temporal.io/sdk/interceptor"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // Metrics are the counts of this process's stages. A bucket may hold thousands
@@ -61,7 +62,30 @@ func timed() []string {
 
 // NewMetrics registers the metrics with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
-	m, stages := &Metrics{values: map[string]map[string][]string{}}, timed()
+	m := &Metrics{values: map[string]map[string][]string{}}
+	m.addAttempts(timed())
+	m.images = m.counter("images_total", "Source images of finished ingests.", "outcome", usable, quarantined, duplicate)
+	m.candidates = m.counter("candidates_total", "Generated images that were checked; all but accepted ones are rejected.",
+		"outcome", accepted, copied, repeated, blanks)
+	m.verdicts = m.counter("verdicts_total", "Decisions by policies.", "verdict", spec.Pass, spec.Fail, spec.Inconclusive)
+	m.runs = m.counter("runs_total", "Runs that were recorded at their end.",
+		"outcome", runPublished, spec.Fail, spec.Inconclusive, runNotApproved, runFailed)
+	m.alarms = m.counter("training_alarms_total", "Alarms of the monitors of trainings.",
+		"kind", step.AlarmDiverged, step.AlarmOverpowered, step.AlarmCollapsed, step.AlarmMemorising)
+	m.published = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "defectforge_published_images_total", Help: "Images of releases that were published or found again."})
+	m.epochs = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "defectforge_training_epochs_total", Help: "Epochs trained."})
+	m.trainings = newTrainings()
+	m.values["defectforge_training_loss"] = map[string][]string{"of": {ofReal, ofFake, ofGenerator}}
+	m.values["defectforge_training_discriminator_output"] = map[string][]string{"on": {ofReal, ofFake}}
+	r.MustRegister(m.duration, m.attempts, m.running, m.retries, m.images, m.candidates, m.verdicts, m.runs, m.alarms,
+		m.published, m.epochs, m.trainings)
+	return m
+}
+
+// addAttempts makes the metrics of attempts at stages.
+func (m *Metrics) addAttempts(stages []string) {
 	m.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "defectforge_stage_duration_seconds", Help: "Duration of attempts at stages.",
 		Buckets: []float64{0.1, 0.5, 2, 10, 60, 300, 1800, 7200, 43200},
@@ -87,24 +111,6 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		m.running.WithLabelValues(s)
 	}
 	m.retries = m.counter("stage_retries_total", "Attempts at stages that were not the first.", "stage", stages...)
-	m.images = m.counter("images_total", "Source images of finished ingests.", "outcome", usable, quarantined, duplicate)
-	m.candidates = m.counter("candidates_total", "Generated images that were checked; all but accepted ones are rejected.",
-		"outcome", accepted, copied, repeated, blanks)
-	m.verdicts = m.counter("verdicts_total", "Decisions by policies.", "verdict", step.Pass, step.Fail, step.Inconclusive)
-	m.runs = m.counter("runs_total", "Runs that were recorded at their end.",
-		"outcome", runPublished, step.Fail, step.Inconclusive, runNotApproved, runFailed)
-	m.alarms = m.counter("training_alarms_total", "Alarms of the monitors of trainings.",
-		"kind", step.AlarmDiverged, step.AlarmOverpowered, step.AlarmCollapsed, step.AlarmMemorising)
-	m.published = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "defectforge_published_images_total", Help: "Images of releases that were published or found again."})
-	m.epochs = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "defectforge_training_epochs_total", Help: "Epochs trained."})
-	m.trainings = newTrainings()
-	m.values["defectforge_training_loss"] = map[string][]string{"of": {ofReal, ofFake, ofGenerator}}
-	m.values["defectforge_training_discriminator_output"] = map[string][]string{"on": {ofReal, ofFake}}
-	r.MustRegister(m.duration, m.attempts, m.running, m.retries, m.images, m.candidates, m.verdicts, m.runs, m.alarms,
-		m.published, m.epochs, m.trainings)
-	return m
 }
 
 // counter makes a counter with a label whose values are known. Each begins at
@@ -187,7 +193,7 @@ func runOutcome(r step.RecordRunInput) string {
 		return runFailed
 	case r.Publish.Release != "":
 		return runPublished
-	case r.Verdict == step.Pass:
+	case r.Verdict == spec.Pass:
 		return runNotApproved
 	}
 	return r.Verdict

@@ -27,6 +27,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 var classKey = temporal.NewSearchAttributeKeyKeyword("DefectClass")
@@ -269,12 +270,12 @@ func TestResultsAreCounted(t *testing.T) {
 	s := newScene(t)
 	m := s.metrics
 	m.result("c", nil, step.IngestResult{Usable: 5, Quarantined: 3, Duplicates: 2, NearDuplicates: 1})
-	m.result("c", nil, step.AssessResult{Verdict: step.Inconclusive})
+	m.result("c", nil, step.AssessResult{Verdict: spec.Inconclusive})
 	m.result("c", nil, step.TrainResult{Alarm: &step.Alarm{Kind: step.AlarmDiverged}})
 	m.result("c", nil, step.EvaluateResult{Alarm: &step.Alarm{Kind: step.AlarmCollapsed}})
 	m.result("c", nil, step.PublishResult{Images: 11})
 	for _, r := range []step.RecordRunInput{
-		{Verdict: step.Pass, Publish: step.PublishResult{Release: "r"}}, {Verdict: step.Pass}, {Verdict: step.Fail}, {Failure: "diverged"},
+		{Verdict: spec.Pass, Publish: step.PublishResult{Release: "r"}}, {Verdict: spec.Pass}, {Verdict: spec.Fail}, {Failure: "diverged"},
 	} {
 		m.result("c", &interceptor.ExecuteActivityInput{Args: []any{r}}, step.RecordRunResult{})
 	}

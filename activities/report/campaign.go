@@ -105,7 +105,7 @@ func (r *Row) Follow(o step.Outcome, m quality.Measures) {
 	r.Dataset, r.Times = o.Ingest.Dataset.SHA256, o.Times
 	outcomes := map[string]string{}
 	for _, rule := range o.Assess.Rules {
-		if standing(rule.Outcome) == step.Inconclusive && unmeasured(rule.Reason) {
+		if standing(rule.Outcome) == spec.Inconclusive && unmeasured(rule.Reason) {
 			continue
 		}
 		outcomes[rule.Name] = standing(rule.Outcome)
@@ -210,7 +210,7 @@ func (c Campaign) causes() []cause {
 			counted["failed: "+cmp.Or(r.FailureType, "unknown")]++
 		case step.RunNotApproved:
 			for _, m := range r.Measures {
-				if m.Outcome == step.Fail || m.Outcome == step.Inconclusive {
+				if m.Outcome == spec.Fail || m.Outcome == spec.Inconclusive {
 					counted[m.Outcome+": "+lower(spec.MeasureNamed(m.Name).Label)]++
 				}
 			}

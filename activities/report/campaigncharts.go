@@ -12,7 +12,6 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
-	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -77,23 +76,7 @@ func (c Campaign) charts() ([]Chart, error) {
 // measureChart draws one dot for each run. Measures that do not differ are not
 // worth a figure.
 func (c Campaign) measureChart(measure string, a axis) (Chart, bool, error) {
-	type dot struct {
-		x, y   float64
-		passed bool
-	}
-	var dots []dot
-	for i, r := range c.Rows {
-		m := r.measure(measure)
-		if m == nil || math.IsNaN(m.Value) || math.IsInf(m.Value, 0) {
-			continue
-		}
-		x := a.values[i]
-		if a.log {
-			x = math.Log10(x)
-		}
-		dots = append(dots, dot{x, m.Value, m.Outcome != step.Fail && m.Outcome != step.Inconclusive})
-	}
-	slices.SortStableFunc(dots, func(p, q dot) int { return int(math.Copysign(1, p.y-q.y)) })
+	dots := c.dots(measure, a)
 	if len(dots) < 2 || dots[0].y == dots[len(dots)-1].y {
 		return Chart{}, false, nil
 	}
@@ -111,17 +94,7 @@ func (c Campaign) measureChart(measure string, a axis) (Chart, bool, error) {
 		}
 	}
 	p := newPlot(xLabel, "")
-	var good, bad plotter.XYs
-	for i, d := range dots {
-		if a.key == "" {
-			d.x = float64(i + 1)
-		}
-		if d.passed {
-			good = append(good, plotter.XY{X: d.x, Y: d.y})
-		} else {
-			bad = append(bad, plotter.XY{X: d.x, Y: d.y})
-		}
-	}
+	good, bad := byOutcome(dots, a)
 	for _, set := range []struct {
 		xys plotter.XYs
 		ink color.Color
@@ -136,6 +109,46 @@ func (c Campaign) measureChart(measure string, a axis) (Chart, bool, error) {
 	svg, err := inline(p, ch.Alt)
 	ch.SVG = svg
 	return ch, true, err
+}
+
+// dot is one run's measure.
+type dot struct {
+	x, y   float64
+	passed bool // keeps its rule, or has none
+}
+
+// dots are the runs that have a measure, the smallest first.
+func (c Campaign) dots(measure string, a axis) []dot {
+	var dots []dot
+	for i, r := range c.Rows {
+		m := r.measure(measure)
+		if m == nil || math.IsNaN(m.Value) || math.IsInf(m.Value, 0) {
+			continue
+		}
+		x := a.values[i]
+		if a.log {
+			x = math.Log10(x)
+		}
+		dots = append(dots, dot{x, m.Value, m.Outcome != spec.Fail && m.Outcome != spec.Inconclusive})
+	}
+	slices.SortStableFunc(dots, func(p, q dot) int { return int(math.Copysign(1, p.y-q.y)) })
+	return dots
+}
+
+// byOutcome are the points of the runs that keep their rule and of those that do
+// not. Without an axis they stand side by side.
+func byOutcome(dots []dot, a axis) (good, bad plotter.XYs) {
+	for i, d := range dots {
+		if a.key == "" {
+			d.x = float64(i + 1)
+		}
+		if d.passed {
+			good = append(good, plotter.XY{X: d.x, Y: d.y})
+		} else {
+			bad = append(bad, plotter.XY{X: d.x, Y: d.y})
+		}
+	}
+	return good, bad
 }
 
 func addDots(p *plot.Plot, xys plotter.XYs, ink color.Color) error {

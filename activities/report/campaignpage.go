@@ -24,8 +24,8 @@ var campaignTemplate = template.Must(template.Must(page.Clone()).Funcs(template.
 
 // statusStates are the looks of a run's status.
 var statusStates = map[string]string{
-	step.RunPublished: step.Pass, step.RunPassed: step.Pass, step.RunNotApproved: step.Inconclusive,
-	step.RunFailed: step.Fail, step.RunCancelled: step.Fail,
+	step.RunPublished: spec.Pass, step.RunPassed: spec.Pass, step.RunNotApproved: spec.Inconclusive,
+	step.RunFailed: spec.Fail, step.RunCancelled: spec.Fail,
 }
 
 // campaignView is what the template sees.
@@ -112,12 +112,12 @@ func newCampaignView(c Campaign) (*campaignView, error) {
 // sumUp sums the campaign up in words and numbers.
 func (v *campaignView) sumUp() {
 	n := v.Counts
-	v.State = step.Pass
+	v.State = spec.Pass
 	switch {
 	case n.Failed+n.Cancelled > 0:
-		v.State = step.Fail
+		v.State = spec.Fail
 	case n.NotApproved > 0:
-		v.State = step.Inconclusive
+		v.State = spec.Inconclusive
 	}
 	var parts []string
 	for _, s := range []struct {
@@ -138,18 +138,23 @@ func (v *campaignView) sumUp() {
 	if v.Cancelled {
 		v.Summary += " The campaign was cancelled."
 	}
-	images, work := 0, 0.0
+	v.Facts["sum"], v.Facts["time"] = v.sums()
+}
+
+// sums are the campaign's numbers, and where the time went.
+func (v *campaignView) sums() (sum, spent []fact) {
+	n, images, work := v.Counts, 0, 0.0
 	for _, r := range v.Rows {
 		images += r.ImagesPublished
 		work += r.Seconds
 	}
-	v.Facts["sum"] = []fact{
+	sum = []fact{
 		{"runs", "runs", float64(len(v.Rows))}, {"published", "published", float64(n.Published)},
 		{"passed", "passed, not to be published", float64(n.Passed)}, {"not-approved", "not approved", float64(n.NotApproved)},
 		{"failed", "failed", float64(n.Failed)}, {"cancelled", "cancelled or not begun", float64(n.Cancelled)},
 		{"images", "images published", float64(images)}, {"concurrency", "runs at once, at most", float64(v.Concurrency)},
 	}
-	v.Facts["time"] = []fact{{"seconds", "seconds from start to end", v.Seconds}, {"work", "seconds of all runs together", work}}
+	return sum, []fact{{"seconds", "seconds from start to end", v.Seconds}, {"work", "seconds of all runs together", work}}
 }
 
 func (v *campaignView) table() {

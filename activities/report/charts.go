@@ -147,16 +147,8 @@ func distanceChart(d *Distances, candidates []float64) (Chart, error) {
 		h.FillColor, h.LineStyle.Color, h.LineStyle.Width = s.fill, s.ink, 1
 		p.Add(h)
 	}
-	for _, m := range []struct {
-		at  float64
-		ink color.Color
-	}{{d.RejectAt, inkMark}, {d.TailAt, inkTail}} {
-		line, err := plotter.NewLine(plotter.XYs{{X: m.at, Y: 0}, {X: m.at, Y: top * 1.05}})
-		if err != nil {
-			return Chart{}, fmt.Errorf("draw thresholds: %w", err)
-		}
-		line.Color, line.Width, line.Dashes = m.ink, 1.8, []vg.Length{4, 3}
-		p.Add(line)
+	if err := addThresholds(p, d, top*1.05); err != nil {
+		return Chart{}, err
 	}
 	c := Chart{
 		Title: "Distance to the nearest real image",
@@ -174,6 +166,23 @@ func distanceChart(d *Distances, candidates []float64) (Chart, error) {
 	var err error
 	c.SVG, err = inline(p, c.Alt)
 	return c, err
+}
+
+// addThresholds draws the distances below which candidates are rejected, and
+// counted as the tail.
+func addThresholds(p *plot.Plot, d *Distances, height float64) error {
+	for _, m := range []struct {
+		at  float64
+		ink color.Color
+	}{{d.RejectAt, inkMark}, {d.TailAt, inkTail}} {
+		line, err := plotter.NewLine(plotter.XYs{{X: m.at, Y: 0}, {X: m.at, Y: height}})
+		if err != nil {
+			return fmt.Errorf("draw thresholds: %w", err)
+		}
+		line.Color, line.Width, line.Dashes = m.ink, 1.8, []vg.Length{4, 3}
+		p.Add(line)
+	}
+	return nil
 }
 
 // span is the smallest range over all values, never empty.

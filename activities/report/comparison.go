@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // ComparisonFormat names kind and version of a comparison's JSON.
@@ -269,7 +269,7 @@ func (c Comparison) HTML() ([]byte, error) {
 
 // grid is a run's pictures, as JPEG: there may be many runs.
 func (r Compared) grid() (comparedGrid, error) {
-	g := comparedGrid{Name: r.Name, Verdict: step.Inconclusive}
+	g := comparedGrid{Name: r.Name, Verdict: spec.Inconclusive}
 	if r.Data.Decision != nil {
 		g.Verdict = standing(r.Data.Decision.Verdict)
 	}

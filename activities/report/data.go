@@ -82,10 +82,10 @@ type Data struct {
 
 // Decision is the verdict with its reasons.
 type Decision struct {
-	Verdict string      `json:"verdict"`
-	Scope   string      `json:"scope"`             // what was judged, in words
-	Warning string      `json:"warning,omitempty"` // what a pass does not mean
-	Rules   []step.Rule `json:"rules"`
+	Verdict string        `json:"verdict"`
+	Scope   string        `json:"scope"`             // what was judged, in words
+	Warning string        `json:"warning,omitempty"` // what a pass does not mean
+	Rules   []spec.Judged `json:"rules"`
 }
 
 // Policy is what decided, and who may publish what passes.

@@ -55,10 +55,10 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 			"Not published: every rule is kept, but nobody decided within 48 hours of the verdict, which means no.",
 			"No: nobody decided within 48 hours"},
 		"fail": {func(d *Data) {
-			d.Decision.Verdict, d.Decision.Rules[1].Outcome, d.Decision.Rules[2].Outcome = step.Fail, step.Fail, "odd"
+			d.Decision.Verdict, d.Decision.Rules[1].Outcome, d.Decision.Rules[2].Outcome = spec.Fail, spec.Fail, "odd"
 		}, "Not published: 1 of 3 rules is not kept: candidates unusually near to a training image.", "None is due"},
 		"inconclusive": {func(d *Data) {
-			d.Decision.Verdict, d.Decision.Rules[1].Outcome, d.Decision.Rules[2].Outcome = step.Inconclusive, step.Inconclusive, "odd"
+			d.Decision.Verdict, d.Decision.Rules[1].Outcome, d.Decision.Rules[2].Outcome = spec.Inconclusive, spec.Inconclusive, "odd"
 		}, "Not published: 2 of 3 rules could not be judged: candidates unusually near to a training image; coverage of the real images. " +
 			"A check that could not be made is never a pass.", "None is due"},
 		"no verdict": {func(d *Data) { d.Decision = nil }, "Not published: no verdict was reached.", "None is due"},
@@ -77,7 +77,7 @@ func TestWhatToDoNextIsSaid(t *testing.T) {
 			require.Contains(t, text(byID(t, root, "approval")), c.approving)
 			state := attr(byID(t, root, "decision"), "class")
 			require.Equal(t, !strings.Contains(c.next, "Not published") && !strings.HasPrefix(name, "waiting"),
-				state == step.Pass, "looks like a pass")
+				state == spec.Pass, "looks like a pass")
 			raw, err := d.JSON()
 			require.NoError(t, err)
 			var twin Data
@@ -96,17 +96,17 @@ func runID(d Data) string {
 }
 
 func TestRulesThatDoNotPassComeFirst(t *testing.T) {
-	d, pics := judged(t, step.Fail, step.Pass, step.Inconclusive, step.Fail)
+	d, pics := judged(t, spec.Fail, spec.Pass, spec.Inconclusive, spec.Fail)
 	_, root := render(t, d, pics)
 	var order []string
 	for _, row := range tags(byID(t, root, "decision"), "tr")[1:] {
 		order = append(order, attr(row, "class"))
 	}
-	require.Equal(t, []string{step.Fail, step.Inconclusive, step.Pass}, order)
+	require.Equal(t, []string{spec.Fail, spec.Inconclusive, spec.Pass}, order)
 }
 
 func TestARuleThatWasNotMeasuredShowsNoNumber(t *testing.T) {
-	d, pics := judged(t, step.Inconclusive, step.Pass, step.Inconclusive)
+	d, pics := judged(t, spec.Inconclusive, spec.Pass, spec.Inconclusive)
 	d.Decision.Rules[1].Reason, d.Decision.Rules[1].Value = "not measured: no hold-out", 0
 	_, root := render(t, d, pics)
 	row := tags(byID(t, root, "decision"), "tr")[1]

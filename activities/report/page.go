@@ -149,17 +149,17 @@ func (v *view) decide() {
 	}
 	v.Rules = rows(v.Decision.Rules)
 	v.Verdict = standing(v.Decision.Verdict) // whatever is not known to be a pass is shown as none
-	v.Headline = map[string]string{step.Pass: "Pass", step.Fail: "Fail", step.Inconclusive: "Inconclusive"}[v.Verdict]
+	v.Headline = map[string]string{spec.Pass: "Pass", spec.Fail: "Fail", spec.Inconclusive: "Inconclusive"}[v.Verdict]
 	v.State = v.Verdict
 	switch a := v.Approval; {
 	case v.Waits():
-		v.State, v.But, v.ButState = step.Inconclusive, "waits for approval", step.Inconclusive
-	case v.Verdict == step.Pass && v.Unpublished && !v.IsRelease:
-		v.But, v.ButState = "not to be published", step.Inconclusive
-	case v.Verdict == step.Pass && a != nil && !a.Approved:
-		v.State, v.But, v.ButState = step.Fail, "not approved", step.Fail
-	case v.Verdict == step.Pass && v.Decision.Warning != "":
-		v.But, v.ButState = "copying only", step.Inconclusive
+		v.State, v.But, v.ButState = spec.Inconclusive, "waits for approval", spec.Inconclusive
+	case v.Verdict == spec.Pass && v.Unpublished && !v.IsRelease:
+		v.But, v.ButState = "not to be published", spec.Inconclusive
+	case v.Verdict == spec.Pass && a != nil && !a.Approved:
+		v.State, v.But, v.ButState = spec.Fail, "not approved", spec.Fail
+	case v.Verdict == spec.Pass && v.Decision.Warning != "":
+		v.But, v.ButState = "copying only", spec.Inconclusive
 	}
 	if v.Utility == nil {
 		return
@@ -177,7 +177,7 @@ func (v *view) Textures() bool { return v.Utility != nil && len(v.Utility.Textur
 
 // Waits reports whether a person is asked to decide now.
 func (v *view) Waits() bool {
-	return v.Verdict == step.Pass && !v.IsRelease && v.Approval == nil && !v.Unpublished &&
+	return v.Verdict == spec.Pass && !v.IsRelease && v.Approval == nil && !v.Unpublished &&
 		v.Policy != nil && v.Policy.Approval == spec.ApprovePerson
 }
 
@@ -347,9 +347,9 @@ func digits(v float64, format string) template.HTML {
 // colour alone.
 func mark(outcome string) string {
 	switch strings.ToLower(outcome) {
-	case step.Pass:
+	case spec.Pass:
 		return "✓"
-	case step.Fail:
+	case spec.Fail:
 		return "✕"
 	}
 	return "?"

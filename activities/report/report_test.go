@@ -197,7 +197,7 @@ func TestAnUnknownVerdictIsNoPass(t *testing.T) {
 	d, pics := complete(t, 1)
 	d.Decision.Verdict = "splendid"
 	_, root := render(t, d, pics)
-	require.Equal(t, step.Inconclusive, attr(byID(t, root, "decision"), "class"))
+	require.Equal(t, spec.Inconclusive, attr(byID(t, root, "decision"), "class"))
 }
 
 func TestPicturesStandBesideRealOnes(t *testing.T) {

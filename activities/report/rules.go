@@ -6,13 +6,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
 // ruleRow is one rule as the page shows it.
 type ruleRow struct {
-	step.Rule
+	spec.Judged
 	Label    string
 	Standing string  // the outcome, unknown ones as inconclusive
 	Measured bool    // whether Value means anything
@@ -21,12 +20,12 @@ type ruleRow struct {
 }
 
 // rows lists the rules, those that fail first and those that pass last.
-func rows(rules []step.Rule) []ruleRow {
+func rows(rules []spec.Judged) []ruleRow {
 	out := make([]ruleRow, len(rules))
 	for i, r := range rules {
 		row := ruleRow{
-			Rule: r, Label: spec.MeasureNamed(r.Name).Label, Standing: standing(r.Outcome), Bound: "at most",
-			Measured: standing(r.Outcome) != step.Inconclusive || !unmeasured(r.Reason),
+			Judged: r, Label: spec.MeasureNamed(r.Name).Label, Standing: standing(r.Outcome), Bound: "at most",
+			Measured: standing(r.Outcome) != spec.Inconclusive || !unmeasured(r.Reason),
 		}
 		if r.Side == spec.SideMin {
 			row.Bound = "at least"
@@ -36,7 +35,7 @@ func rows(rules []step.Rule) []ruleRow {
 		}
 		out[i] = row
 	}
-	rank := map[string]int{step.Fail: 0, step.Inconclusive: 1, step.Pass: 2}
+	rank := map[string]int{spec.Fail: 0, spec.Inconclusive: 1, spec.Pass: 2}
 	slices.SortStableFunc(out, func(a, b ruleRow) int { return cmp.Compare(rank[a.Standing], rank[b.Standing]) })
 	return out
 }

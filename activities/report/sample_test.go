@@ -38,12 +38,12 @@ func complete(t *testing.T, count int) (Data, Pictures) {
 	require.NoError(t, err)
 	d.Policy = &Policy{Name: "production", Approval: spec.ApproveAuto, DeadlineHours: 72}
 	d.Decision = &Decision{
-		Verdict: step.Pass, Scope: "Copying, variety and likeness were judged.",
-		Rules: []step.Rule{
-			{Name: spec.MeasureAccepted, Value: 108, Threshold: 8, Side: "min", Outcome: step.Pass, Reason: "enough were accepted"},
-			{Name: spec.MeasureTailShare, Value: 0.0416666, Threshold: 0.09, Side: "max", Outcome: step.Pass, Reason: "few are near",
+		Verdict: spec.Pass, Scope: "Copying, variety and likeness were judged.",
+		Rules: []spec.Judged{
+			{Name: spec.MeasureAccepted, Value: 108, Threshold: 8, Side: "min", Outcome: spec.Pass, Reason: "enough were accepted"},
+			{Name: spec.MeasureTailShare, Value: 0.0416666, Threshold: 0.09, Side: "max", Outcome: spec.Pass, Reason: "few are near",
 				Low: ptr(0.02), High: ptr(0.08), Reference: ptr(0.05)},
-			{Name: spec.MeasureCoverage, Value: 0.83, Threshold: 0.75, Side: "min", Outcome: step.Pass, Reason: "most are covered",
+			{Name: spec.MeasureCoverage, Value: 0.83, Threshold: 0.75, Side: "min", Outcome: spec.Pass, Reason: "most are covered",
 				Low: ptr(0.78), High: ptr(0.9), Reference: ptr(0.97)},
 		},
 	}

@@ -29,7 +29,7 @@ func said(words map[string]string, name string) string {
 // warning is what a pass under d's policy does not mean; empty where the policy
 // judges likeness to real images.
 func (d Data) warning() string {
-	judged := slices.ContainsFunc(d.Decision.Rules, func(r step.Rule) bool { return spec.MeasureNamed(r.Name).Likeness })
+	judged := slices.ContainsFunc(d.Decision.Rules, func(r spec.Judged) bool { return spec.MeasureNamed(r.Name).Likeness })
 	if judged && (d.Policy == nil || d.Policy.Name != spec.CopyingPolicy().Name) {
 		return ""
 	}
@@ -43,12 +43,12 @@ func (d Data) next() string {
 		return fmt.Sprintf("Not published: training failed after %s. %s", count(len(d.Rollbacks)+1, "try", "tries"), sentence(d.Alarm.Reason))
 	case d.Decision == nil:
 		return "Not published: no verdict was reached."
-	case d.Decision.Verdict == step.Pass:
+	case d.Decision.Verdict == spec.Pass:
 		return d.nextOfPass()
-	case d.Decision.Verdict == step.Fail:
-		return "Not published: " + d.broken(step.Fail, "is not kept", "are not kept")
+	case d.Decision.Verdict == spec.Fail:
+		return "Not published: " + d.broken(spec.Fail, "is not kept", "are not kept")
 	}
-	return "Not published: " + d.broken(step.Inconclusive, "could not be judged", "could not be judged") +
+	return "Not published: " + d.broken(spec.Inconclusive, "could not be judged", "could not be judged") +
 		" A check that could not be made is never a pass."
 }
 
@@ -95,7 +95,7 @@ func (d Data) approvalWords() string {
 	auto := d.Policy == nil || d.Policy.Approval != spec.ApprovePerson
 	a := d.Approval
 	switch {
-	case d.Decision == nil || d.Decision.Verdict != step.Pass:
+	case d.Decision == nil || d.Decision.Verdict != spec.Pass:
 		return "None is due: only a set that keeps every rule can be approved."
 	case d.Unpublished && d.Variant != VariantRelease:
 		return "None is due: the run was made to be compared, not published."
@@ -191,8 +191,8 @@ func lower(s string) string {
 
 // standing is the outcome, where what is not known counts as inconclusive.
 func standing(outcome string) string {
-	if outcome == step.Pass || outcome == step.Fail {
+	if outcome == spec.Pass || outcome == spec.Fail {
 		return outcome
 	}
-	return step.Inconclusive
+	return spec.Inconclusive
 }

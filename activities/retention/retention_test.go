@@ -170,7 +170,7 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 	require.NoError(t, err)
 	tensors := artifact(t, s, "tensors", ".safetensors")
 	index := artifact(t, s, `{"ref":{"key":"`+tensors.Key+`"}}`, ".json")
-	_, err = ledger.WriteRun(ctx, s, step.RecordRunInput{Verdict: step.Pass, Publish: out, Outcome: step.Outcome{
+	_, err = ledger.WriteRun(ctx, s, step.RecordRunInput{Verdict: spec.Pass, Publish: out, Outcome: step.Outcome{
 		Class: "scratches", Run: step.Run{WorkflowID: "made", RunID: "1"}, Preprocess: step.PreprocessResult{Tensors: step.Ref(index)},
 	}})
 	require.NoError(t, err)
@@ -181,7 +181,7 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 	lay(t, s, "runs/waits/1/checkpoints/leg-1.safetensors", "state")
 	// What is decided, and what is no business of a clean-up.
 	set := artifact(t, s, "set", ".json")
-	require.NoError(t, ledger.RememberDecision(ctx, s, step.RecordRunInput{Verdict: step.Fail, Outcome: step.Outcome{
+	require.NoError(t, ledger.RememberDecision(ctx, s, step.RecordRunInput{Verdict: spec.Fail, Outcome: step.Outcome{
 		Class: "scratches", Ingest: step.IngestResult{Dataset: step.Ref(set)},
 	}}))
 	lay(t, s, "sources/scratches/x/1.png", "real")

@@ -17,22 +17,12 @@ type AssessInput struct {
 	Seed    uint64        `json:"seed"` // of subsamples, bootstraps and projections
 }
 
-// Verdicts, as package spec has them.
-const (
-	Pass         = spec.Pass
-	Fail         = spec.Fail
-	Inconclusive = spec.Inconclusive
-)
-
-// Rule is one line of the decision.
-type Rule = spec.Judged
-
 type AssessResult struct {
 	Verdict string `json:"verdict"`
 	// Scope says what was judged, in words, so that nobody reads more into it.
-	Scope  string `json:"scope"`
-	Policy string `json:"policy"` // its name
-	Rules  []Rule `json:"rules"`
+	Scope  string        `json:"scope"`
+	Policy string        `json:"policy"` // its name
+	Rules  []spec.Judged `json:"rules"`
 	// Measures holds every measure that was taken, bounded by a rule or not: a
 	// Measures document as JSON.
 	Measures Ref `json:"measures"`

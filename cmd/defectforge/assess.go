@@ -71,7 +71,7 @@ type assessReport struct {
 	Training   int                        `json:"real"`
 	Holdout    int                        `json:"holdout"`
 	Candidates int                        `json:"candidates"`
-	Rules      []step.Rule                `json:"rules"`
+	Rules      []spec.Judged              `json:"rules"`
 	Rejected   []rejectedLine             `json:"rejected"`
 	Unreadable []ledger.Quarantined       `json:"unreadable"`
 	Measures   map[string]quality.Measure `json:"measures"`
@@ -104,7 +104,7 @@ func assess(ctx context.Context, a *app, o assessOptions) error {
 	if err := showAssessment(a, report); err != nil {
 		return err
 	}
-	if report.Verdict != step.Pass {
+	if report.Verdict != spec.Pass {
 		return console.Exit(console.ExitNotApproved)
 	}
 	return nil
@@ -160,7 +160,7 @@ func showAssessment(a *app, r assessReport) error {
 		return err
 	}
 	for _, rule := range r.Rules {
-		if rule.Outcome != step.Pass {
+		if rule.Outcome != spec.Pass {
 			a.console.Print("\n%s: %s", rule.Outcome, rule.Reason)
 		}
 	}

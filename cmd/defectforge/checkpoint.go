@@ -90,7 +90,7 @@ func checkpointObject(ctx context.Context, s *process.Session, name string) (sto
 		return storage.Object{}, fmt.Errorf("look for %s: %w", name, err)
 	}
 	digest := info.SHA256
-	if stem := strings.TrimSuffix(path.Base(name), path.Ext(name)); strings.HasPrefix(name, "artifacts/sha256/") {
+	if stem := strings.TrimSuffix(path.Base(name), path.Ext(name)); strings.HasPrefix(name, storage.ArtifactPrefix) {
 		if raw, err := hex.DecodeString(stem); err == nil && len(raw) == 32 {
 			digest = stem
 		}

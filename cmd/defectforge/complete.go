@@ -46,7 +46,7 @@ func addCompletion(a *app, c *cobra.Command, path string) {
 	for flag, f := range map[string]completeFunc{
 		"class":      completeClasses(a),
 		"stage":      choices(slices.Sorted(slices.Values(step.StatusStages()))...),
-		"verdict":    choices(step.Pass, step.Fail, step.Inconclusive),
+		"verdict":    choices(spec.Pass, spec.Fail, spec.Inconclusive),
 		"recipe":     files(spec.Names()...),
 		"policy":     files(spec.PolicyNames()...),
 		"role":       choices(config.RoleIO, config.RoleTraining, config.RoleAll),

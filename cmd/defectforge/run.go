@@ -163,7 +163,7 @@ func concludeRun(ctx context.Context, a *app, s *process.Session, run step.Run, 
 	} else {
 		printRun(a, result.Prefix, out)
 	}
-	if err != nil || result.Unpublished && result.Verdict == step.Pass {
+	if err != nil || result.Unpublished && result.Verdict == spec.Pass {
 		return err
 	}
 	if result.Release == "" && result.Verdict != step.Waiting {

@@ -24,6 +24,7 @@ import (
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/client"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/process"
 	"github.com/defectforge/defectforge/config"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/workflows"
 )
 
@@ -73,10 +74,10 @@ func (s standIns) register(r step.Registry) {
 	standIn(r, step.Sample, step.SampleResult{Candidates: made("candidates"), Count: 12})
 	standIn(r, step.CheckOverfit, step.OverfitResult{Neighbours: made("neighbours"), Accepted: 12})
 	step.Assess.Register(r, func(ctx context.Context, _ step.AssessInput) (step.AssessResult, error) {
-		out := step.AssessResult{Verdict: step.Pass}
+		out := step.AssessResult{Verdict: spec.Pass}
 		if runOf(ctx, classPoor) {
-			out.Verdict = step.Fail
-			out.Rules = []step.Rule{{Name: "tail_share", Outcome: step.Fail, Reason: "too near"}}
+			out.Verdict = spec.Fail
+			out.Rules = []spec.Judged{{Name: "tail_share", Outcome: spec.Fail, Reason: "too near"}}
 		}
 		return out, nil
 	})
