@@ -156,12 +156,7 @@ func (s *Stack) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.TemporalAddress = address(ports.Temporal)
-	s.UIURL = "http://" + address(ports.UI)
-	s.StoreEndpoint = address(ports.Store)
-	s.AccessKey, s.SecretKey = keys.AccessKey, keys.SecretKey
-	s.SyncURL = syncURL(ports.Store, keys.SyncToken)
-
+	s.announce(ports, keys)
 	store, err := startStore(dir, ports.Store, keys, cfg, s.fail)
 	if err != nil {
 		return err
@@ -183,6 +178,14 @@ func (s *Stack) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	return store.waitReady(ctx)
+}
+
+// announce says where the stack listens, and with which keys.
+func (s *Stack) announce(p ports, keys credentials) {
+	s.TemporalAddress, s.StoreEndpoint = address(p.Temporal), address(p.Store)
+	s.UIURL = "http://" + address(p.UI)
+	s.AccessKey, s.SecretKey = keys.AccessKey, keys.SecretKey
+	s.SyncURL = syncURL(p.Store, keys.SyncToken)
 }
 
 func (s *Stack) onStop(name string, f func(context.Context) error) {

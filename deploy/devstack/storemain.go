@@ -77,7 +77,16 @@ func serveStore(stdin io.Reader) error {
 	if err != nil {
 		return err
 	}
-	err = embedgw.RunVersityGW(ctx, backend, &embedgw.Config{
+	err = embedgw.RunVersityGW(ctx, backend, gateway(cfg))
+	if ctx.Err() == nil {
+		return fmt.Errorf("serve on %s: %w", address(cfg.Port), err)
+	}
+	return syncFS(cfg.DataDir)
+}
+
+// gateway is the server's configuration.
+func gateway(cfg storeConfig) *embedgw.Config {
+	return &embedgw.Config{
 		RootUserAccess:    cfg.Keys.AccessKey,
 		RootUserSecret:    cfg.Keys.SecretKey,
 		Ports:             []string{address(cfg.Port)},
@@ -91,11 +100,7 @@ func serveStore(stdin io.Reader) error {
 			s3api.WithMiddleware("/", guardBody),
 			s3api.WithRoute(http.MethodPost, syncPath, syncHandler(cfg.Keys.SyncToken, cfg.DataDir)),
 		},
-	})
-	if ctx.Err() == nil {
-		return fmt.Errorf("serve on %s: %w", address(cfg.Port), err)
 	}
-	return syncFS(cfg.DataDir)
 }
 
 // lockStore waits for a former child that has not ended yet: two must never

@@ -173,6 +173,12 @@ func serverConfig(db *config.SQL, p ports) (*config.Config, map[primitives.Servi
 		Services: map[string]config.Service{},
 	}
 	conf.Global.Membership = config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: host}
+	hosts, err := addServices(conf, p)
+	return conf, hosts, err
+}
+
+// addServices gives each of the server's services a port, and says where they are.
+func addServices(conf *config.Config, p ports) (map[primitives.ServiceName]static.Hosts, error) {
 	hosts := map[primitives.ServiceName]static.Hosts{}
 	used := map[int]bool{p.Temporal: true, p.UI: true, p.Store: true} // not all bound yet
 	for _, name := range temporal.DefaultServices {
@@ -180,14 +186,14 @@ func serverConfig(db *config.SQL, p ports) (*config.Config, map[primitives.Servi
 		if name != string(primitives.FrontendService) {
 			var err error
 			if port, err = freePort(used); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 		used[port] = true
 		conf.Services[name] = config.Service{RPC: config.RPC{GRPCPort: port, BindOnIP: host}}
 		hosts[primitives.ServiceName(name)] = static.SingleLocalHost(address(port))
 	}
-	return conf, hosts, nil
+	return hosts, nil
 }
 
 // dynamicSettings fit the server to one machine and one user.
