@@ -59,10 +59,11 @@ type measured struct {
 	Spread     float64 `json:"spread"`
 }
 
-// evaluationMemo is where a checkpoint's distances are remembered.
+// evaluationMemo is where a checkpoint's distances are remembered. They depend on
+// what textures are described by.
 func evaluationMemo(in step.EvaluateInput) ledger.Memo[measured] {
 	return ledger.Memo[measured]{
-		Stage: "evaluate", Version: 1,
+		Stage: "evaluate", Version: quality.TextureVersion,
 		Inputs: []any{in.Checkpoint.SHA256, in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Monitor.Images, in.Recipe.Sample.StatisticsBatches},
 	}
 }

@@ -26,8 +26,8 @@ func TestKeysOfWhatIsRemembered(t *testing.T) {
 		"preprocess":         {"preprocess/478459ab1a857ada", tensorMemo(strings.Repeat("3", 64)).Key()},
 		"train":              {"train/eb658cdffa82327d", trainingMemo(step.TrainInput{Tensors: ref("4"), Recipe: classic}).Key()},
 		"train, rolled back": {"train/99b4ffc0110416da", trainingMemo(rolledBack).Key()},
-		"evaluate":           {"evaluate/6e3b9207c582105f", evaluationMemo(step.EvaluateInput{Checkpoint: ref("5"), Tensors: ref("4"), Recipe: small, Epoch: 3}).Key()},
-		"choose":             {"choice/98a2bb393cafda33", choiceMemo(ref("4"), small).Key()},
+		"evaluate":           {"evaluate-2/6e3b9207c582105f", evaluationMemo(step.EvaluateInput{Checkpoint: ref("5"), Tensors: ref("4"), Recipe: small, Epoch: 3}).Key()},
+		"choose":             {"choice-2/98a2bb393cafda33", choiceMemo(ref("4"), small).Key()},
 		"sample":             {"sample/9292a46808d616b0", sampleMemo(ref("5"), classic).Key()},
 		"overfit": {"overfit-3/6af0fc8081c693d0", overfitMemo(step.OverfitInput{
 			Candidates: ref("1"), Dataset: ref("3"), Tensors: ref("4"), Overfit: classic.Overfit,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
@@ -80,11 +81,11 @@ type chosenTraining struct {
 }
 
 // choiceMemo is where the choice of an evaluated training is remembered, by all that
-// it depends on: after which epochs it is evaluated, and with how many images, among
-// them.
+// it depends on: after which epochs it is evaluated, with how many images, and by
+// which textures, among them.
 func choiceMemo(tensors step.Ref, r spec.Recipe) ledger.Memo[chosenTraining] {
 	return ledger.Memo[chosenTraining]{
-		Stage: "choice", Version: 1,
+		Stage: "choice", Version: quality.TextureVersion,
 		Inputs: []any{tensors.SHA256, r.TrainingFingerprint(), r.Monitor, r.Train.Epochs, r.Train.LegEpochs, r.Sample.StatisticsBatches},
 		Refs: func(_ context.Context, _ *storage.Store, known chosenTraining) ([]step.Ref, error) {
 			return []step.Ref{known.Choice.Checkpoint, known.Choice.Curves}, nil

@@ -56,7 +56,7 @@ func (p *Picture) textures(turn int) []float64 {
 		for i := range plane {
 			plane[i] = p.light[placeOf(i/spec.Size, i%spec.Size, turn, spec.Size)]
 		}
-		t.row = quality.TextureFeatures(slices.Repeat(plane, spec.Channels))[0]
+		t.row = quality.SurfaceFeatures(slices.Repeat(plane, spec.Channels))[0]
 	})
 	return t.row
 }

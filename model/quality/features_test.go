@@ -125,9 +125,9 @@ func TestPixelSpace(t *testing.T) {
 	require.Panics(t, func() { FitPixels(images[1:], 4) })
 }
 
-func TestTextureFeatures(t *testing.T) {
+func TestSurfaceFeatures(t *testing.T) {
 	images := pictures(2, 3)
-	got := TextureFeatures(images)
+	got := SurfaceFeatures(images)
 	require.Len(t, got[0], 252)
 	for _, row := range got {
 		require.InDelta(t, 1, dot(row, row)/float64(len(row)), 1e-9)
@@ -142,8 +142,8 @@ func TestTextureFeatures(t *testing.T) {
 		c, p := i/PlaneLen, i%PlaneLen
 		turned[i] = images[c*PlaneLen+p%spec.Size*spec.Size+p/spec.Size]
 	}
-	brighter := euclid(got[0], TextureFeatures(other)[0])
+	brighter := euclid(got[0], SurfaceFeatures(other)[0])
 	require.Less(t, brighter, euclid(got[0], got[1]))
-	require.Greater(t, euclid(got[0], TextureFeatures(turned)[0]), 2*euclid(got[0], got[1]))
-	require.InDelta(t, 1, TextureFeatures(make([]uint8, spec.ImageLen))[0][patternBins], 0, "flat")
+	require.Greater(t, euclid(got[0], SurfaceFeatures(turned)[0]), 2*euclid(got[0], got[1]))
+	require.InDelta(t, 1, SurfaceFeatures(make([]uint8, spec.ImageLen))[0][patternBins], 0, "flat")
 }

@@ -93,36 +93,93 @@ func (l *likeness) within(ctx context.Context) error {
 	return nil
 }
 
-// features compares in both feature spaces. Of coverage and density the worse of
-// the two counts.
+// features compares in all feature spaces: principal components of pixels, and
+// patterns, edges and sharpness of textures. Of coverage and density the worst of
+// all counts: a set is as poor as what is poorest about it. KID takes the textures
+// as one.
 func (l *likeness) features(context.Context) error {
-	space := FitPixels(l.reals, pixelDims)
-	worst := [2]float64{math.Inf(1), math.Inf(1)}
-	worstReference := worst
-	for _, s := range []struct {
-		name     string
-		features func([]uint8) [][]float64
-		kid      string
-	}{{"pca", space.Features, spec.MeasureKIDPixels}, {"texture", TextureFeatures, spec.MeasureKIDTexture}} {
-		real, candidates := s.features(l.reals), s.features(l.Candidates)
-		training, holdout := real[:l.nTraining], real[l.nTraining:]
-		value, low, high := math.NaN(), math.NaN(), math.NaN()
-		if len(holdout) >= minLikened && len(candidates) >= minLikened {
-			value, low, high = kidInterval(holdout, candidates, l.HoldoutGroups, l.Seed)
-		}
-		l.out.set(s.kid, value, low, high, KID(holdout, training))
-		covered := l.covered(real, candidates, l.groups, "candidates "+s.name)
-		reference := l.covered(training, holdout, l.TrainingGroups, "holdout "+s.name)
-		for k, name := range []string{spec.MeasureCoverage, spec.MeasureDensity} {
-			l.out.set(name+"_"+s.name, covered[k], math.NaN(), math.NaN(), reference[k])
-			if math.IsNaN(covered[k]) || covered[k] < worst[k] {
-				worst[k], worstReference[k] = covered[k], reference[k]
-			}
+	pixels := FitPixels(l.reals, pixelDims)
+	reals, candidates := textures(l.reals), textures(l.Candidates)
+	of := func(row func(texture) []float64) space {
+		return space{"texture", converted(reals, row), converted(candidates, row)}
+	}
+	pca := space{"pca", pixels.Features(l.reals), pixels.Features(l.Candidates)}
+	l.distance(spec.MeasureKIDPixels, pca)
+	l.distance(spec.MeasureKIDTexture, of(texture.row))
+	worst := l.place(pca)
+	worst.set(l.out, "_pca")
+	ofTexture := placed{[2]float64{math.Inf(1), math.Inf(1)}, [2]float64{math.NaN(), math.NaN()}}
+	for _, part := range []struct {
+		suffix string
+		row    func(texture) []float64
+	}{
+		{"_patterns", func(t texture) []float64 { return t.patterns }},
+		{"_edges", func(t texture) []float64 { return t.edges }},
+		{"_sharpness", func(t texture) []float64 { return t.sharpness }},
+	} {
+		p := l.place(of(part.row))
+		p.set(l.out, part.suffix)
+		ofTexture = ofTexture.worse(p)
+	}
+	ofTexture.set(l.out, "_texture")
+	// Measures of textures of different versions don't compare.
+	l.out.Set("texture_version", TextureVersion)
+	worst.worse(ofTexture).set(l.out, "")
+	return nil
+}
+
+// space holds the features of all real images, training ones first, and of the
+// candidates. Spaces of one name compare the same images.
+type space struct {
+	name             string
+	real, candidates [][]float64
+}
+
+func converted(from []texture, row func(texture) []float64) [][]float64 {
+	out := make([][]float64, len(from))
+	for i, t := range from {
+		out[i] = row(t)
+	}
+	return out
+}
+
+// distance sets the KID of the hold-out and the candidates.
+func (l *likeness) distance(measure string, s space) {
+	training, holdout := s.real[:l.nTraining], s.real[l.nTraining:]
+	value, low, high := math.NaN(), math.NaN(), math.NaN()
+	if len(holdout) >= minLikened && len(s.candidates) >= minLikened {
+		value, low, high = kidInterval(holdout, s.candidates, l.HoldoutGroups, l.Seed)
+	}
+	l.out.set(measure, value, low, high, KID(holdout, training))
+}
+
+// placed is coverage and density of the candidates, and of the hold-out among
+// training images.
+type placed struct{ values, references [2]float64 }
+
+func (l *likeness) place(s space) placed {
+	training, holdout := s.real[:l.nTraining], s.real[l.nTraining:]
+	return placed{
+		l.covered(s.real, s.candidates, l.groups, "candidates "+s.name),
+		l.covered(training, holdout, l.TrainingGroups, "holdout "+s.name),
+	}
+}
+
+// worse takes each measure from where it is lower; one that could not be taken
+// stays so.
+func (p placed) worse(o placed) placed {
+	for k, v := range o.values {
+		if math.IsNaN(v) || v < p.values[k] {
+			p.values[k], p.references[k] = v, o.references[k]
 		}
 	}
-	l.out.set(spec.MeasureCoverage, worst[0], math.NaN(), math.NaN(), worstReference[0])
-	l.out.set(spec.MeasureDensity, worst[1], math.NaN(), math.NaN(), worstReference[1])
-	return nil
+	return p
+}
+
+func (p placed) set(m *Measures, suffix string) {
+	for k, name := range []string{spec.MeasureCoverage, spec.MeasureDensity} {
+		m.set(name+suffix, p.values[k], math.NaN(), math.NaN(), p.references[k])
+	}
 }
 
 // covered is coverage and density of equal numbers of images, the mean over

@@ -81,9 +81,26 @@ func drawnMetal(t *testing.T, seed uint64, n int) realSet {
 	return grouped(t, pictures)
 }
 
+// alongColumns is another class than drawn metal: the same, turned.
+func alongColumns(t *testing.T) realSet {
+	t.Helper()
+	other := drawnMetal(t, 4, 60)
+	other.images = eachPlane(other.images, func(p []uint8) []uint8 { return oriented(p, 1) })
+	return other
+}
+
+// otherClass is what stands for another class to each of NEU's.
+var otherClass = map[string]string{"crazing": "patches", "patches": "rolled-in_scale", "rolled-in_scale": "scratches", "scratches": "crazing"}
+
+// steelRead are the classes that were read before; grouping takes a while.
+var steelRead = map[string]realSet{}
+
 // steel reads one of NEU's classes.
 func steel(t *testing.T, class string) realSet {
 	t.Helper()
+	if known, ok := steelRead[class]; ok {
+		return known
+	}
 	var pictures []*stdimage.RGBA
 	for _, name := range sharedFiles(t, class) {
 		raw, err := os.ReadFile(name)
@@ -92,7 +109,8 @@ func steel(t *testing.T, class string) realSet {
 		require.NoError(t, err)
 		pictures = append(pictures, img)
 	}
-	return grouped(t, pictures)
+	steelRead[class] = grouped(t, pictures)
+	return steelRead[class]
 }
 
 func sharedFiles(t *testing.T, class string) []string {

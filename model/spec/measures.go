@@ -109,11 +109,11 @@ var measures = []Measure{
 	},
 	{
 		Name: MeasureCoverage, HigherIsBetter: true, Likeness: true, Label: "Coverage of the real images",
-		Meaning: "real images with a candidate in their neighbourhood, in the worse of two feature spaces (coverage)",
+		Meaning: "real images with a candidate in their neighbourhood, in the worst of four feature spaces (coverage)",
 	},
 	{
 		Name: MeasureDensity, HigherIsBetter: true, Likeness: true, Label: "Density among the real images",
-		Meaning: "real neighbourhoods that a candidate lies in, over 5, in the worse of two feature spaces (density)",
+		Meaning: "real neighbourhoods that a candidate lies in, over 5, in the worst of four feature spaces (density)",
 	},
 	{
 		Name: MeasureSWDRatio, Likeness: true, Label: "Sliced Wasserstein distance, over real against real",
