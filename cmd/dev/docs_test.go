@@ -31,7 +31,7 @@ var (
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
 	// aside is what GitHub drops from a heading to make its anchor.
-	aside = regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	aside = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
 // anchors are the places in a page that a link may name.
