@@ -122,7 +122,7 @@ func TestControls(t *testing.T) {
 	}
 	divisions, err := strconv.ParseUint(cmp.Or(os.Getenv("DEFECTFORGE_TEST_CONTROLS"), "0"), 10, 32)
 	require.NoError(t, err, "DEFECTFORGE_TEST_CONTROLS")
-	for _, class := range slices.Sorted(maps.Keys(otherClass)) {
+	for _, class := range judgedClasses(t) {
 		t.Run(class, func(t *testing.T) {
 			if divisions == 0 {
 				seeSteel(t, class)
