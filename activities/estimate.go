@@ -37,7 +37,9 @@ type Estimate struct {
 // all of which are taken to be usable.
 func EstimateRun(r spec.Recipe, files int, f *Forecast, c model.Calibration) Estimate {
 	var e Estimate
-	e.count(r, files, f)
+	e.lookAtImages(r, files, f)
+	r = r.ForImages(spec.Images{Training: e.Images})
+	e.count(r, f)
 	e.Tried, e.StepLow, e.StepHigh = len(c.Steps), c.Steps[0], c.Steps[len(c.Steps)-1]
 	e.StepSeconds = c.Steps[len(c.Steps)/2]
 	e.Training = float64(e.Steps) * e.StepSeconds
@@ -46,7 +48,7 @@ func EstimateRun(r spec.Recipe, files int, f *Forecast, c model.Calibration) Est
 		images = r.Sample.Count
 	}
 	if r.Ingest.SelectionShare > 0 && e.Steps > 0 {
-		images += r.Monitor.Images * ((r.Train.Epochs + r.Train.LegEpochs - 1) / r.Train.LegEpochs)
+		images += r.Monitor.Images * r.Train.Legs()
 	}
 	e.Sampling = float64(images) * c.Image
 	e.Seconds = e.Training + e.Sampling
@@ -56,15 +58,21 @@ func EstimateRun(r spec.Recipe, files int, f *Forecast, c model.Calibration) Est
 	return e
 }
 
-// count fills in how much there is to train.
-func (e *Estimate) count(r spec.Recipe, files int, f *Forecast) {
-	epochs := r.Train.Epochs
+// lookAtImages fills in how many there are for training.
+func (e *Estimate) lookAtImages(r spec.Recipe, files int, f *Forecast) {
 	if f != nil {
 		e.Images = f.Ingest.Training
+		return
+	}
+	e.Guessed = true
+	e.Images = int(float64(files) * (1 - r.Ingest.HoldoutShare - r.Ingest.SelectionShare))
+}
+
+// count fills in how much there is to train.
+func (e *Estimate) count(r spec.Recipe, f *Forecast) {
+	epochs := r.Train.Epochs
+	if f != nil {
 		epochs -= f.Epochs
-	} else {
-		e.Guessed = true
-		e.Images = int(float64(files) * (1 - r.Ingest.HoldoutShare - r.Ingest.SelectionShare))
 	}
 	e.Steps = int64(epochs) * int64(len(model.Batches(r, e.Images, 0)))
 }

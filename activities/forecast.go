@@ -27,6 +27,8 @@ type Forecast struct {
 	Found []FoundStage
 	// Epochs of training are found.
 	Epochs int
+	// Grey: the images were preprocessed, and none has a colour.
+	Grey bool
 }
 
 // FoundStage is the forecast of one stage.
@@ -65,9 +67,9 @@ func (f Forecaster) Forecast(ctx context.Context, class string, source step.Sour
 		}
 		out.Found = append(out.Found, FoundStage{s.Name, found, why})
 	}
-	out.Epochs = l.train.Epoch
+	out.Epochs, out.Grey = l.train.Epoch, l.preprocess.Images().Grey
 	if l.train.Chosen != nil {
-		out.Epochs = r.Train.Epochs
+		out.Epochs = l.recipe.Train.Epochs
 	}
 	return out, nil
 }
@@ -101,6 +103,9 @@ var looks = map[string]struct {
 
 func (l *looker) tensors(ctx context.Context) (found bool, why string, err error) {
 	l.preprocess, found, err = tensorMemo(l.ingest.Dataset.SHA256).Look(ctx, l.store)
+	if found {
+		l.recipe = l.recipe.ForImages(l.preprocess.Images())
+	}
 	return found, "this data set was not preprocessed before", err
 }
 

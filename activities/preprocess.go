@@ -59,11 +59,49 @@ type Preprocessor struct {
 // preprocessed before is found, not done again. An image that is not the one of
 // the manifest any more is a permanent failure.
 func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
-	out, found, err := tensorMemo(in.Dataset.SHA256).Do(ctx, p.Store, in.Refresh, func() (step.PreprocessResult, error) {
+	memo := tensorMemo(in.Dataset.SHA256)
+	out, found, err := memo.Do(ctx, p.Store, in.Refresh, func() (step.PreprocessResult, error) {
 		return p.tensors(ctx, in)
 	})
+	if err == nil && out.Coloured == nil { // remembered before colours were counted
+		if out.Coloured, err = p.coloured(ctx, out.Tensors); err == nil {
+			err = memo.Remember(ctx, p.Store, out)
+		}
+	}
 	out.Cached = found
 	return out, err
+}
+
+// coloured counts the images with a colour in stored tensors.
+func (p Preprocessor) coloured(ctx context.Context, tensors step.Ref) (*int, error) {
+	index, err := ledger.Tensors.Read(ctx, p.Store, tensors)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for _, shard := range index.Shards {
+		raw, err := p.Store.Read(ctx, storage.Object(shard.Ref), shard.Ref.Size)
+		if err != nil {
+			return nil, fmt.Errorf("read shard %s: %w", shard.Ref.Key, err)
+		}
+		rows, err := shard.Pixels(raw)
+		if err != nil {
+			return nil, fmt.Errorf("shard %s: %w", shard.Ref.Key, err)
+		}
+		n += countColoured(rows)
+	}
+	return &n, nil
+}
+
+// countColoured counts those of images (n,3,128,128) that are not grey.
+func countColoured(images []uint8) int {
+	n := 0
+	for image := range slices.Chunk(images, spec.ImageLen) {
+		if !picture.Grey(image) {
+			n++
+		}
+	}
+	return n
 }
 
 // tensors makes the shards and their index.
@@ -87,6 +125,7 @@ func (p Preprocessor) tensors(ctx context.Context, in step.PreprocessInput) (ste
 	if index.Shards, err = m.all(ctx, dataset); err != nil {
 		return step.PreprocessResult{}, err
 	}
+	out.Coloured = &m.coloured
 	if out.Tensors, err = ledger.Tensors.Put(ctx, p.Store, index); err != nil {
 		return step.PreprocessResult{}, fmt.Errorf("store tensor index: %w", err)
 	}
@@ -102,8 +141,9 @@ type shardMaker struct {
 	total    int
 	file     bytes.Buffer // of the shard that is being stored
 
-	mu   sync.Mutex
-	done int
+	mu       sync.Mutex
+	done     int
+	coloured int // of the images done, those that are not grey
 }
 
 // all makes the shards of every split. While one is stored, the images of the next
@@ -185,9 +225,11 @@ func (m *shardMaker) row(ctx context.Context, dst []uint8, want ledger.DatasetIm
 	if err != nil {
 		return fmt.Errorf("decode %s: %w", want.Key, err)
 	}
+	coloured := countColoured(dst)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.done++
+	m.coloured += coloured
 	if m.progress != nil {
 		m.progress(m.done, m.total)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/png"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -67,7 +68,7 @@ func TestPreprocess(t *testing.T) {
 	out, err := p.Preprocess(t.Context(), in)
 	require.NoError(t, err)
 	require.Equal(t, 12, last)
-	require.Equal(t, step.PreprocessResult{Tensors: out.Tensors, Training: 10, Holdout: 2}, out)
+	require.Equal(t, step.PreprocessResult{Tensors: out.Tensors, Training: 10, Holdout: 2, Coloured: new(int)}, out)
 
 	index, err := ledger.Tensors.Read(t.Context(), s.store, out.Tensors)
 	require.NoError(t, err)
@@ -137,6 +138,44 @@ func TestPreprocessFindsWhatWasDone(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, other.Cached)
 	require.NotEqual(t, first.Tensors, other.Tensors)
+}
+
+// One image with a colour is enough for three channels. What a version remembered
+// that did not count them is counted once, without the images.
+func TestPreprocessCountsColours(t *testing.T) {
+	s := newShelf(t)
+	in, _ := s.metals(6)
+	out, err := s.preprocessor().Preprocess(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, spec.Images{Training: 5, Grey: true}, out.Images())
+
+	orange := image.NewRGBA(image.Rect(0, 0, 130, 130))
+	for i := range orange.Pix {
+		orange.Pix[i] = []uint8{uint8(200 + i%40), 120, 40, 255}[i%4]
+	}
+	var raw bytes.Buffer
+	require.NoError(t, png.Encode(&raw, orange))
+	s.put("p/orange.png", raw.Bytes())
+	more, _ := s.ingest(s.input())
+	in.Dataset = more.Dataset
+	first, err := s.preprocessor().Preprocess(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, 1, *first.Coloured)
+	require.False(t, first.Images().Grey)
+
+	before := first
+	before.Coloured = nil
+	require.NoError(t, tensorMemo(in.Dataset.SHA256).Remember(t.Context(), s.store, before))
+	p := s.preprocessor()
+	p.Sources = func(context.Context, string) (storage.Reader, error) { return deaf{s.source}, nil }
+	again, err := p.Preprocess(t.Context(), in)
+	require.NoError(t, err)
+	first.Cached = true
+	require.Equal(t, first, again)
+	known, found, err := tensorMemo(in.Dataset.SHA256).Look(t.Context(), s.store)
+	require.NoError(t, err)
+	require.True(t, found)
+	require.Equal(t, 1, *known.Coloured, "remembered from now on")
 }
 
 func TestPreprocessNoticesChanges(t *testing.T) {

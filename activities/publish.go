@@ -42,7 +42,7 @@ func (p Publisher) Publish(ctx context.Context, in step.PublishInput) (step.Publ
 	}
 	draft := release.Draft{
 		Class: in.Class, Files: images, Attributes: attributes(in), License: p.License,
-		Pixels: pixels(in.Recipe.Model), About: about(in),
+		Pixels: pixels(in), About: about(in),
 	}
 	for path, ref := range map[string]step.Ref{
 		"report.html": in.Report.ReleaseHTML, "report.json": in.Report.ReleaseJSON, "measures.json": in.Assess.Measures,
@@ -137,12 +137,32 @@ func attributes(in step.PublishInput) map[string]string {
 	return all
 }
 
-// pixels says in words what a model's images are.
-func pixels(m spec.Model) string {
-	if m.ImageChannels() == 1 {
+// decided is the recipe with what it leaves to the images decided.
+func decided(in step.PublishInput) spec.Recipe {
+	if in.Images == (spec.Images{}) { // a workflow that began before they decided anything
+		return in.Recipe
+	}
+	return in.Recipe.ForImages(in.Images)
+}
+
+// pixels says in words what the images are.
+func pixels(in step.PublishInput) string {
+	if decided(in).Model.ImageChannels() == 1 {
 		return fmt.Sprintf("%dx%d grey", spec.Size, spec.Size)
 	}
 	return release.DefaultPixels
+}
+
+// networks says in words which kind of GAN made the images.
+func networks(m spec.Model) string {
+	kind, norm := "A DCGAN", " with spectral norm"
+	if m.Generator == spec.GeneratorUpsample {
+		kind = "A convolutional GAN whose generator upsamples"
+	}
+	if m.DiscriminatorNorm == spec.NormFree {
+		norm = ""
+	}
+	return kind + norm
 }
 
 // about is the middle of the data set card: what the images are for, how they
@@ -156,12 +176,12 @@ func about(in step.PublishInput) string {
 	line("## Limits\n")
 	line("The images are %s PNG. They show no more kinds of `%s` than the real images that the generator was trained on, "+
 		"and say nothing on how often a kind occurs, how large it is, or where on a part it lies. Each carries the one label `%s`; none has a box or mask.\n",
-		pixels(in.Recipe.Model), in.Class, in.Class)
+		pixels(in), in.Class, in.Class)
 	line("## How they were made\n")
-	line("A DCGAN with spectral norm, recipe `%s`, at most %d epochs, seed %d, trained on the data set with digest `%s`. For each image, "+
+	line("%s, recipe `%s`, at most %d epochs, seed %d, trained on the data set with digest `%s`. For each image, "+
 		"`metadata.jsonl` has the number of its latent (`latent_index`, drawn with `seed`), the checkpoint's digest, and its nearest real image with the distance "+
 		"(Euclidean over pixels in [-1,1]), as it is and, where that was looked for, mirrored, turned and shifted.\n",
-		in.Recipe.Name, in.Recipe.Train.Epochs, in.Recipe.Seed, in.Dataset.SHA256)
+		networks(in.Recipe.Model), in.Recipe.Name, decided(in).Train.Epochs, in.Recipe.Seed, in.Dataset.SHA256)
 	line("## How they were judged\n\n%s\n", in.Assess.Scope)
 	line("| rule | outcome | reason |\n| --- | --- | --- |")
 	clean := strings.NewReplacer("|", `\|`, "\n", " ")

@@ -63,7 +63,7 @@ func (r Reporter) render(ctx context.Context, data report.Data, pictures report.
 // gather reads what the stages of o left in the store.
 func (r Reporter) gather(ctx context.Context, o step.Outcome) (report.Data, report.Pictures, error) {
 	none := report.Pictures{}
-	data, err := report.New(o.Class, o.Recipe)
+	data, err := report.New(o.Class, o.Recipe, o.Decided())
 	if err != nil {
 		return data, none, err
 	}
@@ -79,6 +79,9 @@ func (r Reporter) gather(ctx context.Context, o step.Outcome) (report.Data, repo
 	dataset, err := r.intake(ctx, o.Ingest, &data)
 	if err != nil {
 		return data, none, err
+	}
+	if data.Intake != nil {
+		data.Intake.Coloured = o.Preprocess.Coloured
 	}
 	if err := r.training(ctx, o, &data); err != nil {
 		return data, none, err

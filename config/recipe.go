@@ -28,14 +28,18 @@ func Recipe(nameOrFile string, settings []string) (spec.Recipe, error) {
 func Change(r spec.Recipe, settings []string) (spec.Recipe, error) {
 	keys := leaves(reflect.TypeFor[spec.Recipe]())
 	var problems Problems
+	given := map[string]bool{}
 	for _, s := range settings {
-		if err := set(&r, keys, s); err != nil {
+		path, err := set(&r, keys, s)
+		if err != nil {
 			problems = append(problems, *err)
 		}
+		given[path] = true
 	}
 	if len(problems) > 0 {
 		return spec.Recipe{}, problems
 	}
+	settleLength(&r.Train, func(path string) bool { return given[path] })
 	if err := r.Validate(); err != nil {
 		return spec.Recipe{}, fmt.Errorf("recipe %s:\n%w", r.Name, err)
 	}
@@ -74,15 +78,34 @@ func parseRecipe(file string, raw []byte) (spec.Recipe, error) {
 	}
 	r.Name = stem(file)
 	doc.into(reflect.ValueOf(&r).Elem(), keys)
+	settleLength(&r.Train, func(path string) bool { return doc.values[path] != nil })
 	return r, nil
 }
 
-// set applies one key=value of the command line.
-func set(r *spec.Recipe, keys []key, setting string) *Problem {
+// settleLength lets train.epochs take the place of an inherited train.steps, and the
+// other way round. Where both are given, validation says so.
+func settleLength(t *spec.Train, given func(path string) bool) {
+	epochs, steps := given("train.epochs") && t.Epochs > 0, given("train.steps") && t.Steps > 0
+	switch {
+	case epochs && !steps:
+		t.Steps = 0
+		if t.LegEpochs == 0 {
+			t.LegEpochs = spec.DefaultLeg(t.Epochs)
+		}
+	case steps && !epochs:
+		t.Epochs = 0
+		if !given("train.leg_epochs") {
+			t.LegEpochs = 0
+		}
+	}
+}
+
+// set applies one key=value of the command line, and says which key.
+func set(r *spec.Recipe, keys []key, setting string) (string, *Problem) {
 	path, text, ok := strings.Cut(setting, "=")
 	path = strings.TrimSpace(path)
 	if !ok || path == "" {
-		return &Problem{Field: "--set", Value: setting, Reason: "write key=value, for example train.epochs=20"}
+		return path, &Problem{Field: "--set", Value: setting, Reason: "write key=value, for example train.epochs=20"}
 	}
 	for _, k := range keys {
 		if k.path != path {
@@ -90,10 +113,10 @@ func set(r *spec.Recipe, keys []key, setting string) *Problem {
 		}
 		v, err := parseText(strings.TrimSpace(text), k.typ)
 		if err != nil {
-			return &Problem{Field: "--set", Value: path, Reason: err.Error()}
+			return path, &Problem{Field: "--set", Value: path, Reason: err.Error()}
 		}
 		reflect.ValueOf(r).Elem().FieldByIndex(k.index).Set(reflect.ValueOf(v))
-		return nil
+		return path, nil
 	}
-	return &Problem{Field: "--set", Value: path, Reason: "unknown key" + suggestion(path, paths(keys))}
+	return path, &Problem{Field: "--set", Value: path, Reason: "unknown key" + suggestion(path, paths(keys))}
 }

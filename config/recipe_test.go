@@ -25,7 +25,7 @@ func TestRecipeFile(t *testing.T) {
 	require.NoError(t, err)
 	want := spec.Quick()
 	want.Name, want.Seed = "steel", 1<<64-1
-	want.Train.Epochs, want.Train.Beta1, want.Sample.Count = 10, 0, 16
+	want.Train.Epochs, want.Train.Steps, want.Train.LegEpochs, want.Train.Beta1, want.Sample.Count = 10, 0, 1, 0, 16
 	assert.Equal(t, want, got)
 
 	got, err = Recipe(write(t, filepath.Join(dir, "empty.yaml"), ""), nil)
@@ -38,6 +38,28 @@ func TestRecipeFile(t *testing.T) {
 	assert.ErrorContains(t, err, "cannot be read")
 }
 
+// Whichever of epochs and steps was set last decides how long training is; both at
+// once are a mistake.
+func TestLengthOfTraining(t *testing.T) {
+	length := func(name string, settings ...string) [3]int {
+		r, err := Recipe(name, settings)
+		require.NoError(t, err)
+		return [3]int{r.Train.Epochs, r.Train.Steps, r.Train.LegEpochs}
+	}
+	assert.Equal(t, [3]int{0, 5000, 0}, length("surface"))
+	assert.Equal(t, [3]int{41, 0, 3}, length("surface", "train.epochs=41"))
+	assert.Equal(t, [3]int{41, 0, 7}, length("surface", "train.epochs=41", "train.leg_epochs=7"))
+	assert.Equal(t, [3]int{41, 0, 3}, length("surface", "train.epochs=41", "train.steps=0"))
+	assert.Equal(t, [3]int{0, 900, 0}, length("classic", "train.steps=900"))
+	assert.Equal(t, [3]int{0, 900, 0}, length("surface", "train.steps=900"))
+	_, err := Recipe("surface", []string{"train.epochs=3", "train.steps=9"})
+	assert.ErrorContains(t, err, "train.epochs: 3: train.steps (9) decides how long training is; set one of the two to 0")
+	_, err = Recipe("surface", []string{"train.leg_epochs=3"})
+	assert.ErrorContains(t, err, "train.leg_epochs: 3: train.steps (5000) decides")
+	file := write(t, filepath.Join(t.TempDir(), "older.yaml"), "extends: quick\ntrain:\n  epochs: 150\n")
+	assert.Equal(t, [3]int{150, 0, 8}, length(file), "a recipe file from before there were steps")
+}
+
 func TestSettings(t *testing.T) {
 	for setting, want := range map[string]string{
 		"epochs":           "write key=value",
@@ -48,7 +70,7 @@ func TestSettings(t *testing.T) {
 		"train.epochs=":    `"" is not a whole number`,
 		"train.beta1=nan":  "train.beta1: NaN: must be at least 0",
 		"seed=-1":          "not negative",
-		"train.epochs=0":   "train.epochs: 0: must be within",
+		"train.batch=0":    "train.batch: 0: must be within",
 	} {
 		_, err := Recipe("quick", []string{setting})
 		require.Error(t, err, setting)

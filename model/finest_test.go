@@ -24,7 +24,7 @@ import (
 // all of them, with those they were found with.
 func finest() map[string]spec.Recipe {
 	all := tiny()
-	all.Model.Channels, all.Model.Size, all.Model.Generator, all.Model.GeneratorNoise = 1, 64, spec.GeneratorUpsample, true
+	all.Model.Channels, all.Model.Size, all.Model.Generator, all.Model.GeneratorNoise = spec.ChannelsGrey, 64, spec.GeneratorUpsample, true
 	all.Model.DiscriminatorNorm, all.Train.Loss = spec.NormNone, spec.LossHinge
 	all.Train.Beta1, all.Train.Beta2 = 0, 0.9
 	all.Train.Augment, all.Train.RealAugment = "flip,shift", "flip"

@@ -217,7 +217,7 @@ func TestNewRefusesBadRecipes(t *testing.T) {
 		"generator_depth":     func(r *spec.Recipe) { r.Model.GeneratorDepth = -1 },
 		"discriminator_depth": func(r *spec.Recipe) { r.Model.DiscriminatorDepth = 5000 },
 		"initial_weights":     func(r *spec.Recipe) { r.Model.InitialWeights = "zeros" },
-		"channels":            func(r *spec.Recipe) { r.Model.Channels = 2 },
+		"channels":            func(r *spec.Recipe) { r.Model.Channels = "2" },
 		"size":                func(r *spec.Recipe) { r.Model.Size = 96 },
 		"model.generator":     func(r *spec.Recipe) { r.Model.Generator = "shuffle" },
 		"discriminator_head":  func(r *spec.Recipe) { r.Model.DiscriminatorHead = "map" },

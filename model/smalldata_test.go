@@ -39,7 +39,7 @@ func techniques() map[string]spec.Recipe {
 	out["all"] = all
 	modern := tiny()
 	for name, change := range map[string]func(*spec.Recipe){
-		"channel":  func(r *spec.Recipe) { r.Model.Channels = 1 },
+		"channel":  func(r *spec.Recipe) { r.Model.Channels = spec.ChannelsGrey },
 		"size":     func(r *spec.Recipe) { r.Model.Size = 64 },
 		"upsample": func(r *spec.Recipe) { r.Model.Generator = spec.GeneratorUpsample },
 		"noise":    func(r *spec.Recipe) { r.Model.GeneratorNoise = true },

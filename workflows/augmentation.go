@@ -149,9 +149,9 @@ func validate(in AugmentInput) error {
 	switch {
 	case in.Class == "":
 		return refuse("class", `""`, "name the defect class")
-	case t.Epochs < 1:
-		return refuse("recipe.train.epochs", t.Epochs, "give at least 1")
-	case t.LegEpochs < 1:
+	case t.Epochs < 1 && t.Steps < 1:
+		return refuse("recipe.train.epochs", t.Epochs, "give at least 1, or train.steps")
+	case t.LegEpochs < 1 && t.Steps < 1:
 		return refuse("recipe.train.leg_epochs", t.LegEpochs, "give at least 1")
 	case p.Name != "" && len(p.Rules) == 0:
 		return refuse("policy.rules", "[]", "give at least one rule; a policy without rules would pass anything")
@@ -178,6 +178,10 @@ type augmentation struct {
 	doing       string // what the running stage is doing
 }
 
+// recipe is what the stages from training on work by: the input's, with what it
+// leaves to the images decided.
+func (a *augmentation) recipe() spec.Recipe { return a.outcome.Decided() }
+
 func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 	info := workflow.GetInfo(ctx)
 	// The first run's identifier names the whole chain of executions.
@@ -195,7 +199,7 @@ func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 		a.outcome.Policy = spec.CopyingPolicy()
 	}
 	a.status = Status{
-		Class: in.Class, Epochs: in.Recipe.Train.Epochs,
+		Class: in.Class, Epochs: a.recipe().Train.Epochs,
 		Epoch: a.outcome.Train.Epoch, Step: a.outcome.Train.Step, StagesDone: a.outcome.Times, Change: a.change,
 	}
 	a.updateTraining()
@@ -218,12 +222,13 @@ func (a *augmentation) prepare(ctx workflow.Context) error {
 	}
 	o.Preprocess, err = run(ctx, a, step.Preprocess, short(fmt.Sprintf("%d images to 128x128", o.Ingest.Usable)),
 		step.PreprocessInput{Dataset: o.Ingest.Dataset, Source: a.in.Source, Refresh: a.refresh(step.Preprocess)})
+	a.status.Epochs = a.recipe().Train.Epochs
 	return err
 }
 
 // judge draws candidates and decides about them.
 func (a *augmentation) judge(ctx workflow.Context) error {
-	o, r, err := &a.outcome, a.in.Recipe, error(nil)
+	o, r, err := &a.outcome, a.recipe(), error(nil)
 	o.Sample, err = run(ctx, a, step.Sample, a.computing(fmt.Sprintf("%d candidates", r.Sample.Count)),
 		step.SampleInput{Checkpoint: o.Train.Checkpoint, Recipe: r, Refresh: a.refresh(step.Sample)})
 	if err != nil {
@@ -325,7 +330,7 @@ func (a *augmentation) release(ctx workflow.Context) error {
 		step.PublishInput{
 			Class: a.in.Class, Candidates: o.Sample.Candidates, Neighbours: o.Check.Neighbours,
 			Checkpoint: o.Train.Checkpoint, Dataset: o.Ingest.Dataset,
-			Assess: o.Assess, Recipe: a.in.Recipe, Policy: o.Policy, Report: a.report, Approval: o.Approval, Utility: o.Utility,
+			Assess: o.Assess, Recipe: a.in.Recipe, Images: o.Preprocess.Images(), Policy: o.Policy, Report: a.report, Approval: o.Approval, Utility: o.Utility,
 		})
 	if err != nil {
 		return err

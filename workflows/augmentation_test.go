@@ -38,6 +38,7 @@ type stages struct {
 	reports []step.ReportInput
 	// selection is how many images are kept to choose the checkpoint with.
 	selection int
+	coloured  *int // what Preprocess counts
 	// alarm gives what a monitor finds in a leg, evaluate what an evaluation does.
 	alarm    func(in step.TrainInput) *step.Alarm
 	evaluate func(in step.EvaluateInput) step.EvaluateResult
@@ -82,7 +83,9 @@ func stub[In, Out any](s *stages, r step.Registry, name step.Step[In, Out], out 
 func (s *stages) register(r step.Registry) {
 	stub(s, r, step.Ingest, step.IngestResult{Dataset: ref("dataset"), Found: 303, Usable: 300, Quarantined: 3,
 		Training: 240, Holdout: 60}, nil)
-	stub(s, r, step.Preprocess, step.PreprocessResult{Tensors: ref("tensors"), Training: 240, Holdout: 60, Selection: s.selection}, nil)
+	stub(s, r, step.Preprocess, step.PreprocessResult{
+		Tensors: ref("tensors"), Training: 240, Holdout: 60, Selection: s.selection, Coloured: s.coloured,
+	}, nil)
 	step.Train.Register(r, func(ctx context.Context, in step.TrainInput) (step.TrainResult, error) {
 		if err := s.called(ctx, string(step.Train)); err != nil {
 			return step.TrainResult{}, err
@@ -141,7 +144,7 @@ func (s *stages) register(r step.Registry) {
 
 func input() AugmentInput {
 	r := spec.Quick()
-	r.Train.Epochs, r.Train.LegEpochs, r.Train.KeepCheckpoints = 12, 5, 2
+	r.Train.Epochs, r.Train.Steps, r.Train.LegEpochs, r.Train.KeepCheckpoints = 12, 0, 5, 2
 	return AugmentInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "p/"}, Recipe: r}
 }
 
@@ -239,6 +242,33 @@ func TestAugmentSplitsTrainingIntoLegs(t *testing.T) {
 		{15, 20, "after-15", []string{"after-10"}},
 		{20, 21, "after-20", []string{"after-15"}},
 	}, legs)
+}
+
+// What a recipe leaves to the images is decided once they are known: every stage from
+// training on has one recipe, while the run is remembered by the one that was asked for.
+func TestAugmentDecidesByTheImages(t *testing.T) {
+	for coloured, channels := range map[int]string{0: spec.ChannelsGrey, 3: spec.ChannelsColour} {
+		s := &stages{verdict: spec.Pass, coloured: &coloured}
+		in := input()
+		in.Recipe = spec.Quick()
+		env := start(t, s, in, nil)
+		require.NoError(t, env.GetWorkflowError())
+		want := in.Recipe.ForImages(spec.Images{Training: 240, Grey: coloured == 0})
+		require.Equal(t, channels, want.Model.Channels)
+		require.Len(t, s.trained, want.Train.Legs())
+		for _, leg := range s.trained {
+			require.Equal(t, want, leg.Recipe)
+		}
+		require.Equal(t, want.Train.Epochs, s.trained[len(s.trained)-1].ToEpoch)
+		require.Equal(t, in.Recipe, s.publish.Recipe)
+		require.Equal(t, in.Recipe, s.record.Outcome.Recipe)
+		require.Equal(t, want, s.record.Outcome.Decided())
+		var status Status
+		value, err := env.QueryWorkflow(StatusQuery)
+		require.NoError(t, err)
+		require.NoError(t, value.Get(&status))
+		require.Equal(t, want.Train.Epochs, status.Epochs)
+	}
 }
 
 func TestSplitKeepsWhatARetryNeeds(t *testing.T) {

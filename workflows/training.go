@@ -18,7 +18,7 @@ import (
 // has grown long. Where a selection split was kept, each leg is evaluated on it,
 // and the best state is chosen.
 func (a *augmentation) train(ctx workflow.Context) error {
-	for a.outcome.Choice == nil && a.outcome.Train.Epoch < a.in.Recipe.Train.Epochs && !a.impatient() {
+	for a.outcome.Choice == nil && a.outcome.Train.Epoch < a.recipe().Train.Epochs && !a.impatient() {
 		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
 			in := a.in
 			progress := a.progress()
@@ -42,7 +42,7 @@ func (a *augmentation) evaluated() bool { return a.outcome.Preprocess.Selection 
 // leg trains one leg and enters its state, or goes back where a monitor raised
 // an alarm.
 func (a *augmentation) leg(ctx workflow.Context) error {
-	recipe, done := a.in.Recipe, a.outcome.Train
+	recipe, done := a.recipe(), a.outcome.Train
 	to := min(done.Epoch+recipe.Train.LegEpochs, recipe.Train.Epochs)
 	keep, superseded := a.supersede(recipe.Train.KeepCheckpoints)
 	summary := fmt.Sprintf("epochs %d-%d of %d", done.Epoch+1, to, recipe.Train.Epochs)
@@ -108,7 +108,7 @@ func split(stored []step.Ref, keep int) (stay, superseded []step.Ref) {
 // not entered: its state is given up.
 func (a *augmentation) evaluate(ctx workflow.Context, state step.TrainResult) (*step.Alarm, error) {
 	in := step.EvaluateInput{
-		Checkpoint: state.Checkpoint, Tensors: a.outcome.Preprocess.Tensors, Recipe: a.in.Recipe, Epoch: state.Epoch, Step: state.Step,
+		Checkpoint: state.Checkpoint, Tensors: a.outcome.Preprocess.Tensors, Recipe: a.recipe(), Epoch: state.Epoch, Step: state.Step,
 		Refresh: a.refresh(step.Evaluate),
 	}
 	if len(a.evaluations) > 0 {
@@ -195,7 +195,7 @@ func (a *augmentation) choose(ctx workflow.Context) error {
 	superseded := slices.DeleteFunc(append([]step.Ref(nil), a.checkpoints[:max(len(a.checkpoints)-a.in.Recipe.Train.KeepCheckpoints, 0)]...),
 		func(c step.Ref) bool { return c == best.Checkpoint })
 	out, err := run(ctx, a, step.Choose, short(fmt.Sprintf("epoch %d of %d", best.Epoch, o.Train.Epoch)), step.ChooseInput{
-		Run: o.Run, Tensors: o.Preprocess.Tensors, Recipe: a.in.Recipe, Train: best, Superseded: superseded,
+		Run: o.Run, Tensors: o.Preprocess.Tensors, Recipe: a.recipe(), Train: best, Superseded: superseded,
 		Choice: step.Choice{
 			Checkpoint: best.Checkpoint, Curves: o.Train.Curves, Epoch: best.Epoch, Step: best.Step,
 			Evaluations: a.evaluations, Rollbacks: o.Rollbacks, LastEpoch: o.Train.Epoch, Reason: a.choiceReason(),
@@ -217,7 +217,7 @@ func (a *augmentation) takeChoice(c step.Choice, state step.TrainResult) {
 }
 
 func (a *augmentation) choiceReason() string {
-	n, total := len(a.evaluations), a.in.Recipe.Train.Epochs
+	n, total := len(a.evaluations), a.recipe().Train.Epochs
 	words := fmt.Sprintf("the smallest KID to the selection split of %d evaluated states", n)
 	if last := a.outcome.Train.Epoch; last < total {
 		words += fmt.Sprintf("; training ended after epoch %d of %d, as %d evaluations brought no smaller one",

@@ -15,7 +15,7 @@ func comparedRuns(t *testing.T) []Compared {
 	b, _ := complete(t, 20)
 	r := spec.Quick()
 	r.Train.Epochs, r.Seed = 99, 7
-	other, err := New(b.Class, r)
+	other, err := New(b.Class, r, r)
 	require.NoError(t, err)
 	b.Settings = other.Settings
 	return []Compared{{Name: "first", Data: a}, {Name: "<b>second</b>", Data: b}}

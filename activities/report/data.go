@@ -107,6 +107,7 @@ type Intake struct {
 	Holdout        int          `json:"holdout"`
 	Selection      int          `json:"selection"`          // to choose the checkpoint with
 	LeftOut        int          `json:"left_out,omitempty"` // used for nothing, as the recipe bounds the training images
+	Coloured       *int         `json:"coloured,omitempty"` // not grey; nil where nobody looked
 	Grouping       string       `json:"grouping"`           // how similar images were found, in words
 	Quarantine     []Quarantine `json:"quarantine"`
 	DuplicateList  []Duplicate  `json:"duplicate_list"`
@@ -282,9 +283,10 @@ const (
 )
 
 // New returns a run's Data with the parts that every run has: class, settings
-// and their digests.
-func New(class string, r spec.Recipe) (Data, error) {
-	settings, err := flatten(r)
+// and their digests. decided is the recipe r with what it leaves to the images
+// decided.
+func New(class string, r, decided spec.Recipe) (Data, error) {
+	settings, err := flatten(decided)
 	if err != nil {
 		return Data{}, fmt.Errorf("list settings: %w", err)
 	}
@@ -292,7 +294,7 @@ func New(class string, r spec.Recipe) (Data, error) {
 		Format: Format, Variant: VariantRun, Class: class, Missing: []string{}, Settings: settings,
 		Digests: []Digest{
 			{Name: digestRecipe, SHA256: spec.Digest(r)},
-			{Name: digestTraining, SHA256: r.TrainingFingerprint()},
+			{Name: digestTraining, SHA256: decided.TrainingFingerprint()},
 		},
 	}, nil
 }

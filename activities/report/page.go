@@ -197,6 +197,9 @@ func (v *view) takeIn() {
 		{"intake-holdout", "held out", float64(in.Holdout)},
 		{"intake-selection", "to choose the checkpoint with", float64(in.Selection)},
 	}
+	if in.Coloured != nil {
+		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-coloured", "with a colour; the others are grey", float64(*in.Coloured)})
+	}
 	if in.LeftOut > 0 {
 		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-left-out", "left out, by ingest.max_images", float64(in.LeftOut)})
 	}

@@ -292,7 +292,7 @@ func TestReleaseLeavesOutWhatRunsDifferIn(t *testing.T) {
 	b, _ := complete(t, 12)
 	r := spec.Quick()
 	r.Train.LegEpochs, r.Train.KeepCheckpoints = 25, 9
-	other, err := New("scratches", r)
+	other, err := New("scratches", r, r)
 	require.NoError(t, err)
 	b.Settings = other.Settings
 	b.Digests = append(other.Digests, b.Digests[2:]...)
@@ -320,7 +320,7 @@ func TestReleaseLeavesOutWhatRunsDifferIn(t *testing.T) {
 
 func TestMissingPartsAreNamed(t *testing.T) {
 	full, pics := complete(t, 12)
-	none, err := New("scratches", spec.Quick())
+	none, err := New("scratches", spec.Quick(), spec.Quick())
 	require.NoError(t, err)
 	cases := map[string]struct {
 		data Data

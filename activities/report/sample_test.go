@@ -34,7 +34,7 @@ func picture(t *testing.T, w, h, seed int) []byte {
 // which every tenth is rejected, and their pictures.
 func complete(t *testing.T, count int) (Data, Pictures) {
 	t.Helper()
-	d, err := New("scratches", spec.Quick())
+	d, err := New("scratches", spec.Quick(), spec.Quick())
 	require.NoError(t, err)
 	d.Policy = &Policy{Name: "production", Approval: spec.ApproveAuto, DeadlineHours: 72}
 	d.Decision = &Decision{

@@ -1,5 +1,7 @@
 package step
 
+import "github.com/defectforge/defectforge/model/spec"
+
 // Preprocess turns the images into tensors.
 const Preprocess Step[PreprocessInput, PreprocessResult] = "Preprocess"
 
@@ -19,6 +21,14 @@ type PreprocessResult struct {
 	// held out for the approval.
 	Selection int  `json:"selection"`
 	Cached    bool `json:"cached"` // an unchanged data set was found, not redone
+	// Coloured images are those that are not grey. It is nil where a version before
+	// this was known counted nothing.
+	Coloured *int `json:"coloured,omitempty"`
+}
+
+// Images is what recipes may leave to these images.
+func (r PreprocessResult) Images() spec.Images {
+	return spec.Images{Training: r.Training, Grey: r.Coloured != nil && *r.Coloured == 0}
 }
 
 // WasFound reports whether the tensors of an unchanged data set were found.

@@ -13,9 +13,11 @@ type PublishInput struct {
 	Dataset    Ref          `json:"dataset"`
 	Assess     AssessResult `json:"assess"`
 	Recipe     spec.Recipe  `json:"recipe"`
-	Policy     spec.Policy  `json:"policy,omitzero"`
-	Report     ReportResult `json:"report"`
-	Approval   Approval     `json:"approval"`
+	// Images decide what the recipe leaves to them.
+	Images   spec.Images  `json:"images,omitzero"`
+	Policy   spec.Policy  `json:"policy,omitzero"`
+	Report   ReportResult `json:"report"`
+	Approval Approval     `json:"approval"`
 	// Utility stands on the card, and its scores are published.
 	Utility UtilityResult `json:"utility"`
 }

@@ -248,6 +248,15 @@ type Outcome struct {
 	Rerun *Rerun `json:"rerun,omitempty"`
 }
 
+// Decided is the recipe with what it leaves to the images decided. Before
+// Preprocess nothing is.
+func (o Outcome) Decided() spec.Recipe {
+	if o.Preprocess.Tensors.IsZero() {
+		return o.Recipe
+	}
+	return o.Recipe.ForImages(o.Preprocess.Images())
+}
+
 // needs are the names of stages.
 func needs(stages ...fmt.Stringer) []string {
 	names := make([]string, len(stages))

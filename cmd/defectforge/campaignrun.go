@@ -52,7 +52,7 @@ Exit status: 0 all published, 1 something failed, 3 some not approved.`,
 			return runCampaign(c.Context(), a, o.seeded(c), planCampaign)
 		}),
 	}
-	o.addFlags(c, "classic")
+	o.addFlags(c, "surface")
 	return c
 }
 

@@ -39,7 +39,7 @@ were not approved.`,
 	c.Flags().StringVar(&o.class, "class", "", "name of the defect class")
 	c.Flags().StringArrayVar(&o.vary, "vary", nil, "a recipe value to vary, key=v1,v2,...; may be repeated")
 	c.Flags().BoolVar(&o.publish, "publish", false, "publish what passes, each run its own release")
-	o.addFlags(c, "classic")
+	o.addFlags(c, "surface")
 	return c
 }
 

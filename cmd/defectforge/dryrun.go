@@ -45,10 +45,9 @@ func dryRun(ctx context.Context, a *app, p runPlan, estimated bool) error {
 	if err != nil {
 		return err
 	}
-	t := p.recipe.Train
 	r := dryRunReport{
 		WorkflowID: p.workflowID(), Class: p.class, Source: p.source, Files: p.files(),
-		Legs:     (t.Epochs + t.LegEpochs - 1) / t.LegEpochs,
+		Legs:     p.recipe.Train.Legs(),
 		Embedded: place.Embedded, Recipe: p.recipe, Policy: p.policy, Utility: p.utility,
 	}
 	forecast := forecastRun(ctx, a, p, &r)
@@ -81,8 +80,11 @@ func printDryRun(a *app, r dryRunReport, forecast *activities.Forecast) error {
 	}
 	out, either := a.console, console.Either
 	out.Print("# images in s3://%s/%s, %d files to upload", r.Source.Bucket, r.Source.Prefix, r.Files)
-	out.Print("# ingest, preprocess, %d epochs in %d legs%s, %d samples, check for copies,%s assess, report%s, publish",
-		r.Recipe.Train.Epochs, r.Legs,
+	length := fmt.Sprintf("%d epochs in %d legs", r.Recipe.Train.Epochs, r.Legs)
+	if steps := r.Recipe.Train.Steps; steps > 0 {
+		length = fmt.Sprintf("%d steps in at most %d legs", steps, r.Legs)
+	}
+	out.Print("# ingest, preprocess, %s%s, %d samples, check for copies,%s assess, report%s, publish", length,
 		either(r.Recipe.Ingest.SelectionShare > 0, ", each evaluated on the selection split", ""), r.Recipe.Sample.Count,
 		either(r.Utility != nil, " compare classifiers,", ""),
 		either(r.Policy.Approval == spec.ApprovePerson, ", approval by a person", ""))
@@ -160,7 +162,8 @@ func fewEnough(ctx context.Context, b storage.Reader, prefix string) error {
 func estimate(ctx context.Context, a *app, p runPlan, f *activities.Forecast) (*activities.Estimate, error) {
 	a.console.Say("trying some training steps, a few seconds...")
 	kernel.SetThreads(a.process.Threads())
-	c, err := model.Calibrate(ctx, p.recipe)
+	// Three channels take a little longer than one: the estimate errs on that side.
+	c, err := model.Calibrate(ctx, p.recipe.ForImages(spec.Images{Grey: f != nil && f.Grey}))
 	if err != nil {
 		return nil, fmt.Errorf("try a training step: %w", err)
 	}

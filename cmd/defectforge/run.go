@@ -78,7 +78,7 @@ func (o *runOptions) addFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.images, "images", "", "folder of images, or s3://bucket/prefix")
 	f.StringVar(&o.class, "class", "", "name of the defect class")
-	o.addRecipeFlags(c, "classic")
+	o.addRecipeFlags(c, "surface")
 	o.utility.addFlags(f)
 	f.BoolVar(&o.detach, "detach", false, "start the run and return; a worker must be there to do it")
 	f.BoolVar(&o.ifChanged, "if-changed", false,

@@ -109,7 +109,7 @@ func (d *runDetails) underWay(now client.Snapshot) {
 // recorded fills in what a run that has ended recorded.
 func (d *runDetails) recorded(o step.Outcome) {
 	d.Stages = append(d.Stages, o.Times...)
-	d.Epoch, d.Epochs = o.Train.Epoch, o.Recipe.Train.Epochs
+	d.Epoch, d.Epochs = o.Train.Epoch, o.Decided().Train.Epochs
 	d.Rollbacks, d.Choice = o.Rollbacks, o.Choice
 }
 

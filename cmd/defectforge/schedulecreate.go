@@ -58,7 +58,7 @@ With --cleanup the schedule does what ` + "`defectforge cleanup --apply`" + ` do
 	f := c.Flags()
 	f.StringVar(&o.run.images, "images", "", "s3://bucket/prefix")
 	f.StringVar(&o.run.class, "class", "", "name of the defect class")
-	o.run.addRecipeFlags(c, "classic")
+	o.run.addRecipeFlags(c, "surface")
 	o.run.utility.addFlags(f)
 	f.IntVar(&o.run.minNew, "min-new", 0, "wait until this many images are new since the latest release")
 	f.BoolVar(&o.cleanUp, "cleanup", false, "clean the bucket up instead")

@@ -137,7 +137,7 @@ func dot(a []float32, b []float64) (sum float64) {
 }
 
 func TestAFineBlockAndBothHeads(t *testing.T) {
-	m := spec.Model{Latent: 5, GeneratorDepth: 2, DiscriminatorDepth: 2, Generator: spec.GeneratorUpsample, GeneratorFine: 3, Channels: 1}
+	m := spec.Model{Latent: 5, GeneratorDepth: 2, DiscriminatorDepth: 2, Generator: spec.GeneratorUpsample, GeneratorFine: 3, Channels: spec.ChannelsGrey}
 	g := NewGenerator(m)
 	last := g.layers[len(g.layers)-1]
 	require.Equal(t, []int{3, 2, 3, 3}, g.layers[5].weight.Shape)

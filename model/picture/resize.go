@@ -181,3 +181,28 @@ func Luminance(chw []uint8) []uint8 {
 	}
 	return out
 }
+
+// What lossy compression may leave of colour in a grey picture, in grey levels
+// between a pixel's largest and smallest channel: on average, and in all but a
+// thousandth of the pixels.
+const (
+	greyMean   = 1.5
+	greyMost   = 6
+	greyBeyond = 1000
+)
+
+// Grey reports whether a planar picture (3,h,w) has no colour beyond what compression
+// leaves in a grey one.
+func Grey(chw []uint8) bool {
+	n := len(chw) / 3
+	sum, beyond := 0, 0
+	for i := range n {
+		r, g, b := chw[i], chw[n+i], chw[2*n+i]
+		d := int(max(r, g, b)) - int(min(r, g, b))
+		sum += d
+		if d > greyMost {
+			beyond++
+		}
+	}
+	return float64(sum) <= greyMean*float64(n) && greyBeyond*beyond <= n
+}

@@ -1,8 +1,11 @@
 package picture
 
 import (
+	"bytes"
 	"fmt"
 	"image"
+	"image/draw"
+	"image/jpeg"
 	"image/png"
 	"os"
 	"testing"
@@ -70,4 +73,38 @@ func TestResizeKeepsFlatColour(t *testing.T) {
 	for i := range got.Pix {
 		require.Equal(t, []uint8{17, 255, 0, 255}[i%4], got.Pix[i])
 	}
+}
+
+// A grey picture stays grey through lossy compression; a cast or a mark in colour that
+// a person sees does not.
+func TestGrey(t *testing.T) {
+	metal := BrushedMetal(3, 0)
+	rgb := image.NewRGBA(metal.Rect)
+	draw.Draw(rgb, rgb.Rect, metal, image.Point{}, draw.Src)
+	require.True(t, Grey(Square(rgb, 128)))
+	for _, quality := range []int{40, 60, 90} {
+		var b bytes.Buffer
+		require.NoError(t, jpeg.Encode(&b, rgb, &jpeg.Options{Quality: quality}))
+		img, _, err := Decode(b.Bytes(), Limits{})
+		require.NoError(t, err)
+		require.True(t, Grey(Square(img, 128)), "JPEG at quality %d", quality)
+	}
+	changed := func(change func(x, y int, p []uint8)) []uint8 {
+		img := image.NewRGBA(rgb.Rect)
+		copy(img.Pix, rgb.Pix)
+		for y := range img.Rect.Dy() {
+			for x := range img.Rect.Dx() {
+				change(x, y, img.Pix[img.PixOffset(x, y):])
+			}
+		}
+		return Square(img, 128)
+	}
+	require.True(t, Grey(changed(func(_, _ int, p []uint8) { p[0] = max(p[0], 1) - 1 })), "one level is rounding")
+	require.False(t, Grey(changed(func(_, _ int, p []uint8) { p[2] = max(p[2], 4) - 4 })), "a warm cast")
+	side := rgb.Rect.Dx() / 16
+	require.False(t, Grey(changed(func(x, y int, p []uint8) {
+		if x/side == 5 && y/side == 9 {
+			p[0], p[1], p[2] = 200, 40, 40
+		}
+	})), "a red mark of a sixteenth of the side")
 }

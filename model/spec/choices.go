@@ -20,6 +20,17 @@ const (
 	GeneratorUpsample   = "upsample"   // bilinear doubling, then a 3x3 convolution: no checkerboard
 )
 
+// Channels of an image, the values of Model.Channels. The empty string means
+// ChannelsColour.
+const (
+	ChannelsGrey   = "1"
+	ChannelsColour = "3"
+	// ChannelsAuto is ChannelsGrey where every image of the data set is grey, else
+	// ChannelsColour: a run decides once it has seen them, networks are built for one
+	// of the two.
+	ChannelsAuto = "auto"
+)
+
 // Heads of the discriminator, the values of Model.DiscriminatorHead. The empty
 // string means HeadImage.
 const (

@@ -26,7 +26,7 @@ func (r Recipe) TrainingFingerprint() string {
 	t := r.Train
 	t.LegEpochs, t.KeepCheckpoints = 0, 0
 	if !t.Decays() {
-		t.Epochs = 0
+		t.Epochs, t.Steps = 0, 0
 	}
 	return Digest(struct {
 		Format int

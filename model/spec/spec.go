@@ -98,8 +98,9 @@ type Model struct {
 	InitialWeights     string `json:"initial_weights" yaml:"initial_weights"`
 	// DiscriminatorNorm is NormBatch, or NormNone for spectral norm alone.
 	DiscriminatorNorm string `json:"discriminator_norm" yaml:"discriminator_norm"`
-	// Channels of an image: 1 or 3; 0 is 3.
-	Channels int `json:"channels,omitempty" yaml:"channels,omitempty"`
+	// Channels of an image: ChannelsGrey, ChannelsColour or ChannelsAuto. Empty is
+	// ChannelsColour.
+	Channels string `json:"channels,omitempty" yaml:"channels,omitempty"`
 	// Size is an image's side, 64, 128 or 256; 0 is 128, which is all that a run takes:
 	// the others are for package model alone. The number of layers follows from it.
 	Size int `json:"size,omitempty" yaml:"size,omitempty"`
@@ -121,8 +122,12 @@ type Model struct {
 
 // Train says how the networks are trained. Recipe says how to add a field.
 type Train struct {
-	Batch             int     `json:"batch" yaml:"batch"`
-	Epochs            int     `json:"epochs" yaml:"epochs"`
+	Batch int `json:"batch" yaml:"batch"`
+	// Epochs is how often every image is trained on; 0 where Steps is set.
+	Epochs int `json:"epochs" yaml:"epochs"`
+	// Steps is the number of batches to train on, rounded up to whole epochs, so that
+	// the time does not grow with the number of images; 0 where Epochs is set.
+	Steps             int     `json:"steps,omitempty" yaml:"steps,omitempty"`
 	GeneratorRate     float64 `json:"generator_rate" yaml:"generator_rate"`
 	DiscriminatorRate float64 `json:"discriminator_rate" yaml:"discriminator_rate"`
 	// Beta1 and Beta2 are Adam's, of both networks, apart from those of a network
@@ -168,7 +173,8 @@ type Train struct {
 	LabelSmoothing float64 `json:"label_smoothing" yaml:"label_smoothing"`
 	// LeCam is the weight of the LeCam regulariser; 0 leaves it out.
 	LeCam float64 `json:"lecam" yaml:"lecam"`
-	// LegEpochs is the number of epochs of one training activity. It changes
+	// LegEpochs is the number of epochs of one training activity; with Steps it is 0,
+	// for a twentieth of them. It changes
 	// the history's grain, and where monitors and evaluations look; without
 	// these, never the result.
 	LegEpochs int `json:"leg_epochs" yaml:"leg_epochs"`

@@ -18,6 +18,7 @@ const (
 	maxLatent      = 4096
 	maxBatch       = 4096
 	maxEpochs      = 100_000
+	maxSteps       = maxEpochs // an epoch has at least one step
 	maxLegs        = 2000
 	maxCheckpoints = 1000
 	maxSamples     = 100_000
@@ -78,6 +79,9 @@ func (r Recipe) Validate() error {
 func (r Recipe) ValidateNetworks() error {
 	var p problems
 	r.Model.validate(&p)
+	if r.Model.Channels == ChannelsAuto {
+		p.add("model.channels", ChannelsAuto, fmt.Sprintf("a run decides when it has seen the images; choose %s or %s", ChannelsGrey, ChannelsColour))
+	}
 	r.Train.validateKinds(&p)
 	r.validatePairs(&p)
 	return errors.Join(p...)
@@ -138,7 +142,7 @@ func (m Model) validate(p *problems) {
 	within(p, "model.discriminator_depth", m.DiscriminatorDepth, 1, maxDepth)
 	oneOf(p, "model.initial_weights", m.InitialWeights, InitDCGAN, InitPyTorch)
 	oneOf(p, "model.discriminator_norm", m.DiscriminatorNorm, "", NormBatch, NormNone, NormFree)
-	numberOf(p, "model.channels", m.Channels, 0, 1, Channels)
+	oneOf(p, "model.channels", m.Channels, "", ChannelsAuto, ChannelsGrey, ChannelsColour)
 	numberOf(p, "model.size", m.Size, append([]int{0}, sides...)...)
 	oneOf(p, "model.generator", m.Generator, "", GeneratorTransposed, GeneratorUpsample)
 	within(p, "model.generator_fine", m.GeneratorFine, 0, maxDepth)
@@ -151,7 +155,7 @@ func (m Model) validate(p *problems) {
 
 func (t Train) validate(p *problems) {
 	within(p, "train.batch", t.Batch, MinBatch, maxBatch)
-	within(p, "train.epochs", t.Epochs, 1, maxEpochs)
+	t.validateLength(p)
 	rate(p, "train.generator_rate", t.GeneratorRate)
 	rate(p, "train.discriminator_rate", t.DiscriminatorRate)
 	decay(p, "train.beta1", t.Beta1)
@@ -174,8 +178,25 @@ func (t Train) validate(p *problems) {
 	within(p, "train.average_images", t.AverageImages, 0, 1<<30)
 	within(p, "train.label_smoothing", t.LabelSmoothing, 0, 0.5)
 	within(p, "train.lecam", t.LeCam, 0, 100)
-	within(p, "train.leg_epochs", t.LegEpochs, 1, maxEpochs)
 	within(p, "train.keep_checkpoints", t.KeepCheckpoints, 1, maxCheckpoints)
+}
+
+// validateLength checks how long training is, and in how many legs.
+func (t Train) validateLength(p *problems) {
+	if t.Steps != 0 {
+		within(p, "train.steps", t.Steps, 1, maxSteps)
+		for _, f := range []struct {
+			name  string
+			value int
+		}{{"train.epochs", t.Epochs}, {"train.leg_epochs", t.LegEpochs}} {
+			if f.value != 0 {
+				p.add(f.name, strconv.Itoa(f.value), fmt.Sprintf("train.steps (%d) decides how long training is; set one of the two to 0", t.Steps))
+			}
+		}
+		return
+	}
+	within(p, "train.epochs", t.Epochs, 1, maxEpochs)
+	within(p, "train.leg_epochs", t.LegEpochs, 1, maxEpochs)
 	if t.LegEpochs > 0 && t.Epochs/t.LegEpochs > maxLegs {
 		p.add("train.leg_epochs", strconv.Itoa(t.LegEpochs),
 			fmt.Sprintf("makes more than %d activities of %d epochs; raise it to %d or more", maxLegs, t.Epochs, t.Epochs/maxLegs+1))
