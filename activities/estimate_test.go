@@ -8,10 +8,11 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 func TestEstimateExtrapolates(t *testing.T) {
-	r := spec.SmallData()
+	r := spectest.SmallData()
 	r.Ingest.HoldoutShare, r.Ingest.SelectionShare = 0.1, 0.1
 	r.Train.Batch, r.Train.Epochs, r.Train.LegEpochs, r.Train.KeepCheckpoints = 12, 75, 5, 2
 	r.Sample.Count, r.Monitor.Images = 120, 100
@@ -26,7 +27,7 @@ func TestEstimateExtrapolates(t *testing.T) {
 }
 
 func TestEstimateLeavesOutWhatIsFound(t *testing.T) {
-	r := spec.Quick()
+	r := spectest.Quick()
 	c := model.Calibration{Steps: []float64{1}, Image: 1, PNG: 1, Checkpoint: 1}
 	f := &Forecast{Ingest: step.IngestResult{Usable: 100, Training: 80}, Epochs: 75, Found: []FoundStage{
 		{Stage: "Preprocess", Found: true}, {Stage: "Train", Found: true}, {Stage: "Sample", Found: true},

@@ -24,7 +24,7 @@ import (
 	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
-	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 )
@@ -49,7 +49,7 @@ func (s shelf) put(key string, data []byte) {
 func (s shelf) open(context.Context, string) (storage.Reader, error) { return s.source, nil }
 
 func (s shelf) input() step.IngestInput {
-	in := step.IngestInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "p"}, Ingest: spec.Quick().Ingest}
+	in := step.IngestInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "p"}, Ingest: spectest.Quick().Ingest}
 	in.Ingest.MinImages = 3
 	return in
 }
@@ -480,7 +480,7 @@ func TestIngestSteel(t *testing.T) {
 		}
 		in := s.input()
 		in.Class = class
-		in.Ingest = spec.Quick().Ingest
+		in.Ingest = spectest.Quick().Ingest
 		out, doc := s.ingest(in)
 		sizes, of := map[string]int{}, map[string]string{}
 		largest := 0

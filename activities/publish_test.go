@@ -12,6 +12,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
@@ -81,8 +82,14 @@ func TestPublishTellsWhoApproved(t *testing.T) {
 }
 
 func TestCardSaysWhatTheImagesAre(t *testing.T) {
-	in := step.PublishInput{Class: "dents", Recipe: spec.Quick()}
+	in := step.PublishInput{Class: "dents", Recipe: spectest.Quick()}
 	require.Contains(t, about(in), "The images are 128x128 RGB PNG.")
-	in.Recipe.Model.Channels = 1
+	in.Recipe.Model.Channels = spec.ChannelsGrey
 	require.Contains(t, about(in), "The images are 128x128 grey PNG.")
+
+	in.Recipe = spec.Surface()
+	require.Contains(t, about(in), "The images are 128x128 RGB PNG.", "by a workflow that knew no better")
+	in.Images = spec.Images{Training: 240, Grey: true}
+	require.Contains(t, about(in), "The images are 128x128 grey PNG.")
+	require.Contains(t, about(in), "A convolutional GAN whose generator upsamples with spectral norm, recipe `surface`, at most 334 epochs")
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 )
@@ -51,7 +52,7 @@ func reportOutcome(t *testing.T, s *storage.Store, count int) step.Outcome {
 	t.Helper()
 	o := step.Outcome{
 		Run: step.Run{WorkflowID: "augment-scratches-1", RunID: "run-1"}, Class: "scratches",
-		Source: step.Source{Bucket: "b", Prefix: "sources/scratches/1"}, Recipe: spec.Quick(),
+		Source: step.Source{Bucket: "b", Prefix: "sources/scratches/1"}, Recipe: spectest.Quick(),
 		Times: []step.StageTime{{Stage: "Ingest", Seconds: 1.5}},
 	}
 	set := ledger.Dataset{
@@ -239,7 +240,7 @@ func TestReportTellsTheChoiceAndTheRollbacks(t *testing.T) {
 	require.Nil(t, twin(t, s, got.ReleaseJSON).Approval)
 
 	// A training that failed at its last try left an alarm beside its last good state.
-	o = step.Outcome{Class: "scratches", Recipe: spec.Quick(), Ingest: o.Ingest, Rollbacks: o.Choice.Rollbacks,
+	o = step.Outcome{Class: "scratches", Recipe: spectest.Quick(), Ingest: o.Ingest, Rollbacks: o.Choice.Rollbacks,
 		Train: step.TrainResult{Checkpoint: o.Choice.Checkpoint, Curves: o.Choice.Curves, Epoch: 10, Alarm: &alarm}}
 	got, err = Reporter{Store: s}.Report(t.Context(), step.ReportInput{Outcome: o})
 	require.NoError(t, err)

@@ -94,7 +94,7 @@ func TestSampleOfOneChannelIsGrey(t *testing.T) {
 	s := storage.New(memory.New())
 	_, tensors := smallSet(t, s, 7)
 	leg := firstLeg(tensors)
-	leg.Recipe.Model.Channels = 1
+	leg.Recipe.Model.Channels = spec.ChannelsGrey
 	trained, _, err := attempt(t, Trainer{Store: s}, leg, nil, nil)
 	require.NoError(t, err)
 	out, err := Sampler{Store: s}.Sample(ctx, step.SampleInput{Checkpoint: trained.Checkpoint, Recipe: leg.Recipe})

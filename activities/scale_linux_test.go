@@ -24,6 +24,7 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 )
@@ -101,7 +102,7 @@ func stagesAt(t *testing.T, images int) {
 	dir := t.TempDir()
 	source := &drawnBucket{n: images, textures: textures()}
 	sources := func(context.Context, string) (storage.Reader, error) { return source, nil }
-	recipe := spec.Quick()
+	recipe := spectest.Quick()
 	recipe.Ingest.SelectionShare, recipe.Sample.Count, recipe.Monitor.Images = 0.1, 240, 64
 	o := step.Outcome{Run: testRun, Class: "drawn", Source: step.Source{Bucket: "drawn"}, Recipe: recipe}
 	ctx := t.Context()

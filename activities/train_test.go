@@ -25,6 +25,7 @@ import (
 	"github.com/defectforge/defectforge/model/checkpoint"
 	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 )
@@ -32,7 +33,7 @@ import (
 // tiny is a recipe whose steps take milliseconds: 2 batches an epoch of the 7
 // training images of smallSet.
 func tiny() spec.Recipe {
-	r := spec.Quick()
+	r := spectest.Quick()
 	r.Name = "tiny"
 	r.Model = spec.Model{Latent: 4, GeneratorDepth: 1, DiscriminatorDepth: 1, InitialWeights: spec.InitDCGAN}
 	r.Train.Batch, r.Train.Epochs, r.Train.LegEpochs = 3, 4, 2

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 // TestClosedGANsAreFreed: a worker makes a GAN for each leg, so what one holds
@@ -19,7 +20,7 @@ func TestClosedGANsAreFreed(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
-	recipe := spec.Quick()
+	recipe := spectest.Quick()
 	batch := make([]float32, spec.MinBatch*spec.ImageLen)
 	var before, open int64
 	for range 4 {

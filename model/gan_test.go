@@ -13,11 +13,12 @@ import (
 	"github.com/defectforge/defectforge/model/checkpoint"
 	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 // tiny is a recipe that trains in milliseconds.
 func tiny() spec.Recipe {
-	r := spec.Quick()
+	r := spectest.Quick()
 	r.Model.Latent, r.Model.GeneratorDepth, r.Model.DiscriminatorDepth = 7, 2, 2
 	r.Train.Batch = 4
 	r.Sample.StatisticsBatches = 3

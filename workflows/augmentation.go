@@ -180,7 +180,11 @@ type augmentation struct {
 
 // recipe is what the stages from training on work by: the input's, with what it
 // leaves to the images decided.
-func (a *augmentation) recipe() spec.Recipe { return a.outcome.Decided() }
+func (a *augmentation) recipe() spec.Recipe {
+	o := a.outcome
+	o.Recipe = a.in.Recipe
+	return o.Decided()
+}
 
 func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 	info := workflow.GetInfo(ctx)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 // stages stands in for the activities: it keeps what each was asked, and fails
@@ -143,8 +144,8 @@ func (s *stages) register(r step.Registry) {
 }
 
 func input() AugmentInput {
-	r := spec.Quick()
-	r.Train.Epochs, r.Train.Steps, r.Train.LegEpochs, r.Train.KeepCheckpoints = 12, 0, 5, 2
+	r := spectest.Quick()
+	r.Train.Epochs, r.Train.LegEpochs, r.Train.KeepCheckpoints = 12, 5, 2
 	return AugmentInput{Class: "scratches", Source: step.Source{Bucket: "b", Prefix: "p/"}, Recipe: r}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 // fleet stands in for a campaign's activities and its runs.
@@ -140,7 +141,7 @@ func (f *fleet) outcomes() map[string]step.RunOutcome {
 func campaignInput(concurrency int) CampaignInput {
 	return CampaignInput{
 		Name: "all", Kind: step.KindClasses, Source: step.Source{Bucket: "b", Prefix: "all/"},
-		Recipe: spec.Quick(), Policy: spec.CopyingPolicy(), Concurrency: concurrency,
+		Recipe: spectest.Quick(), Policy: spec.CopyingPolicy(), Concurrency: concurrency,
 	}
 }
 
@@ -293,7 +294,7 @@ func TestCampaignOfThousands(t *testing.T) {
 func TestCampaignAttaches(t *testing.T) {
 	f := newFleet(t, 3)
 	f.items[1].Class, f.items[1].Source = f.items[0].Class, f.items[0].Source
-	there := AugmentID(AugmentInput{Class: f.items[0].Class, Source: f.items[0].Source, Recipe: spec.Quick(), Policy: spec.CopyingPolicy()})
+	there := AugmentID(AugmentInput{Class: f.items[0].Class, Source: f.items[0].Source, Recipe: spectest.Quick(), Policy: spec.CopyingPolicy()})
 	f.look = func(run step.Run) step.RunState {
 		require.Equal(t, there, run.WorkflowID)
 		run.RunID = "theirs"
@@ -337,7 +338,7 @@ func TestCampaignOfUnpublished(t *testing.T) {
 	}
 	in := campaignInput(2)
 	in.Kind, in.Plan, in.Unpublished = step.KindSweep, ref("plan"), true
-	other := spec.Quick()
+	other := spectest.Quick()
 	other.Seed = 9
 	f.items[1].Recipe, f.items[1].Class = &other, f.items[0].Class+"b"
 	env := f.start(in, nil)

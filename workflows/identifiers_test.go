@@ -7,6 +7,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 // A job keeps its identifier from one version to the next: the program that is
@@ -16,7 +17,7 @@ func TestIdentifiersOfRuns(t *testing.T) {
 	in := AugmentInput{Class: "scratches", Source: source, Recipe: spec.Classic(), Policy: spec.ProductionPolicy()}
 	assert.Equal(t, "augment-scratches-7f52c784f3e1", AugmentID(in))
 
-	in.Recipe, in.Unpublished = spec.SmallData(), true
+	in.Recipe, in.Unpublished = spectest.SmallData(), true
 	in.Utility = &step.UtilityPlan{Others: []step.ClassSource{{Class: "pits", Source: source}}, Splits: 3, Seeds: 2, PerClass: 20, Steps: 100}
 	in.Rerun = &step.Rerun{From: "sample"}
 	assert.Equal(t, "augment-scratches-0595dad355aa", AugmentID(in))

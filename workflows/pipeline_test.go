@@ -21,6 +21,7 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
@@ -43,7 +44,7 @@ func tinyInput(t *testing.T, b storage.Bucket, folder string, n int) AugmentInpu
 	}
 	_, err := storage.New(b).PutNamed(context.Background(), "sources/"+folder+"/notes.txt", []byte("taken on Monday"))
 	require.NoError(t, err)
-	r := spec.Quick()
+	r := spectest.Quick()
 	r.Name = "tiny"
 	r.Ingest.MinImages = 6
 	r.Model = spec.Model{Latent: 4, GeneratorDepth: 1, DiscriminatorDepth: 1, InitialWeights: spec.InitDCGAN}

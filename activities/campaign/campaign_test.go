@@ -19,6 +19,7 @@ import (
 	"github.com/defectforge/defectforge/activities/report"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 )
@@ -166,7 +167,7 @@ func (f *campaignFixture) keep(number int, before step.Ref, outcomes ...step.Run
 func (f *campaignFixture) summarise(head step.Ref) (step.SummariseResult, report.Campaign, string) {
 	out, err := do(f.t, step.SummariseCampaign, Campaigner{Store: f.store}.SummariseCampaign, step.SummariseInput{
 		Campaign: testCampaign, Name: "all", Kind: step.KindClasses, Source: step.Source{Bucket: "b", Prefix: "all/"},
-		Recipe: spec.Quick(), Policy: spec.CopyingPolicy(), Plan: f.plan, Items: len(f.items), Concurrency: 4, Head: head,
+		Recipe: spectest.Quick(), Policy: spec.CopyingPolicy(), Plan: f.plan, Items: len(f.items), Concurrency: 4, Head: head,
 		Started: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Seconds: 300,
 	})
 	require.NoError(f.t, err)
@@ -192,7 +193,7 @@ func TestCampaignSummary(t *testing.T) {
 	require.Equal(t, "Big Pits", summary.Rows[1].Name)
 	require.Equal(t, f.items[2].Source, summary.Rows[2].Source)
 	require.Equal(t, 0.25, summary.Rows[2].Measures[0].Value)
-	require.Equal(t, spec.Digest(spec.Quick()), summary.Rows[2].Recipe)
+	require.Equal(t, spec.Digest(spectest.Quick()), summary.Rows[2].Recipe)
 	require.Contains(t, summary.Rows[3].Reasons[0], "its record can't be read", "it counts all the same")
 	require.Equal(t, []string{"was not begun"}, summary.Rows[4].Reasons)
 
@@ -224,7 +225,7 @@ func TestCampaignSummary(t *testing.T) {
 func TestSweepPage(t *testing.T) {
 	f := newCampaignFixture(t, "a", "b", "c", "d")
 	for i := range f.items {
-		recipe := spec.Quick()
+		recipe := spectest.Quick()
 		recipe.Train.GeneratorRate = 1e-4 * float64(i+1)
 		f.items[i].Recipe = &recipe
 		f.items[i].Settings = []step.Setting{{Key: "train.generator_rate", Value: fmt.Sprintf("%de-4", i+1)}, {Key: "seed", Value: "1"}}

@@ -6,14 +6,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 func comparedRuns(t *testing.T) []Compared {
 	t.Helper()
 	a, _ := complete(t, 20)
 	b, _ := complete(t, 20)
-	r := spec.Quick()
+	r := spectest.Quick()
 	r.Train.Epochs, r.Seed = 99, 7
 	other, err := New(b.Class, r, r)
 	require.NoError(t, err)

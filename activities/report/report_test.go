@@ -14,6 +14,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 // render gives the page's text and its parsed tree.
@@ -290,7 +291,7 @@ func TestEqualInputGivesEqualBytes(t *testing.T) {
 func TestReleaseLeavesOutWhatRunsDifferIn(t *testing.T) {
 	a, pics := complete(t, 12)
 	b, _ := complete(t, 12)
-	r := spec.Quick()
+	r := spectest.Quick()
 	r.Train.LegEpochs, r.Train.KeepCheckpoints = 25, 9
 	other, err := New("scratches", r, r)
 	require.NoError(t, err)
@@ -320,7 +321,7 @@ func TestReleaseLeavesOutWhatRunsDifferIn(t *testing.T) {
 
 func TestMissingPartsAreNamed(t *testing.T) {
 	full, pics := complete(t, 12)
-	none, err := New("scratches", spec.Quick(), spec.Quick())
+	none, err := New("scratches", spectest.Quick(), spectest.Quick())
 	require.NoError(t, err)
 	cases := map[string]struct {
 		data Data

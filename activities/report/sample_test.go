@@ -13,6 +13,7 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 // picture is a PNG of the given size whose pixels depend on seed.
@@ -34,7 +35,7 @@ func picture(t *testing.T, w, h, seed int) []byte {
 // which every tenth is rejected, and their pictures.
 func complete(t *testing.T, count int) (Data, Pictures) {
 	t.Helper()
-	d, err := New("scratches", spec.Quick(), spec.Quick())
+	d, err := New("scratches", spectest.Quick(), spectest.Quick())
 	require.NoError(t, err)
 	d.Policy = &Policy{Name: "production", Approval: spec.ApproveAuto, DeadlineHours: 72}
 	d.Decision = &Decision{

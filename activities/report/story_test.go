@@ -8,13 +8,14 @@ import (
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 func storyOutcome() step.Outcome {
 	ref := func(name string) step.Ref { return step.Ref{Key: name, SHA256: name} }
 	o := step.Outcome{
 		Run: step.Run{WorkflowID: "w", RunID: "r"}, Class: "pits", Source: step.Source{Bucket: "b", Prefix: "p/"},
-		Recipe: spec.Quick(), Policy: spec.CopyingPolicy(),
+		Recipe: spectest.Quick(), Policy: spec.CopyingPolicy(),
 		Ingest: step.IngestResult{Dataset: ref("dataset"), Usable: 110}, Preprocess: step.PreprocessResult{Tensors: ref("tensors")},
 		Train: step.TrainResult{Checkpoint: ref("checkpoint")}, Sample: step.SampleResult{Candidates: ref("candidates")},
 	}
@@ -82,11 +83,11 @@ func TestChangesOfFieldsThatOneRecipeLeavesOut(t *testing.T) {
 		}
 		return out
 	}
-	few := spec.Quick()
+	few := spectest.Quick()
 	few.Ingest.MaxImages, few.Train.Decay, few.Train.Epochs = 50, spec.DecayLate, 9
 	assert.Equal(t, []string{"Ingest: ingest.max_images none -> 50", "Train: train.epochs 75 -> 9", "Train: train.decay none -> late"},
-		words(spec.Quick(), few))
+		words(spectest.Quick(), few))
 	assert.Equal(t, []string{"Train: train.epochs 9 -> 75", "Ingest: ingest.max_images 50 -> none", "Train: train.decay late -> none"},
-		words(few, spec.Quick()))
+		words(few, spectest.Quick()))
 	assert.Empty(t, words(few, few))
 }

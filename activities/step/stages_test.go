@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 // Every row says what people and programs need, and says it once.
@@ -118,7 +119,7 @@ func constants(t *testing.T, visit func(file string, spec *ast.ValueSpec, value 
 // Every setting of a recipe decides some stage's result, and all that a stage
 // names are settings.
 func TestEverySettingHasAStage(t *testing.T) {
-	raw, err := json.Marshal(spec.SmallData())
+	raw, err := json.Marshal(spectest.SmallData())
 	require.NoError(t, err)
 	var sections map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(raw, &sections))
@@ -143,8 +144,8 @@ func TestEverySettingHasAStage(t *testing.T) {
 	require.Empty(t, StageOf("colour", spec.Recipe{}))
 	require.Empty(t, StageOf("training", spec.Recipe{}), "a section is not known by how its name begins")
 	const key = "sample.statistics_batches"
-	require.Equal(t, Sample.String(), StageOf(key, spec.Quick()))
-	require.Equal(t, Train.String(), StageOf(key, spec.SmallData()), "the checkpoint is chosen by samples")
+	require.Equal(t, Sample.String(), StageOf(key, spectest.Quick()))
+	require.Equal(t, Train.String(), StageOf(key, spectest.SmallData()), "the checkpoint is chosen by samples")
 }
 
 // A rerun redoes the stage that it begins with and those after it that a rerun may

@@ -78,7 +78,7 @@ func TestSweepPlan(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, p.input.Unpublished)
 	for _, bad := range [][]string{
-		{"train.no=1"}, {"seed=1,1"}, {"seed"}, {"seed=1", "seed=2"}, {"train.epochs=0"}, {},
+		{"train.no=1"}, {"seed=1,1"}, {"seed"}, {"seed=1", "seed=2"}, {"train.batch=0"}, {},
 	} {
 		o.vary = bad
 		_, err := planSweep(t.Context(), d, o)

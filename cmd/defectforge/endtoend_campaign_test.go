@@ -122,7 +122,7 @@ func TestEndToEndSweep(t *testing.T) {
 	assert.NotContains(t, releases.stdout, "metal")
 
 	for _, bad := range [][]string{
-		{"--vary", "train.no=1"}, {"--vary", "seed=1,1"}, {"--vary", "seed"}, {"--vary", "seed=1", "--vary", "seed=2"}, {"--vary", "train.epochs=0"}, {},
+		{"--vary", "train.no=1"}, {"--vary", "seed=1,1"}, {"--vary", "seed"}, {"--vary", "seed=1", "--vary", "seed=2"}, {"--vary", "train.batch=0"}, {},
 	} {
 		o := b.do(append([]string{"campaign", "sweep", "--images", b.images, "--class", "metal", "--recipe", b.recipe, "--data-dir", data}, bad...)...)
 		assert.Equal(t, console.ExitUsage, o.status, "%v: %s", bad, o.stderr)

@@ -36,7 +36,8 @@ import (
 // all but untrained, so that its grey samples stand far from them and pass the
 // check for copies; the discriminator keeps the training busy, and nobody minds
 // that it wins.
-const tinyRecipe = `extends: quick
+const tinyRecipe = `extends: classic
+policy: copying
 ingest:
   duplicate_distance: 0
   group_distance: 0

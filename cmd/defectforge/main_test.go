@@ -129,7 +129,7 @@ func TestUsageErrors(t *testing.T) {
 		"unknown recipe":      {run("--recipe", "quik"), `did you mean "quick"?`},
 		"bad recipe file":     {run("--recipe", "recipe.yaml"), `recipe.yaml:3: train.epoch: unknown key; did you mean "train.epochs"?`},
 		"bad setting":         {run("--set", "train.epoch=3"), `did you mean "train.epochs"?`},
-		"setting of no use":   {run("--set", "train.epochs=0"), "train.epochs: 0: must be within"},
+		"setting of no use":   {run("--set", "train.batch=0"), "train.batch: 0: must be within"},
 		"bad seed":            {run("--seed", "-1"), "invalid argument"},
 		"unknown policy":      {run("--policy", "copyng"), `did you mean "copying"?`},
 		"no such policy":      {run("--policy", "no.yaml"), "--policy: no.yaml: cannot be read"},
@@ -215,7 +215,7 @@ func TestDryRun(t *testing.T) {
 	assert.Contains(t, plain.stdout, "  epochs: 11")
 	got := cli(t, append(args, "--json")...).object(t)
 	assert.Equal(t, float64(2), got["files"])
-	assert.Equal(t, float64(3), got["legs"])
+	assert.Equal(t, float64(11), got["legs"])
 	assert.Contains(t, got["unknown"], "no data folder yet")
 	assert.Nil(t, got["estimate"])
 	assert.Equal(t, true, got["embedded"])
@@ -240,7 +240,7 @@ func TestDryRunWithPolicyAndComparison(t *testing.T) {
 		writeFile(t, filepath.Join(dir, folder, "a.png"), folder)
 	}
 	writeFile(t, filepath.Join(dir, "asking.yaml"), "rules:\n- {measure: real_images, min: 100}\napproval: person\n")
-	args := []string{"run", "--images", "images", "--class", "c", "--recipe", "small-data", "--policy", "asking.yaml", "--utility-splits", "2", "--dry-run", "--no-estimate"}
+	args := []string{"run", "--images", "images", "--class", "c", "--recipe", "surface", "--set", "ingest.selection_share=0.1", "--policy", "asking.yaml", "--utility-splits", "2", "--dry-run", "--no-estimate"}
 	compare := func(classes ...string) []string {
 		out := slices.Clone(args)
 		for _, c := range classes {

@@ -10,12 +10,13 @@ import (
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
 	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/model/spec"
+	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
 func TestRerunRefusesWhatComesBefore(t *testing.T) {
 	record := step.RecordRunInput{Outcome: step.Outcome{
 		Run: step.Run{WorkflowID: "w", RunID: "r"}, Class: "pits", Source: step.Source{Bucket: "b", Prefix: "p/"},
-		Recipe: spec.Quick(), Policy: spec.CopyingPolicy(),
+		Recipe: spectest.Quick(), Policy: spec.CopyingPolicy(),
 	}}
 	job := func(from string, set ...string) error {
 		stage, err := rerunStage(from)
@@ -39,6 +40,6 @@ func TestRerunRefusesWhatComesBefore(t *testing.T) {
 	again, err := planRerun(record, "Sample", rerunOptions{})
 	require.NoError(t, err)
 	assert.NotEqual(t, j.workflowID(), again.workflowID(), "a run that finds everything is another one")
-	_, err = config.Change(spec.Quick(), []string{"train.epochs=0"})
+	_, err = config.Change(spectest.Quick(), []string{"train.epochs=0"})
 	assert.Error(t, err)
 }

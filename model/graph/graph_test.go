@@ -140,10 +140,10 @@ func TestFoolDifferentiatesThroughDoublingsAndNoise(t *testing.T) {
 // modern are the smallest networks of other kinds.
 func modern() []spec.Model {
 	m := smallest()
-	m.Channels, m.Size, m.Generator, m.GeneratorNoise = 1, 64, spec.GeneratorUpsample, true
+	m.Channels, m.Size, m.Generator, m.GeneratorNoise = spec.ChannelsGrey, 64, spec.GeneratorUpsample, true
 	m.DiscriminatorNorm, m.DiscriminatorHead = spec.NormFree, spec.HeadPatch
 	other := m
-	other.Channels, other.Generator, other.DiscriminatorHead = 3, "", ""
+	other.Channels, other.Generator, other.DiscriminatorHead = spec.ChannelsColour, "", ""
 	finest := m
 	finest.GeneratorFine, finest.DiscriminatorHead, finest.MinibatchStddev = 2, spec.HeadBoth, true
 	return []spec.Model{m, other, finest}

@@ -1,0 +1,28 @@
+// Package spectest has recipes for tests: built-in ones of earlier versions, by which
+// pinned keys, digests and identifiers were recorded.
+package spectest
+
+import "github.com/defectforge/defectforge/model/spec"
+
+// Quick was the built-in quick before its networks upsampled: the source's, shallow,
+// with three channels, for 75 epochs in legs of 5.
+func Quick() spec.Recipe {
+	r := spec.Classic()
+	r.Name = "quick"
+	r.Model.GeneratorDepth, r.Model.DiscriminatorDepth = 16, 16
+	r.Train.GeneratorRate, r.Train.DiscriminatorRate = 8e-4, 4e-4
+	r.Train.Epochs, r.Train.LegEpochs = 75, 5
+	r.Sample.Count = 120
+	r.Policy = "copying"
+	return r
+}
+
+// SmallData was a built-in recipe that chose its checkpoint on a selection split.
+func SmallData() spec.Recipe {
+	r := spec.Classic()
+	r.Name = "small-data"
+	r.Ingest.SelectionShare = 0.1
+	r.Train.AverageImages = 10_000
+	r.Monitor.CollapseShare, r.Monitor.Patience = 0.5, 8
+	return r
+}
