@@ -73,7 +73,7 @@ func Register(r step.Registry, a Activities, role step.Role) {
 		step.Evaluate.Register(r, guard(Evaluator{Store: a.Store, Scratch: a.Scratch}.Evaluate))
 		step.Sample.Register(r, guard(Sampler{Store: a.Store, Scratch: a.Scratch}.Sample))
 		step.Utility.Register(r, guard(func(ctx context.Context, in step.UtilityInput) (step.UtilityResult, error) {
-			return Comparer{Store: a.Store, Sources: a.Sources, Scratch: a.Scratch, Progress: counter(ctx)}.Compare(ctx, in)
+			return UtilityTester{Store: a.Store, Sources: a.Sources, Scratch: a.Scratch, Progress: counter(ctx)}.TestUtility(ctx, in)
 		}))
 	}
 }
@@ -235,12 +235,4 @@ func typed(err error) error {
 		}
 	}
 	return err
-}
-
-// wrap is err with what was being done, nil for nil.
-func wrap(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -21,9 +21,9 @@ import (
 	"github.com/defectforge/defectforge/storage"
 )
 
-// maxCompared is the most usable files of which every pair of images is looked
+// maxPaired is the most usable files of which every pair of images is looked
 // at for overlaps, which takes about 30 microseconds a pair.
-const maxCompared = 3000
+const maxPaired = 3000
 
 // Ingester makes a data set manifest of the images below a source's prefix.
 type Ingester struct {
@@ -64,13 +64,13 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 		return step.IngestResult{}, tooFew(in, s.found, len(kept), doc)
 	}
 	doc.Grouping = ledger.GroupedByOverlap
-	if len(s.images) > maxCompared {
+	if len(s.images) > maxPaired {
 		doc.Grouping = ledger.GroupedByHash
 	}
 	if err := g.group(ctx, kept, in.Ingest.GroupDistance, &doc); err != nil {
 		return step.IngestResult{}, err
 	}
-	split(doc.Images, in.Ingest.HoldoutShare, in.Ingest.SelectionShare)
+	assignSplits(doc.Images, in.Ingest.HoldoutShare, in.Ingest.SelectionShare)
 	leaveOut(doc.Images, in.Ingest.MaxImages)
 	return g.store(ctx, doc, s.found)
 }
@@ -122,11 +122,11 @@ func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *
 	return nil
 }
 
-// split holds out whole groups, and of those that are left keeps some for the
+// assignSplits holds out whole groups, and of those that are left keeps some for the
 // selection of the checkpoint: both shares are of all images, and at most 0.6
 // together. So it depends on the images' content alone, not on what they are
 // called, and the hold-out does not depend on the selection.
-func split(images []ledger.DatasetImage, holdout, selection float64) {
+func assignSplits(images []ledger.DatasetImage, holdout, selection float64) {
 	for i := range images {
 		images[i].Split = ledger.SplitTraining
 	}
@@ -358,7 +358,7 @@ func (s *scan) add(image *scanned, q *ledger.Quarantined) {
 		s.quarantine = append(s.quarantine, *q)
 		return
 	}
-	if len(s.images) >= maxCompared { // too many to be compared
+	if len(s.images) >= maxPaired { // too many to be compared
 		image.thumb = nil
 	}
 	s.images = append(s.images, *image)

@@ -222,7 +222,7 @@ func TestSplit(t *testing.T) {
 		"single":        {make(1), 0.5, 0},
 		"ragged groups": {make(7, 7, 7, 7, 7), 0.5, 14},
 	} {
-		split(test.images, test.share, 0)
+		assignSplits(test.images, test.share, 0)
 		require.Equal(t, test.want, count(test.images), name)
 		for _, i := range test.images {
 			require.Contains(t, []string{ledger.SplitTraining, ledger.SplitHoldout}, i.Split)
@@ -248,8 +248,8 @@ func TestSplitKeepsSomeForSelection(t *testing.T) {
 		return out
 	}
 	alone, both := images(), images()
-	split(alone, 0.2, 0)
-	split(both, 0.2, 0.1)
+	assignSplits(alone, 0.2, 0)
+	assignSplits(both, 0.2, 0.1)
 	require.Equal(t, held(alone, ledger.SplitHoldout), held(both, ledger.SplitHoldout), "the hold-out does not depend on the selection")
 	require.Len(t, held(both, ledger.SplitSelection), 19)
 	require.Subset(t, held(alone, ledger.SplitTraining), held(both, ledger.SplitSelection))
@@ -258,7 +258,7 @@ func TestSplitKeepsSomeForSelection(t *testing.T) {
 	}
 	again := images()
 	slices.Reverse(again)
-	split(again, 0.2, 0.1)
+	assignSplits(again, 0.2, 0.1)
 	require.ElementsMatch(t, held(both, ledger.SplitSelection), held(again, ledger.SplitSelection), "nor does the order matter")
 }
 

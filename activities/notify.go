@@ -108,7 +108,7 @@ func cloudEvent(n step.Notice, at time.Time) ([]byte, error) {
 		return nil, ledger.Permanent(step.ErrBadInput, "notice: %w", err)
 	}
 	raw, err := json.Marshal(e)
-	return raw, wrap("encode notice", err)
+	return raw, ledger.Wrap("encode notice", err)
 }
 
 // bare is err without the address that a client puts into it: many webhooks have

@@ -183,13 +183,13 @@ func (l Lineage) send(ctx context.Context, e lineageEvent) {
 func (l Lineage) post(ctx context.Context, e lineageEvent) error {
 	raw, err := json.Marshal(e)
 	if err != nil {
-		return wrap("encode event", err)
+		return ledger.Wrap("encode event", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lineagePatience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, l.Endpoint, bytes.NewReader(raw))
 	if err != nil {
-		return wrap("lineage.endpoint", bare(err))
+		return ledger.Wrap("lineage.endpoint", bare(err))
 	}
 	request.Header.Set("Content-Type", "application/json")
 	if l.APIKey != "" {

@@ -59,7 +59,7 @@ func (c Checker) check(ctx context.Context, in step.OverfitInput) (step.OverfitR
 	if err := o.open(ctx, dir); err != nil {
 		return step.OverfitResult{}, err
 	}
-	if err := o.compare(ctx); err != nil {
+	if err := o.findCopies(ctx); err != nil {
 		return step.OverfitResult{}, err
 	}
 	return o.store(ctx)
@@ -154,8 +154,8 @@ func planes(im *ledger.Images) quality.Source {
 	return quality.Source{Shards: im.Shards(), Images: im.Len(), Load: func(_ context.Context, i int) ([]uint8, error) { return im.Planes(i) }}
 }
 
-// compare measures all distances and decides about each candidate.
-func (o *overfitCheck) compare(ctx context.Context) (err error) {
+// findCopies measures all distances and decides about each candidate.
+func (o *overfitCheck) findCopies(ctx context.Context) (err error) {
 	n := o.training.Len()
 	o.copies, err = quality.FindCopies(ctx, quality.CopyInput{
 		Candidates: quality.FirstChannels(o.pixels), Training: planes(o.training), Holdout: planes(o.holdout),

@@ -130,7 +130,7 @@ func (s Sampler) put(ctx context.Context, chunk []ledger.Candidate, first int, p
 			}
 			obj, err := s.Store.PutArtifact(ctx, raw, ".png")
 			chunk[i] = ledger.Candidate{Index: first + i, Image: step.Ref(obj)}
-			return wrap(fmt.Sprintf("store candidate %d", first+i), err)
+			return ledger.Wrap(fmt.Sprintf("store candidate %d", first+i), err)
 		})
 	}
 	return group.Wait()

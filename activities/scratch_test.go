@@ -14,7 +14,7 @@ func TestScratchRemovesWhatKilledProcessesLeft(t *testing.T) {
 	old := time.Now().Add(-time.Hour)
 	age := func(dir string) { require.NoError(t, os.Chtimes(dir, old, old)) }
 
-	inUse, release, err := scratch(base)
+	inUse, free, err := scratch(base)
 	require.NoError(t, err)
 	age(inUse)
 	left := filepath.Join(base, scratchPrefix+"left")
@@ -27,14 +27,14 @@ func TestScratchRemovesWhatKilledProcessesLeft(t *testing.T) {
 	require.NoError(t, os.Mkdir(foreign, 0o700))
 	age(foreign)
 
-	mine, releaseMine, err := scratch(base)
+	mine, freeMine, err := scratch(base)
 	require.NoError(t, err)
 	require.NoDirExists(t, left)
 	for _, dir := range []string{inUse, fresh, foreign, mine} {
 		require.DirExists(t, dir)
 	}
-	release()
-	releaseMine()
+	free()
+	freeMine()
 	require.NoDirExists(t, inUse)
 	require.NoDirExists(t, mine)
 }

@@ -26,8 +26,8 @@ const (
 	fetched = 256
 )
 
-// Comparer asks whether a set helps a classifier to tell its class from others.
-type Comparer struct {
+// UtilityTester asks whether a set helps a classifier to tell its class from others.
+type UtilityTester struct {
 	Store   *storage.Store
 	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
 	Scratch string // folder for temporary files; empty means the system's
@@ -35,30 +35,30 @@ type Comparer struct {
 	Progress func(done, total int)
 }
 
-// Compare trains classifiers with and without the accepted candidates, in pairs,
+// TestUtility trains classifiers with and without the accepted candidates, in pairs,
 // on the class's training images and the other classes' images, which it reads,
 // groups and holds out as Ingest does. It tests on images that the generator
 // never saw. What was compared before is found, and a comparison that was stopped
 // goes on with the next pair; neither changes the scores. Classes that can't be
 // compared, for too few images or a source that is not there, are no failure: the
 // result says why.
-func (c Comparer) Compare(ctx context.Context, in step.UtilityInput) (step.UtilityResult, error) {
+func (c UtilityTester) TestUtility(ctx context.Context, in step.UtilityInput) (step.UtilityResult, error) {
 	if err := checkUtility(in); err != nil {
 		return step.UtilityResult{}, err
 	}
-	s := &utilityStudy{Comparer: c, in: in}
+	s := &utilityStudy{UtilityTester: c, in: in}
 	out, err := s.run(ctx)
-	var not incomparable
+	var not untestable
 	if errors.As(err, &not) && ctx.Err() == nil {
 		return step.UtilityResult{Why: not.why, Summary: "not compared: " + not.why}, nil
 	}
 	return out, err
 }
 
-// incomparable is why classes can't be compared.
-type incomparable struct{ why string }
+// untestable is why classes can't be compared.
+type untestable struct{ why string }
 
-func (e incomparable) Error() string { return e.why }
+func (e untestable) Error() string { return e.why }
 
 func checkUtility(in step.UtilityInput) error {
 	p := in.Plan
@@ -82,7 +82,7 @@ func checkUtility(in step.UtilityInput) error {
 
 // utilityStudy is one comparison under way.
 type utilityStudy struct {
-	Comparer
+	UtilityTester
 	in      step.UtilityInput
 	classes []studied // the set's own first
 	notes   []string
@@ -99,12 +99,12 @@ func (s *utilityStudy) run(ctx context.Context) (step.UtilityResult, error) {
 	if err := s.gather(ctx); err != nil {
 		return step.UtilityResult{}, err
 	}
-	out, found, err := s.memo().Do(ctx, s.Store, false, func() (step.UtilityResult, error) { return s.compare(ctx) })
+	out, found, err := s.memo().Do(ctx, s.Store, false, func() (step.UtilityResult, error) { return s.compute(ctx) })
 	out.Cached = found
 	return out, err
 }
 
-func (s *utilityStudy) compare(ctx context.Context) (step.UtilityResult, error) {
+func (s *utilityStudy) compute(ctx context.Context) (step.UtilityResult, error) {
 	study, generator, err := s.study(ctx)
 	if err != nil {
 		return step.UtilityResult{}, err
@@ -229,7 +229,7 @@ func (s *utilityStudy) store(ctx context.Context, out *step.UtilityResult, pairs
 		Plan: classifier.Plan{Splits: p.Splits, Seeds: p.Seeds, PerClass: p.PerClass, Steps: p.Steps, Seed: s.in.Seed},
 	})
 	out.Details = ref
-	return wrap("store scores", err)
+	return ledger.Wrap("store scores", err)
 }
 
 // deciding are the gains that a claim rests on.

@@ -98,16 +98,16 @@ func (s shelf) check(in *step.UtilityInput, list ledger.NeighbourList) {
 	in.Neighbours = step.Ref(obj)
 }
 
-func (s shelf) comparer() Comparer {
-	return Comparer{Store: s.store, Sources: s.open, Scratch: s.t.TempDir()}
+func (s shelf) tester() UtilityTester {
+	return UtilityTester{Store: s.store, Sources: s.open, Scratch: s.t.TempDir()}
 }
 
-func TestCompare(t *testing.T) {
+func TestUtility(t *testing.T) {
 	s, in := comparing(t, 30)
-	c := s.comparer()
+	c := s.tester()
 	var told []string
 	c.Progress = func(done, total int) { told = append(told, fmt.Sprintf("%d of %d", done, total)) }
-	out, err := c.Compare(t.Context(), in)
+	out, err := c.TestUtility(t.Context(), in)
 	require.NoError(t, err)
 	require.Equal(t, []string{"0 of 4", "1 of 4", "2 of 4", "3 of 4", "4 of 4"}, told)
 	require.True(t, out.Done, out.Why)
@@ -141,7 +141,7 @@ func TestCompare(t *testing.T) {
 
 	t.Run("is found again", func(t *testing.T) {
 		told = nil
-		again, err := c.Compare(t.Context(), in)
+		again, err := c.TestUtility(t.Context(), in)
 		require.NoError(t, err)
 		require.True(t, again.Cached)
 		again.Cached = false
@@ -150,7 +150,7 @@ func TestCompare(t *testing.T) {
 		moved := in
 		moved.Plan.Others = slices.Clone(in.Plan.Others)
 		moved.Plan.Others[0].Source.Bucket = "elsewhere"
-		again, err = c.Compare(t.Context(), moved)
+		again, err = c.TestUtility(t.Context(), moved)
 		require.NoError(t, err)
 		require.True(t, again.Cached)
 		again.Cached = false
@@ -160,7 +160,7 @@ func TestCompare(t *testing.T) {
 		defer kernel.SetThreads(0)
 		kernel.SetThreads(3)
 		fresh, in := comparing(t, 30)
-		again, err := fresh.comparer().Compare(t.Context(), in)
+		again, err := fresh.tester().TestUtility(t.Context(), in)
 		require.NoError(t, err)
 		require.Equal(t, out, again)
 	})
@@ -173,7 +173,7 @@ func TestCompare(t *testing.T) {
 			told = nil
 			other := in
 			change(&other)
-			got, err := c.Compare(t.Context(), other)
+			got, err := c.TestUtility(t.Context(), other)
 			require.NoError(t, err, name)
 			require.NotEqual(t, out.Details, got.Details, name)
 			require.Len(t, told, 5, name)
@@ -183,7 +183,7 @@ func TestCompare(t *testing.T) {
 		few := in
 		few.Ingest.MaxImages = 8
 		s.own(&few)
-		got, err := c.Compare(t.Context(), few)
+		got, err := c.TestUtility(t.Context(), few)
 		require.NoError(t, err)
 		require.Equal(t, 8, got.Generator)
 		require.Equal(t, out.Train, got.Train, "the other class keeps its images")
@@ -212,14 +212,14 @@ func accepting(t testing.TB, s shelf, in *step.UtilityInput, n int) ledger.Neigh
 
 func TestCompareGoesOnWhereItWasStopped(t *testing.T) {
 	s, in := comparing(t, 30)
-	c := s.comparer()
+	c := s.tester()
 	ctx, cancel := context.WithCancel(t.Context())
 	c.Progress = func(done, _ int) {
 		if done == 2 {
 			cancel()
 		}
 	}
-	_, err := c.Compare(ctx, in)
+	_, err := c.TestUtility(ctx, in)
 	require.ErrorIs(t, err, context.Canceled)
 	first := -1
 	c.Progress = func(done, _ int) {
@@ -227,11 +227,11 @@ func TestCompareGoesOnWhereItWasStopped(t *testing.T) {
 			first = done
 		}
 	}
-	out, err := c.Compare(t.Context(), in)
+	out, err := c.TestUtility(t.Context(), in)
 	require.NoError(t, err)
 	require.Equal(t, 2, first)
 	fresh, again := comparing(t, 30)
-	whole, err := fresh.comparer().Compare(t.Context(), again)
+	whole, err := fresh.tester().TestUtility(t.Context(), again)
 	require.NoError(t, err)
 	require.Equal(t, whole, out)
 }
@@ -261,7 +261,7 @@ func TestCompareSaysWhyItCannot(t *testing.T) {
 			if tt.change != nil {
 				tt.change(s, &in)
 			}
-			out, err := s.comparer().Compare(t.Context(), in)
+			out, err := s.tester().TestUtility(t.Context(), in)
 			require.NoError(t, err)
 			require.False(t, out.Done)
 			require.Contains(t, out.Why, tt.why)
@@ -289,13 +289,13 @@ func TestCompareRefusesAndPassesOn(t *testing.T) {
 		bad := in
 		bad.Plan.Others = slices.Clone(in.Plan.Others)
 		change(&bad)
-		_, err := s.comparer().Compare(t.Context(), bad)
+		_, err := s.tester().TestUtility(t.Context(), bad)
 		requirePermanent(t, err, step.ErrBadInput, text)
 	}
 	// A store that is down for a moment is no reason.
-	c := s.comparer()
+	c := s.tester()
 	c.Sources = func(context.Context, string) (storage.Reader, error) { return nil, errors.New("connection refused") }
-	_, err := c.Compare(t.Context(), in)
+	_, err := c.TestUtility(t.Context(), in)
 	require.ErrorContains(t, err, "class columns: open source bucket")
 }
 

@@ -33,7 +33,7 @@ func (s *utilityStudy) gather(ctx context.Context) error {
 		}
 		for _, im := range dataset.Images {
 			if of, ok := seen[im.SHA256]; ok {
-				return incomparable{fmt.Sprintf("image %s of class %s is an image of class %s as well; every image needs one class", im.Name, c.Class, of)}
+				return untestable{fmt.Sprintf("image %s of class %s is an image of class %s as well; every image needs one class", im.Name, c.Class, of)}
 			}
 			seen[im.SHA256] = c.Class
 		}
@@ -67,7 +67,7 @@ func (s *utilityStudy) other(ctx context.Context, from step.ClassSource) (studie
 func ofClass(class string, err error) error {
 	var app *temporal.ApplicationError
 	if errors.As(typed(err), &app) && (app.Type() == step.ErrBadInput || app.Type() == step.ErrTooFewImages) {
-		return incomparable{fmt.Sprintf("class %s: %s", class, app.Message())}
+		return untestable{fmt.Sprintf("class %s: %s", class, app.Message())}
 	}
 	return fmt.Errorf("class %s: %w", class, err)
 }
@@ -95,11 +95,11 @@ func (s *utilityStudy) study(ctx context.Context) (*classifier.Study, int, error
 		classes[0], classes[1:], generated)
 	switch {
 	case errors.Is(err, classifier.ErrTooFew):
-		return nil, 0, incomparable{err.Error()}
+		return nil, 0, untestable{err.Error()}
 	case err != nil:
 		return nil, 0, err
 	case len(generated) == 0:
-		return nil, 0, incomparable{"no candidate was accepted, so there is nothing to train with"}
+		return nil, 0, untestable{"no candidate was accepted, so there is nothing to train with"}
 	}
 	return study, len(dataset.Of(ledger.SplitTraining)), nil
 }
@@ -119,7 +119,7 @@ func (s *utilityStudy) images(ctx context.Context, c studied) (classifier.Class,
 		return out, ledger.Permanent(step.ErrBadInput, "tensors of data set %s: the comparison is of %s", index.Dataset, c.Dataset.SHA256)
 	}
 	for _, split := range []string{ledger.SplitTraining, ledger.SplitHoldout} {
-		images, err := s.split(ctx, c.Class, dataset, index, split)
+		images, err := s.imagesOf(ctx, c.Class, dataset, index, split)
 		if err != nil {
 			return out, err
 		}
@@ -128,7 +128,7 @@ func (s *utilityStudy) images(ctx context.Context, c studied) (classifier.Class,
 	return out, nil
 }
 
-func (s *utilityStudy) split(ctx context.Context, class string, dataset ledger.Dataset, index ledger.TensorIndex, split string) ([]classifier.Image, error) {
+func (s *utilityStudy) imagesOf(ctx context.Context, class string, dataset ledger.Dataset, index ledger.TensorIndex, split string) ([]classifier.Image, error) {
 	names, err := index.RowsOf(dataset, split)
 	if err != nil {
 		return nil, err

@@ -272,7 +272,7 @@ func TestAugmentDecidesByTheImages(t *testing.T) {
 	}
 }
 
-func TestSplitKeepsWhatARetryNeeds(t *testing.T) {
+func TestKeepLastKeepsWhatARetryNeeds(t *testing.T) {
 	a, b, c := ref("a"), ref("b"), ref("c")
 	for _, tt := range []struct {
 		stored     []step.Ref
@@ -282,7 +282,7 @@ func TestSplitKeepsWhatARetryNeeds(t *testing.T) {
 		{nil, 2, 0, 0}, {[]step.Ref{a}, 2, 1, 0}, {[]step.Ref{a, b}, 2, 1, 1}, {[]step.Ref{a, b, c}, 2, 1, 2},
 		{[]step.Ref{a}, 1, 1, 0}, {[]step.Ref{a, b}, 0, 1, 1}, {[]step.Ref{a, b, c}, 9, 3, 0},
 	} {
-		stay, gone := split(tt.stored, tt.keep)
+		stay, gone := keepLast(tt.stored, tt.keep)
 		require.Len(t, stay, tt.stay, "%v", tt)
 		require.Len(t, gone, tt.gone, "%v", tt)
 		if len(tt.stored) > 0 {

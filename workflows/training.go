@@ -85,7 +85,7 @@ func (a *augmentation) leg(ctx workflow.Context) error {
 // go once one more is stored. The last good state stays, as it is what a retry
 // or a rollback goes back to, and so does the best one.
 func (a *augmentation) supersede(keep int) (stay, superseded []step.Ref) {
-	last, old := split(a.checkpoints, keep)
+	last, old := keepLast(a.checkpoints, keep)
 	for _, c := range old {
 		if a.best != nil && c == a.best.Checkpoint {
 			stay = append(stay, c)
@@ -96,10 +96,10 @@ func (a *augmentation) supersede(keep int) (stay, superseded []step.Ref) {
 	return append(stay, last...), superseded
 }
 
-// split divides the stored checkpoints, oldest first, into those that stay and
+// keepLast divides the stored checkpoints, oldest first, into those that stay and
 // those that may go once one more is stored, so that keep remain. The last one
 // always stays: a retry of the coming leg starts from it.
-func split(stored []step.Ref, keep int) (stay, superseded []step.Ref) {
+func keepLast(stored []step.Ref, keep int) (stay, superseded []step.Ref) {
 	n := min(max(len(stored)+1-keep, 0), max(len(stored)-1, 0))
 	return append([]step.Ref(nil), stored[n:]...), stored[:n]
 }

@@ -50,13 +50,13 @@ func (c Campaigner) KeepOutcomes(ctx context.Context, in step.KeepInput) (step.K
 	if err != nil {
 		return step.KeepResult{}, fmt.Errorf("keep outcomes: %w", err)
 	}
-	return step.KeepResult{Head: step.Ref(obj)}, wrap("sync outcomes", c.Store.Bucket().Sync(ctx))
+	return step.KeepResult{Head: step.Ref(obj)}, ledger.Wrap("sync outcomes", c.Store.Bucket().Sync(ctx))
 }
 
 // StoreOutcomes stores rows that stand, as the first of a campaign's.
 func StoreOutcomes(ctx context.Context, store *storage.Store, rows []report.Row) (step.Ref, error) {
 	ref, err := outcomesFormat.Put(ctx, store, outcomes{Rows: rows})
-	return ref, wrap("keep outcomes", err)
+	return ref, ledger.Wrap("keep outcomes", err)
 }
 
 // row is an outcome with what its run's record says. A record that has gone or
@@ -130,7 +130,7 @@ func (c Campaigner) SummariseCampaign(ctx context.Context, in step.SummariseInpu
 		}
 		*f.into = step.Ref(obj)
 	}
-	return out, wrap("sync summary", c.Store.Bucket().Sync(ctx))
+	return out, ledger.Wrap("sync summary", c.Store.Bucket().Sync(ctx))
 }
 
 // summed is the summary with a row for each item of the plan.
@@ -188,12 +188,4 @@ func (l Looker) LookAtRuns(ctx context.Context, in step.LookInput) (step.LookRes
 		out.States[i] = state
 	}
 	return out, nil
-}
-
-// wrap is err with what was being done, nil for nil.
-func wrap(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -144,7 +144,7 @@ func StorePlan(ctx context.Context, store *storage.Store, items []step.PlanItem)
 		ref, err := pageFormat.Put(ctx, store, page)
 		doc.Pages = append(doc.Pages, ref)
 		page, size = planPage{}, 0
-		return wrap("store page of plan", err)
+		return ledger.Wrap("store page of plan", err)
 	}
 	for _, item := range items {
 		if len(item.Name) > maxItemName {
@@ -165,7 +165,7 @@ func StorePlan(ctx context.Context, store *storage.Store, items []step.PlanItem)
 		return step.Ref{}, err
 	}
 	ref, err := planFormat.Put(ctx, store, doc)
-	return ref, wrap("store plan", err)
+	return ref, ledger.Wrap("store plan", err)
 }
 
 // ReadPlan returns one page of a plan.
@@ -186,12 +186,12 @@ func (p Planner) ReadPlan(ctx context.Context, in step.ReadPlanInput) (step.Read
 
 func readPlan(ctx context.Context, store *storage.Store, ref step.Ref) (plan, error) {
 	doc, err := planFormat.Read(ctx, store, ref)
-	return doc, wrap("read plan", err)
+	return doc, ledger.Wrap("read plan", err)
 }
 
 func readPlanPage(ctx context.Context, store *storage.Store, ref step.Ref) ([]step.PlanItem, error) {
 	doc, err := pageFormat.Read(ctx, store, ref)
-	return doc.Items, wrap("read page of plan", err)
+	return doc.Items, ledger.Wrap("read page of plan", err)
 }
 
 // PlanItems returns all items of a plan.

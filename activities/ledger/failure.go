@@ -11,3 +11,11 @@ func Permanent(kind, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
 	return temporal.NewNonRetryableApplicationError(err.Error(), kind, err)
 }
+
+// Wrap is err with what was being done, nil for nil.
+func Wrap(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -301,7 +301,7 @@ func (m *marking) madeRelease(ctx context.Context, r ledger.Record) (bool, error
 	if errors.Is(err, storage.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil, wrap("look for a release", err)
+	return err == nil, ledger.Wrap("look for a release", err)
 }
 
 // releases marks what the attributes of all releases name, withdrawn ones too.

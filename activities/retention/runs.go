@@ -213,5 +213,5 @@ func (c Cleaner) RecordCleanUp(ctx context.Context, in step.RecordCleanUpInput) 
 	if err := c.Store.Bucket().Delete(ctx, r.Mark.Marks.Key); err != nil {
 		return step.RecordCleanUpResult{}, fmt.Errorf("remove marks: %w", err)
 	}
-	return step.RecordCleanUpResult{Report: step.Ref(obj)}, wrap("sync report", c.Store.Bucket().Sync(ctx))
+	return step.RecordCleanUpResult{Report: step.Ref(obj)}, ledger.Wrap("sync report", c.Store.Bucket().Sync(ctx))
 }

@@ -133,7 +133,7 @@ func (s *sweep) earlier(ctx context.Context, key, path string) (step.Ref, error)
 	if err == nil {
 		err = s.Store.ReadToFile(ctx, storage.Object(ref), path)
 	}
-	return ref, wrap("fetch plan of an earlier attempt", err)
+	return ref, ledger.Wrap("fetch plan of an earlier attempt", err)
 }
 
 // plan writes the list of what is to go.
@@ -160,7 +160,7 @@ func (s *sweep) plan(ctx context.Context, path string) (err error) {
 	if err := s.lines.Encode(planEnd{End: true, Kept: s.kept}); err != nil {
 		return fmt.Errorf("write plan: %w", err)
 	}
-	return wrap("write plan", w.Flush())
+	return ledger.Wrap("write plan", w.Flush())
 }
 
 // each calls do for every object below prefix.
@@ -188,7 +188,7 @@ func (s *sweep) keep(info storage.Info) error {
 // doom enters an object that is to go.
 func (s *sweep) doom(info storage.Info, kind, guard string) error {
 	s.doomed++
-	return wrap("write plan", s.lines.Encode(doomed{Key: info.Key, Size: info.Size, Kind: kind, Modified: info.Modified, Guard: guard}))
+	return ledger.Wrap("write plan", s.lines.Encode(doomed{Key: info.Key, Size: info.Size, Kind: kind, Modified: info.Modified, Guard: guard}))
 }
 
 func (s *sweep) artifacts(ctx context.Context) error {
@@ -256,7 +256,7 @@ func (s *sweep) carryOut(ctx context.Context, plan string, ref step.Ref) (step.S
 		return step.SweepResult{}, err
 	}
 	if s.in.Apply && !ref.IsZero() {
-		return out, wrap("sync store", s.Store.Bucket().Sync(ctx))
+		return out, ledger.Wrap("sync store", s.Store.Bucket().Sync(ctx))
 	}
 	return out, nil
 }
@@ -363,12 +363,4 @@ func (r *remover) count(d doomed, removed bool) {
 	sum := r.out.Removed[d.Kind]
 	sum.Add(one)
 	r.out.Removed[d.Kind] = sum
-}
-
-// wrap is err with what was being done, nil for nil.
-func wrap(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -95,8 +95,8 @@ func assess(ctx context.Context, a *app, o assessOptions) error {
 		return fmt.Errorf("create scratch folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	judge := activities.Foreign{Store: storage.New(memory.InFolder(dir)), Sources: s.open, Scratch: dir}
-	judged, err := judge.Judge(ctx, in)
+	judge := activities.Judge{Store: storage.New(memory.InFolder(dir)), Sources: s.open, Scratch: dir}
+	judged, err := judge.JudgeImages(ctx, in)
 	if err != nil {
 		return fmt.Errorf("assess: %w", userError(err))
 	}
@@ -118,7 +118,7 @@ func userError(err error) error {
 	return err
 }
 
-func reportOf(j activities.Judgement, in activities.ForeignInput) assessReport {
+func reportOf(j activities.Judgement, in activities.JudgeInput) assessReport {
 	r := assessReport{
 		Verdict: j.Assess.Verdict, Policy: j.Assess.Policy, Scope: j.Assess.Scope, Rules: j.Assess.Rules,
 		Training: j.Ingest.Training, Holdout: j.Ingest.Holdout, Candidates: len(j.Names) + len(j.Unreadable),
@@ -205,8 +205,8 @@ func (s *sources) close() {
 }
 
 // input says what to judge, and makes its places known.
-func (s *sources) input(ctx context.Context, o assessOptions) (in activities.ForeignInput, err error) {
-	in = activities.ForeignInput{Ingest: spec.Classic().Ingest, Overfit: spec.Classic().Overfit, Seed: o.seed}
+func (s *sources) input(ctx context.Context, o assessOptions) (in activities.JudgeInput, err error) {
+	in = activities.JudgeInput{Ingest: spec.Classic().Ingest, Overfit: spec.Classic().Overfit, Seed: o.seed}
 	in.Ingest.MinImages = 3
 	if in.Real, err = s.add(ctx, "--real", o.real); err != nil {
 		return in, err

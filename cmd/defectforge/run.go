@@ -99,7 +99,7 @@ func augment(ctx context.Context, a *app, o runOptions) error {
 	if o.dryRun {
 		return dryRun(ctx, a, plan, !o.noEstimate)
 	}
-	warnOfNoComparison(a, plan)
+	warnOfNoUtility(a, plan)
 	return runJob(a, plan).do(ctx, a, o.detach)
 }
 

@@ -116,8 +116,8 @@ func (o runOptions) changePlan() (*step.IfChanged, error) {
 	return &step.IfChanged{MinNew: o.minNew}, nil
 }
 
-// warnOfNoComparison warns of a policy that a run without --compare can't meet.
-func warnOfNoComparison(a *app, p runPlan) {
+// warnOfNoUtility warns of a policy that a run without --compare can't meet.
+func warnOfNoUtility(a *app, p runPlan) {
 	if p.policy.Asks(spec.MeasureUtilityGain) && p.utility == nil {
 		a.console.Say("policy %s asks whether the set helps a classifier, which only --compare can tell: "+
 			"without it the verdict is no pass", p.policy.Name)

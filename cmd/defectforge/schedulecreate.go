@@ -135,7 +135,7 @@ func (o scheduleOptions) scheduleRun(ctx context.Context, a *app, options *sdk.S
 	if err != nil {
 		return err
 	}
-	warnOfNoComparison(a, p)
+	warnOfNoUtility(a, p)
 	options.TypedSearchAttributes = temporal.NewSearchAttributes(workflows.DefectClass.ValueSet(p.class))
 	options.Action = &sdk.ScheduleWorkflowAction{
 		ID: "augment-" + o.name, Workflow: workflows.AugmentName, Args: []any{p.input(a)}, TaskQueue: a.cfg.Temporal.TaskQueue,

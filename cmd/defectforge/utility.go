@@ -26,7 +26,7 @@ const (
 	utilitySeeds    = 10
 	utilitySteps    = 300
 	utilityPerClass = 50
-	maxCompared     = 50
+	maxOthers       = 50
 )
 
 func (o *utilityOptions) addFlags(f *pflag.FlagSet) {
@@ -43,8 +43,8 @@ func planUtility(ctx context.Context, a *app, o utilityOptions, class string, up
 	if len(o.others) == 0 {
 		return nil, nil
 	}
-	if len(o.others) > maxCompared {
-		return nil, console.Usage("--compare: %d other classes; at most %d are compared", len(o.others), maxCompared)
+	if len(o.others) > maxOthers {
+		return nil, console.Usage("--compare: %d other classes; at most %d are compared", len(o.others), maxOthers)
 	}
 	for _, f := range []struct {
 		flag       string

@@ -106,20 +106,20 @@ func nearest(
 	total := len(candidates) / PlaneLen
 	out := make([][]Neighbour, 0, total)
 	blocks := (total + nearestBlock - 1) / nearestBlock
-	var c comparison
+	var p packedPlanes
 	for block := range blocks {
 		from := block * nearestBlock
-		c.pack(candidates[from*PlaneLen : min(from+nearestBlock, total)*PlaneLen])
-		best := make([][]found, c.rows.Len())
+		p.pack(candidates[from*PlaneLen : min(from+nearestBlock, total)*PlaneLen])
+		best := make([][]found, p.rows.Len())
 		first := 0
 		for i := range reals.Shards {
 			planes, err := reals.load(ctx, i)
 			if err != nil {
 				return nil, fmt.Errorf("find neighbours: %w", err)
 			}
-			c.against(planes, func(at, n int) {
-				eachRun(c.rows.Len(), func(row int) {
-					c.collect(&best[row], row, n, k, first+at, func(real int) bool { return skip != nil && skip(from+row, real) })
+			p.against(planes, func(at, n int) {
+				eachRun(p.rows.Len(), func(row int) {
+					p.collect(&best[row], row, n, k, first+at, func(real int) bool { return skip != nil && skip(from+row, real) })
 				})
 			})
 			first += len(planes) / PlaneLen
@@ -134,50 +134,50 @@ func nearest(
 	return out, nil
 }
 
-// comparison is one set of planes, and memory to compare it with others.
-type comparison struct {
+// packedPlanes is one set of planes, and memory to compare it with others.
+type packedPlanes struct {
 	rows     kernel.ByteRows
 	squares  []int64 // each row's sum of squared pixels
 	others   []int64 // the same of those compared with
 	products []int32
 }
 
-func (c *comparison) pack(planes []uint8) {
+func (p *packedPlanes) pack(planes []uint8) {
 	n := len(planes) / PlaneLen
-	c.rows.Pack(planes, n, PlaneLen)
-	c.squares = slices.Grow(c.squares[:0], n)[:n]
-	kernel.ByteSquares(c.squares, planes, PlaneLen)
+	p.rows.Pack(planes, n, PlaneLen)
+	p.squares = slices.Grow(p.squares[:0], n)[:n]
+	kernel.ByteSquares(p.squares, planes, PlaneLen)
 }
 
 // against multiplies the rows with a number of planes at a time, n from at on, of
 // which visit may then ask square.
-func (c *comparison) against(planes []uint8, visit func(at, n int)) {
+func (p *packedPlanes) against(planes []uint8, visit func(at, n int)) {
 	total := len(planes) / PlaneLen
 	for at := 0; at < total; at += realBlock {
 		n := min(realBlock, total-at)
 		part := planes[at*PlaneLen : (at+n)*PlaneLen]
-		c.others = slices.Grow(c.others[:0], n)[:n]
-		kernel.ByteSquares(c.others, part, PlaneLen)
-		c.products = slices.Grow(c.products[:0], n*c.rows.Len())[:n*c.rows.Len()]
-		c.rows.Products(c.products, part, n)
+		p.others = slices.Grow(p.others[:0], n)[:n]
+		kernel.ByteSquares(p.others, part, PlaneLen)
+		p.products = slices.Grow(p.products[:0], n*p.rows.Len())[:n*p.rows.Len()]
+		p.rows.Products(p.products, part, n)
 		visit(at, n)
 	}
 }
 
 // square is the sum of squared differences of row i and plane j of n.
-func (c *comparison) square(i, j, n int) int64 {
-	return c.squares[i] + c.others[j] - 2*int64(c.products[i*n+j])
+func (p *packedPlanes) square(i, j, n int) int64 {
+	return p.squares[i] + p.others[j] - 2*int64(p.products[i*n+j])
 }
 
 // collect adds those of n planes to the k nearest of row, first being the number
 // of the first.
-func (c *comparison) collect(best *[]found, row, n, k, first int, skip func(real int) bool) {
+func (p *packedPlanes) collect(best *[]found, row, n, k, first int, skip func(real int) bool) {
 	list, limit := *best, int64(math.MaxInt64)
 	if len(list) == k {
 		limit = list[k-1].square
 	}
-	products, own := c.products[row*n:(row+1)*n], c.squares[row]
-	for j, other := range c.others[:n] {
+	products, own := p.products[row*n:(row+1)*n], p.squares[row]
+	for j, other := range p.others[:n] {
 		// Of equal distances, the earlier index stays.
 		if s := own + other - 2*int64(products[j]); s < limit && !skip(first+j) {
 			list = insert(list, found{s, first + j}, k)
@@ -226,14 +226,14 @@ func distance(square int64) float64 { return math.Sqrt(float64(square)) / 127.5 
 func LeaveOneOut(ctx context.Context, reals Source, progress func(done, total int)) ([]float64, error) {
 	var nearest []int64
 	var starts []int
-	var c comparison
+	var p packedPlanes
 	done, total := 0, reals.Shards*(reals.Shards+1)/2
 	for i := range reals.Shards {
 		planes, err := reals.load(ctx, i)
 		if err != nil {
 			return nil, fmt.Errorf("compare real images: %w", err)
 		}
-		c.pack(planes)
+		p.pack(planes)
 		for j := i; j < reals.Shards; j++ {
 			if j > i {
 				if planes, err = reals.load(ctx, j); err != nil {
@@ -244,7 +244,7 @@ func LeaveOneOut(ctx context.Context, reals Source, progress func(done, total in
 				starts = append(starts, len(nearest))
 				nearest = append(nearest, slices.Repeat([]int64{math.MaxInt64}, len(planes)/PlaneLen)...)
 			}
-			c.against(planes, func(at, n int) { c.mutual(nearest[starts[i]:], nearest[starts[j]+at:], at, n, i == j) })
+			p.against(planes, func(at, n int) { p.mutual(nearest[starts[i]:], nearest[starts[j]+at:], at, n, i == j) })
 			done++
 			if progress != nil {
 				progress(done, total)
@@ -263,18 +263,18 @@ func LeaveOneOut(ctx context.Context, reals Source, progress func(done, total in
 
 // mutual lowers the nearest squares of the rows and of the n planes to those
 // between the two; same says that the planes are the rows from at on.
-func (c *comparison) mutual(ofRows, ofPlanes []int64, at, n int, same bool) {
-	eachRun(c.rows.Len(), func(i int) {
+func (p *packedPlanes) mutual(ofRows, ofPlanes []int64, at, n int, same bool) {
+	eachRun(p.rows.Len(), func(i int) {
 		for j := range n {
 			if !same || at+j != i {
-				ofRows[i] = min(ofRows[i], c.square(i, j, n))
+				ofRows[i] = min(ofRows[i], p.square(i, j, n))
 			}
 		}
 	})
 	eachRun(n, func(j int) {
-		for i := range c.rows.Len() {
+		for i := range p.rows.Len() {
 			if !same || at+j != i {
-				ofPlanes[j] = min(ofPlanes[j], c.square(i, j, n))
+				ofPlanes[j] = min(ofPlanes[j], p.square(i, j, n))
 			}
 		}
 	})

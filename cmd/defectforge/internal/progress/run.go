@@ -69,18 +69,18 @@ func trainParts(t step.TrainProgress, long bool) []string {
 // lineView prints a line when a stage ends or is tried again, and in training
 // one per leg and one every so often.
 type lineView struct {
-	out      io.Writer
-	now      func() time.Time
-	every    time.Duration // between lines of training, 0 for none
-	stages   int           // finished ones that were shown
-	epoch    int           // of the last leg shown
-	last     time.Time     // of the last line of training
-	train    *step.TrainProgress
-	attempts map[string]int32 // shown already
-	compared int              // evaluations shown
-	tries    int              // rollbacks shown
-	waiting  string           // what was said of the wait for approval
-	helped   bool             // what the comparison has shown was said
+	out         io.Writer
+	now         func() time.Time
+	every       time.Duration // between lines of training, 0 for none
+	stages      int           // finished ones that were shown
+	epoch       int           // of the last leg shown
+	last        time.Time     // of the last line of training
+	train       *step.TrainProgress
+	attempts    map[string]int32 // shown already
+	evaluations int              // evaluations shown
+	tries       int              // rollbacks shown
+	waiting     string           // what was said of the wait for approval
+	helped      bool             // what the comparison has shown was said
 }
 
 func (v *lineView) line(stage, format string, args ...any) {
@@ -108,7 +108,7 @@ func (v *lineView) Update(s client.Snapshot) {
 			v.line(string(step.Train), "epoch %d of %d done%s", s.Status.Epoch, s.Status.Epochs, words)
 		}
 	}
-	v.compare(s.Status)
+	v.evaluated(s.Status)
 	v.finished(s.Status)
 	v.wait(s.Status)
 	if u := s.Status.Utility; u != nil && !v.helped {
@@ -126,15 +126,15 @@ func (v *lineView) Update(s client.Snapshot) {
 	}
 }
 
-// compare says what is new about evaluations and rollbacks.
-func (v *lineView) compare(s workflows.Status) {
+// evaluated says what is new about evaluations and rollbacks.
+func (v *lineView) evaluated(s workflows.Status) {
 	for ; v.tries < len(s.Rollbacks); v.tries++ {
 		r := s.Rollbacks[v.tries]
 		v.epoch = min(v.epoch, r.ToEpoch)
 		v.line(string(step.Train), "%s; back to epoch %d with %g of the discriminator's rate", r.Alarm.Reason, r.ToEpoch, r.DiscriminatorScale)
 	}
-	if e := s.Evaluation; e != nil && s.Evaluations > v.compared {
-		v.compared = s.Evaluations
+	if e := s.Evaluation; e != nil && s.Evaluations > v.evaluations {
+		v.evaluations = s.Evaluations
 		v.line(string(step.Evaluate), "epoch %d: KID %.3f of the first, spread %.2f; best is epoch %d with %.3f",
 			e.Epoch, e.KID, e.Spread, s.Best.Epoch, s.Best.KID)
 	}

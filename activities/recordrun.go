@@ -67,7 +67,7 @@ func (r Recorder) copy(ctx context.Context, key string, from step.Ref) (step.Ref
 		return step.Ref{}, fmt.Errorf("read report: %w", err)
 	}
 	obj, err := r.Store.PutNamed(ctx, key, raw)
-	return step.Ref(obj), wrap("store report", err)
+	return step.Ref(obj), ledger.Wrap("store report", err)
 }
 
 func (r Recorder) sweep(ctx context.Context, run step.Run) error {

@@ -19,19 +19,19 @@ import (
 	"github.com/defectforge/defectforge/storage"
 )
 
-// maxForeign bounds the candidates of one judgement, whose pixels are in memory.
-const maxForeign = 10_000
+// maxJudged bounds the candidates of one judgement, whose pixels are in memory.
+const maxJudged = 10_000
 
-// Foreign judges images of any origin as a run judges its own.
-type Foreign struct {
+// Judge judges images of any origin as a run judges its own.
+type Judge struct {
 	Store    *storage.Store // for what is made on the way
 	Sources  func(ctx context.Context, bucket string) (storage.Reader, error)
 	Scratch  string
 	Progress func(done, total int)
 }
 
-// ForeignInput names the images.
-type ForeignInput struct {
+// JudgeInput names the images.
+type JudgeInput struct {
 	Real, Candidates step.Source
 	// Holdout are real images that no generator saw; nil holds a share of Real
 	// out, as Ingest says, by groups.
@@ -52,55 +52,55 @@ type Judgement struct {
 	Unreadable []ledger.Quarantined // candidates that are no images
 }
 
-// Judge ingests and preprocesses the real images, compares the candidates with
+// JudgeImages ingests and preprocesses the real images, compares the candidates with
 // them and decides. Candidates are cropped and resized as real images are; one
 // that can't be read counts as not compared. Images that can't be judged at all
 // are a permanent failure.
-func (f Foreign) Judge(ctx context.Context, in ForeignInput) (Judgement, error) {
+func (j Judge) JudgeImages(ctx context.Context, in JudgeInput) (Judgement, error) {
 	var out Judgement
-	dataset, tensors, err := f.reals(ctx, in, &out.Ingest)
+	dataset, tensors, err := j.reals(ctx, in, &out.Ingest)
 	if err != nil {
 		return out, err
 	}
-	list, err := f.candidates(ctx, in, &out)
+	list, err := j.candidates(ctx, in, &out)
 	if err != nil {
 		return out, err
 	}
-	check, err := Checker{Store: f.Store, Scratch: f.Scratch}.CheckOverfit(ctx, step.OverfitInput{
+	check, err := Checker{Store: j.Store, Scratch: j.Scratch}.CheckOverfit(ctx, step.OverfitInput{
 		Candidates: list, Dataset: dataset, Tensors: tensors, Overfit: in.Overfit,
 	})
 	if err != nil {
 		return out, err
 	}
-	out.Assess, err = Assessor{Store: f.Store, Scratch: f.Scratch}.Assess(ctx, step.AssessInput{
+	out.Assess, err = Assessor{Store: j.Store, Scratch: j.Scratch}.Assess(ctx, step.AssessInput{
 		Ingest: out.Ingest, Sample: step.SampleResult{Candidates: list, Count: len(out.Names) + len(out.Unreadable)},
 		Check: check, Tensors: tensors, Dataset: dataset, Policy: in.Policy, Seed: in.Seed,
 	})
 	if err != nil {
 		return out, err
 	}
-	if out.Neighbours, err = ledger.Neighbours.Read(ctx, f.Store, check.Neighbours); err != nil {
+	if out.Neighbours, err = ledger.Neighbours.Read(ctx, j.Store, check.Neighbours); err != nil {
 		return out, err
 	}
-	out.Measures, err = ledger.Measures.Read(ctx, f.Store, out.Assess.Measures)
+	out.Measures, err = ledger.Measures.Read(ctx, j.Store, out.Assess.Measures)
 	return out, err
 }
 
 // reals makes data set and tensors of the real images, the hold-out's among them.
-func (f Foreign) reals(ctx context.Context, in ForeignInput, counts *step.IngestResult) (dataset, tensors step.Ref, err error) {
+func (j Judge) reals(ctx context.Context, in JudgeInput, counts *step.IngestResult) (dataset, tensors step.Ref, err error) {
 	options := in.Ingest
 	options.SelectionShare = 0
 	if in.Holdout != nil {
 		options.HoldoutShare = 0
 	}
-	real, index, err := f.set(ctx, in.Real, options, counts)
+	real, index, err := j.set(ctx, in.Real, options, counts)
 	if err != nil {
 		return dataset, tensors, fmt.Errorf("real images: %w", err)
 	}
 	if in.Holdout != nil {
 		var held step.IngestResult
 		options.MinImages = 1
-		kept, keptIndex, err := f.set(ctx, *in.Holdout, options, &held)
+		kept, keptIndex, err := j.set(ctx, *in.Holdout, options, &held)
 		if err != nil {
 			return dataset, tensors, fmt.Errorf("hold-out: %w", err)
 		}
@@ -109,32 +109,32 @@ func (f Foreign) reals(ctx context.Context, in ForeignInput, counts *step.Ingest
 		}
 		counts.Holdout = held.Training
 	}
-	if dataset, err = ledger.Datasets.Put(ctx, f.Store, real); err != nil {
+	if dataset, err = ledger.Datasets.Put(ctx, j.Store, real); err != nil {
 		return dataset, tensors, fmt.Errorf("store data set: %w", err)
 	}
 	index.Dataset = dataset.SHA256
-	if tensors, err = ledger.Tensors.Put(ctx, f.Store, index); err != nil {
+	if tensors, err = ledger.Tensors.Put(ctx, j.Store, index); err != nil {
 		return dataset, tensors, fmt.Errorf("store tensor index: %w", err)
 	}
 	return dataset, tensors, nil
 }
 
 // set ingests and preprocesses one source.
-func (f Foreign) set(ctx context.Context, source step.Source, options spec.Ingest, counts *step.IngestResult) (ledger.Dataset, ledger.TensorIndex, error) {
+func (j Judge) set(ctx context.Context, source step.Source, options spec.Ingest, counts *step.IngestResult) (ledger.Dataset, ledger.TensorIndex, error) {
 	var err error
-	*counts, err = Ingester{Store: f.Store, Sources: f.Sources, Progress: f.Progress}.Ingest(ctx, step.IngestInput{Class: "judged", Source: source, Ingest: options})
+	*counts, err = Ingester{Store: j.Store, Sources: j.Sources, Progress: j.Progress}.Ingest(ctx, step.IngestInput{Class: "judged", Source: source, Ingest: options})
 	if err != nil {
 		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}
-	made, err := Preprocessor{Store: f.Store, Sources: f.Sources, Progress: f.Progress}.Preprocess(ctx, step.PreprocessInput{Dataset: counts.Dataset, Source: source})
+	made, err := Preprocessor{Store: j.Store, Sources: j.Sources, Progress: j.Progress}.Preprocess(ctx, step.PreprocessInput{Dataset: counts.Dataset, Source: source})
 	if err != nil {
 		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}
-	dataset, err := ledger.Datasets.Read(ctx, f.Store, counts.Dataset)
+	dataset, err := ledger.Datasets.Read(ctx, j.Store, counts.Dataset)
 	if err != nil {
 		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}
-	index, err := ledger.Tensors.Read(ctx, f.Store, made.Tensors)
+	index, err := ledger.Tensors.Read(ctx, j.Store, made.Tensors)
 	return dataset, index, err
 }
 
@@ -159,8 +159,8 @@ func join(real *ledger.Dataset, index *ledger.TensorIndex, held ledger.Dataset, 
 }
 
 // candidates reads, crops and resizes the candidates.
-func (f Foreign) candidates(ctx context.Context, in ForeignInput, out *Judgement) (step.Ref, error) {
-	bucket, err := f.Sources(ctx, in.Candidates.Bucket)
+func (j Judge) candidates(ctx context.Context, in JudgeInput, out *Judgement) (step.Ref, error) {
+	bucket, err := j.Sources(ctx, in.Candidates.Bucket)
 	if err != nil {
 		return step.Ref{}, fmt.Errorf("open candidates' bucket %q: %w", in.Candidates.Bucket, err)
 	}
@@ -173,26 +173,26 @@ func (f Foreign) candidates(ctx context.Context, in ForeignInput, out *Judgement
 		if info.Key == prefix || strings.HasSuffix(info.Key, "/") && info.Size == 0 {
 			continue
 		}
-		if infos = append(infos, info); len(infos) > maxForeign {
-			return step.Ref{}, ledger.Permanent(step.ErrBadInput, "candidates: more than %d; judge them in parts", maxForeign)
+		if infos = append(infos, info); len(infos) > maxJudged {
+			return step.Ref{}, ledger.Permanent(step.ErrBadInput, "candidates: more than %d; judge them in parts", maxJudged)
 		}
 	}
 	if len(infos) == 0 {
 		return step.Ref{}, ledger.Permanent(step.ErrBadInput, "candidates: nothing found below s3://%s/%s", in.Candidates.Bucket, prefix)
 	}
-	list, err := f.squares(ctx, bucket, prefix, infos, in.Ingest, out)
+	list, err := j.squares(ctx, bucket, prefix, infos, in.Ingest, out)
 	if err != nil {
 		return step.Ref{}, err
 	}
 	if len(list.Images) == 0 {
 		return step.Ref{}, ledger.Permanent(step.ErrBadInput, "candidates: none of %d can be read; the first: %s: %s", len(infos), out.Unreadable[0].Name, out.Unreadable[0].Reason)
 	}
-	ref, err := ledger.Candidates.Put(ctx, f.Store, list)
-	return ref, wrap("store candidates", err)
+	ref, err := ledger.Candidates.Put(ctx, j.Store, list)
+	return ref, ledger.Wrap("store candidates", err)
 }
 
 // squares stores each readable candidate as a PNG of 128x128.
-func (f Foreign) squares(
+func (j Judge) squares(
 	ctx context.Context, bucket storage.Reader, prefix string, infos []storage.Info, limits spec.Ingest, out *Judgement,
 ) (ledger.CandidateList, error) {
 	source := storage.ViewOf(bucket)
@@ -214,8 +214,8 @@ func (f Foreign) squares(
 				out.Unreadable = append(out.Unreadable, ledger.Quarantined{Name: name, Reason: reason(unusable)})
 				return nil
 			}
-			stored[i], err = f.Store.PutArtifact(gctx, png, ".png")
-			return wrap("store candidate", err)
+			stored[i], err = j.Store.PutArtifact(gctx, png, ".png")
+			return ledger.Wrap("store candidate", err)
 		})
 	}
 	if err := group.Wait(); err != nil {
