@@ -34,15 +34,15 @@ type Activities struct {
 	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
 	// Scratch is the folder for temporary files; empty means the system's.
 	Scratch string
-	// Webhook is told of runs that wait for somebody, and of how runs end.
+	// Webhook gets notices of runs that wait for somebody, and of how runs end.
 	Webhook Webhook
-	// Lineage is told what runs read and made.
+	// Lineage gets events that say what runs read and made.
 	Lineage Lineage
 	// Signer signs releases' manifests; nil leaves them unsigned.
 	Signer release.Signer
 	// License is that of published images, as release.Draft takes it.
 	License string
-	// Runs tells campaigns how runs stand that they cannot wait for.
+	// Runs looks up, for campaigns, how the runs stand that they cannot wait for.
 	Runs campaign.Runs
 }
 
@@ -107,8 +107,8 @@ func registerCampaign(r step.Registry, a Activities) {
 // errHandOver is why a stage's context ends when its worker stops.
 var errHandOver = errors.New("worker stops: the stage is handed over")
 
-// handedOver is the failure of a stage whose worker stops: no failure to speak
-// of, and another attempt may begin at once.
+// handedOver is the failure of a stage whose worker stops: a benign one, after
+// which another attempt may begin at once.
 func handedOver() error {
 	return temporal.NewApplicationErrorWithOptions(errHandOver.Error(), "HandOver", temporal.ApplicationErrorOptions{
 		Category: temporal.ApplicationErrorCategoryBenign, NextRetryDelay: 100 * time.Millisecond,
@@ -126,8 +126,8 @@ func stopping(ctx context.Context) bool {
 }
 
 // guard makes fn a well-behaved activity: it shows signs of life, ends at once
-// when the worker stops or the run is cancelled, and tells lasting failures
-// from passing ones.
+// when the worker stops or the run is cancelled, and gives failures that no
+// retry mends their type.
 func guard[In, Out any](fn func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
 	return classify(func(ctx context.Context, in In) (Out, error) {
 		var counted atomic.Pointer[step.Progress]
@@ -155,8 +155,8 @@ func guard[In, Out any](fn func(context.Context, In) (Out, error)) func(context.
 	})
 }
 
-// outOfTouch says why a stage's context ended where Temporal lost touch with it: it
-// did not take a heartbeat in time, or has given the attempt up.
+// outOfTouch says why a stage's context ended where Temporal lost touch with
+// it: no heartbeat arrived in time, or the attempt was given up.
 func outOfTouch(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	if !errors.Is(err, context.Canceled) || cause == nil || errors.Is(cause, context.Canceled) || temporal.IsCanceledError(cause) {
@@ -168,8 +168,9 @@ func outOfTouch(ctx context.Context, err error) error {
 // counterKey is the context key of a guarded stage's progress.
 type counterKey struct{}
 
-// counter is where a guarded stage tells how far it is; its heartbeats say so.
-// Outside of guard nobody listens. It may be called from several goroutines.
+// counter is what a guarded stage reports its progress to, for its heartbeats
+// to carry. Outside guard it does nothing. It may be called from several
+// goroutines.
 func counter(ctx context.Context) func(done, total int) {
 	counted, ok := ctx.Value(counterKey{}).(*atomic.Pointer[step.Progress])
 	if !ok {
@@ -202,7 +203,7 @@ func beat(ctx context.Context, details func() []any) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// classify gives errors that no retry mends their type.
+// classify gives their type to errors that no retry mends.
 func classify[In, Out any](fn func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
 	return func(ctx context.Context, in In) (Out, error) {
 		out, err := fn(ctx, in)

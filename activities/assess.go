@@ -21,12 +21,12 @@ type Assessor struct {
 }
 
 // Assess takes every measure that the check and the images allow and holds the
-// policy's rules against them. Copying is measured of all candidates, likeness
-// and variety of those that are accepted. It fails where the store does; what
-// can't be measured makes its rules inconclusive.
+// policy's rules against them. Copying is measured over all candidates,
+// likeness and variety over those that are accepted. It fails where the store
+// does; what can't be measured makes its rules inconclusive.
 func (a Assessor) Assess(ctx context.Context, in step.AssessInput) (step.AssessResult, error) {
 	policy := in.Policy
-	if len(policy.Rules) == 0 { // histories from before policies
+	if len(policy.Rules) == 0 { // histories older than policies
 		policy = spec.CopyingPolicy()
 	}
 	measures, err := a.measure(ctx, in)
@@ -59,7 +59,7 @@ func (a Assessor) measure(ctx context.Context, in step.AssessInput) (quality.Mea
 	return m, a.likeness(ctx, in, list, &m)
 }
 
-// counted takes the measures that the stages before have counted.
+// counted takes the measures that earlier stages counted.
 func counted(in step.AssessInput) quality.Measures {
 	var m quality.Measures
 	reals, candidates := in.Ingest.Training+in.Ingest.Holdout, in.Sample.Count
@@ -79,8 +79,8 @@ func counted(in step.AssessInput) quality.Measures {
 	return m
 }
 
-// gained takes the gain that the comparison of classifiers has shown: the better
-// of the generated arms' lower bounds.
+// gained takes the gain that the utility study has shown: the better of the
+// generated arms' lower bounds.
 func gained(m *quality.Measures, u step.UtilityResult) {
 	const name = spec.MeasureUtilityGain
 	gains := slices.DeleteFunc(deciding(u), tied)

@@ -29,8 +29,8 @@ type ChangeChecker struct {
 
 // CheckChange compares a run's inputs with those of runs that were decided
 // before and of the class's latest release. What was decided is not decided
-// again: the same inputs give the same bytes. It goes on where the recipe or
-// policy is a new one, and otherwise where enough images are new.
+// again: the same inputs give the same bytes. A run goes on if its recipe or
+// policy is new, and otherwise if enough images are.
 func (c ChangeChecker) CheckChange(ctx context.Context, in step.ChangeInput) (step.ChangeResult, error) {
 	if in.Class == "" || in.Dataset.IsZero() || in.MinNew < 0 {
 		return step.ChangeResult{}, ledger.Permanent(step.ErrBadInput, "class %q, data set %q, min_new %d: needs a class, a data set and a minimum of at least 0", in.Class, in.Dataset.Key, in.MinNew)
@@ -62,7 +62,7 @@ func (c ChangeChecker) CheckChange(ctx context.Context, in step.ChangeInput) (st
 	return out, nil
 }
 
-// report lets whoever gathers lineage know that the run ends here.
+// report sends the lineage event of a run that ends here.
 func (c ChangeChecker) report(ctx context.Context, in step.ChangeInput, out step.ChangeResult, err error) {
 	if err == nil && c.Lineage.Endpoint != "" {
 		c.Lineage.idle(ctx, in, out)
@@ -96,7 +96,8 @@ func stand(out *step.ChangeResult, r *release.Release) {
 	}
 }
 
-// decided fills in out where the very inputs were decided before.
+// decided fills in out, and returns true, if these very inputs were decided
+// before.
 func (c ChangeChecker) decided(ctx context.Context, in step.ChangeInput, known []ledger.Decision, latest *release.Release, out *step.ChangeResult) (bool, error) {
 	i := slices.IndexFunc(known, func(d ledger.Decision) bool { return d.Dataset.SHA256 == in.Dataset.SHA256 })
 	if i < 0 {
@@ -113,7 +114,7 @@ func (c ChangeChecker) decided(ctx context.Context, in step.ChangeInput, known [
 		return true, nil
 	}
 	made, err := openUsable(ctx, c.Store, in.Class, d.Release)
-	if err != nil || made == nil { // who has removed it wants it made again
+	if err != nil || made == nil { // whoever removed it wants it made again
 		return false, err
 	}
 	out.Verdict, out.Decided = step.Unchanged, &d.Run
@@ -171,8 +172,8 @@ func (c ChangeChecker) fresh(ctx context.Context, in step.ChangeInput, known []l
 	return n, nil
 }
 
-// dataset reads a data set's manifest by its digest. One that has gone had no
-// images: then all are new.
+// dataset reads a data set's manifest by its digest. One that is gone counts as
+// empty: then all images are new.
 func (c ChangeChecker) dataset(ctx context.Context, digest string) (ledger.Dataset, error) {
 	set, _, err := ledger.DatasetBy(ctx, c.Store, digest)
 	if errors.Is(err, storage.ErrNotFound) {

@@ -27,7 +27,7 @@ const (
 )
 
 // overpowered counts the last steps in a row, from step first (0-based) on, in
-// which the discriminator knew nearly every image for what it is.
+// which the discriminator recognised nearly every image as what it is.
 func overpowered(c ledger.Curves, first int64) int {
 	n := 0
 	for i := len(c.DReal) - 1; i >= int(first) && c.DReal[i] > overpoweredReal && c.DFake[i] < overpoweredFake; i-- {

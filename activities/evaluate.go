@@ -52,15 +52,15 @@ func (e Evaluator) Evaluate(ctx context.Context, in step.EvaluateInput) (step.Ev
 	return step.EvaluateResult{Found: step.Found{Cached: found}, Evaluation: out, Alarm: collapsed(in, out)}, nil
 }
 
-// measured is what does not depend on the evaluations before.
+// measured is what does not depend on earlier evaluations.
 type measured struct {
 	KIDPixels  float64 `json:"kid_pca"`
 	KIDTexture float64 `json:"kid_texture"`
 	Spread     float64 `json:"spread"`
 }
 
-// evaluationMemo is where a checkpoint's distances are remembered. They depend on
-// what textures are described by.
+// evaluationMemo is where a checkpoint's distances are remembered. They depend
+// on how textures are described, hence the version.
 func evaluationMemo(in step.EvaluateInput) ledger.Memo[measured] {
 	return ledger.Memo[measured]{
 		Stage: "evaluate", Version: quality.TextureVersion,
@@ -68,8 +68,8 @@ func evaluationMemo(in step.EvaluateInput) ledger.Memo[measured] {
 	}
 }
 
-// relative is a over the first evaluation's distance. That may be nothing, the
-// estimate being unbiased: then a counts as it is.
+// relative is a divided by the first evaluation's distance. That may be zero or
+// less, as the estimate is unbiased: then a counts as it is.
 func relative(a, first float64) float64 {
 	const nothing = 1e-6
 	if first < nothing {

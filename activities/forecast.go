@@ -38,8 +38,9 @@ type FoundStage struct {
 	Why   string `json:"why"`
 }
 
-// Forecast ingests the images beside the store, and asks each stage of the table
-// in turn. Where one has to be done, what comes after is not known.
+// Forecast ingests the images beside the store, and asks each stage of the
+// table in turn. Where one has to be done, what the later ones would find is
+// unknown.
 func (f Forecaster) Forecast(ctx context.Context, class string, source step.Source, r spec.Recipe) (Forecast, error) {
 	l := looker{store: storage.New(memory.Over(f.Store.Bucket())), recipe: r}
 	var err error

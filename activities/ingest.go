@@ -29,17 +29,17 @@ const maxPaired = 3000
 type Ingester struct {
 	Store   *storage.Store
 	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
-	// Progress, if set, is told the objects read so far, and then the images
-	// compared; total is 0 while it is unknown.
+	// Progress, if set, is called with the objects read so far, and then with the
+	// images compared; total is 0 while it is unknown.
 	Progress func(done, total int)
 }
 
 // Ingest lists the source, reads and decodes every object, sets aside what
 // can't be used, leaves out duplicates, groups what is similar and draws the
-// hold-out and the selection split. The manifest depends on the objects alone, not on the order or the
-// time in which they arrive. Too few images are a permanent failure of type
-// step.ErrTooFewImages; a store that fails is passed on, and nothing is
-// quarantined for it.
+// hold-out and the selection split. The manifest depends on the objects alone,
+// not on the order or the time in which they arrive. Too few images are a
+// permanent failure of type step.ErrTooFewImages; a failure of the store is
+// returned as it is, and quarantines nothing.
 func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestResult, error) {
 	if err := checkIngest(in); err != nil {
 		return step.IngestResult{}, err
@@ -122,10 +122,10 @@ func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *
 	return nil
 }
 
-// assignSplits holds out whole groups, and of those that are left keeps some for the
-// selection of the checkpoint: both shares are of all images, and at most 0.6
-// together. So it depends on the images' content alone, not on what they are
-// called, and the hold-out does not depend on the selection.
+// assignSplits holds out whole groups, and of those that are left keeps some
+// for the selection of the checkpoint: both shares are of all images, and at
+// most 0.6 together. So the split depends on the images' content alone, not on
+// their names, and the hold-out does not depend on the selection.
 func assignSplits(images []ledger.DatasetImage, holdout, selection float64) {
 	for i := range images {
 		images[i].Split = ledger.SplitTraining
@@ -285,7 +285,7 @@ func (s *scan) run(ctx context.Context) error {
 			break
 		}
 	}
-	// What failed first in a reader is the cause of the listing's end.
+	// A reader that failed is why the listing ended: its error comes first.
 	if err := cmp.Or(group.Wait(), listing, ctx.Err()); err != nil {
 		return err
 	}

@@ -39,15 +39,15 @@ type Webhook struct {
 	Secret string // signs the body; empty for no signature
 }
 
-// Notifier tells whoever waits that a run needs them.
+// Notifier sends word to whoever a run waits for.
 type Notifier struct {
 	Webhook Webhook
 	Client  *http.Client // nil for one of its own
-	Lineage Lineage      // is told of runs that failed
+	Lineage Lineage      // gets the events of runs that failed
 }
 
 // Notify posts the notice as a CloudEvent, structured JSON of version 1.0. Its
-// identifier is the same in every attempt, so that a receiver can tell a
+// identifier is the same in every attempt, so that a receiver can recognise a
 // repetition. Without a webhook nothing is sent, and that is no failure.
 // Redirections are not followed: the body is for one address alone.
 func (n Notifier) Notify(ctx context.Context, in step.NotifyInput) (step.NotifyResult, error) {
@@ -77,8 +77,8 @@ func (n Notifier) Notify(ctx context.Context, in step.NotifyInput) (step.NotifyR
 	return step.NotifyResult{Sent: true}, nil
 }
 
-// deliver sends a request to what, whose answer says only whether it took it.
-// Neither redirections are followed nor addresses told.
+// deliver sends a request to what, which must accept it; the answer's body is
+// ignored. It follows no redirections, and its errors name no addresses.
 func deliver(client *http.Client, request *http.Request, what string) error {
 	client = cmp.Or(client, &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }})
 	answer, err := client.Do(request)

@@ -21,7 +21,8 @@ const (
 	lineageProducer = "https://github.com/defectforge/defectforge"
 	lineageSchema   = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 	facetSchemas    = "https://openlineage.io/spec/facets/"
-	// ownFacetSchema is that of the facet with what no standard one has.
+	// ownFacetSchema is the schema of our own facet, which has what no standard
+	// one has.
 	ownFacetSchema = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet"
 	// lineagePatience bounds one event: a run does not wait for lineage.
 	lineagePatience = 5 * time.Second
@@ -100,7 +101,7 @@ func (l Lineage) event(kind string, run step.Run, class string, source step.Sour
 	return e
 }
 
-// started tells that a run has begun.
+// started sends that a run has begun.
 func (l Lineage) started(ctx context.Context, in step.IngestInput) {
 	if l.Endpoint == "" {
 		return
@@ -117,7 +118,7 @@ func executionOf(info activity.Info) step.Run {
 	return step.Run{WorkflowID: info.WorkflowExecution.ID, RunID: info.WorkflowExecution.RunID}
 }
 
-// idle tells that a run found nothing to do.
+// idle sends that a run found nothing to do.
 func (l Lineage) idle(ctx context.Context, in step.ChangeInput, out step.ChangeResult) {
 	if out.Verdict == "" {
 		return
@@ -127,8 +128,8 @@ func (l Lineage) idle(ctx context.Context, in step.ChangeInput, out step.ChangeR
 	l.send(ctx, e)
 }
 
-// recorded tells how a run ended that was written down, with what it read and made.
-// One that failed is told of by failed.
+// recorded sends how a recorded run ended, with what it read and made. Failed
+// runs are left to failed.
 func (l Lineage) recorded(ctx context.Context, in step.RecordRunInput, record step.Ref) {
 	if l.Endpoint == "" || in.Failure != "" {
 		return
@@ -152,7 +153,7 @@ func (l Lineage) completed(in step.RecordRunInput, record step.Ref) lineageEvent
 	return e
 }
 
-// failed tells that a run could not do its work.
+// failed sends that a run could not do its work.
 func (l Lineage) failed(ctx context.Context, n step.Notice) {
 	if l.Endpoint == "" || n.Kind != step.NoticeFailed || n.Failure == nil {
 		return
@@ -169,8 +170,7 @@ func ownFacet(fields map[string]any) map[string]any {
 	return fields
 }
 
-// send posts an event. That it can't be sent is logged and nothing else: no run
-// fails for it.
+// send posts an event. A failure to do so is only logged: no run fails for it.
 func (l Lineage) send(ctx context.Context, e lineageEvent) {
 	if l.Endpoint == "" {
 		return

@@ -36,10 +36,10 @@ func overfitMemo(in step.OverfitInput) ledger.Memo[step.OverfitResult] {
 }
 
 // CheckOverfit finds every candidate's nearest real images, held out ones
-// included, and its nearest ones when it may be mirrored, turned and
-// shifted. It rejects candidates that are nearer than real images of different
-// groups are to each other, that repeat another candidate, or that are blank. The
-// same candidates and images are found, not compared again.
+// included, and its nearest ones when it may be mirrored, turned and shifted.
+// It rejects candidates that are nearer than real images of different groups
+// are to each other, that repeat another candidate, or that are blank. A check
+// of the same candidates and images is found, not repeated.
 func (c Checker) CheckOverfit(ctx context.Context, in step.OverfitInput) (step.OverfitResult, error) {
 	out, found, err := overfitMemo(in).Do(ctx, c.Store, in.Refresh, func() (step.OverfitResult, error) {
 		return c.check(ctx, in)

@@ -49,15 +49,15 @@ func tensorMemo(dataset string) ledger.Memo[step.PreprocessResult] {
 type Preprocessor struct {
 	Store   *storage.Store
 	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
-	// Progress, if set, is told the images done.
+	// Progress, if set, is called with the images done.
 	Progress func(done, total int)
 }
 
 // Preprocess crops and resizes every image of the manifest to 128x128 and
 // stores them as shards, first those for training, then those held out, then
 // those kept for selection, with an index of the shards. A data set that was
-// preprocessed before is found, not done again. An image that is not the one of
-// the manifest any more is a permanent failure.
+// preprocessed before is found, not done again. An image that is no longer the
+// one in the manifest is a permanent failure.
 func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
 	memo := tensorMemo(in.Dataset.SHA256)
 	out, found, err := memo.Do(ctx, p.Store, in.Refresh, func() (step.PreprocessResult, error) {

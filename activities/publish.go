@@ -17,8 +17,8 @@ import (
 // Publisher makes releases of approved candidates.
 type Publisher struct {
 	Store *storage.Store
-	// Releases is the same bucket by a credential that may write below releases/;
-	// nil where Store's may.
+	// Releases is the same bucket through a credential that may write below
+	// releases/; nil where Store's may.
 	Releases storage.Bucket
 	// Signer signs manifests; nil leaves them unsigned.
 	Signer release.Signer
@@ -124,7 +124,7 @@ func attributes(in step.PublishInput) map[string]string {
 		recipeAttribute:     spec.Digest(in.Recipe),
 		"seed":              strconv.FormatUint(in.Recipe.Seed, 10),
 	}
-	if in.Policy.Name != "" { // a run of an earlier version does not tell it
+	if in.Policy.Name != "" { // runs of earlier versions do not say
 		all[policyAttribute] = spec.Digest(in.Policy)
 	}
 	if in.Approval.By == step.ByPerson {
@@ -193,7 +193,7 @@ func about(in step.PublishInput) string {
 	return b.String()
 }
 
-// helps tells what the comparison of classifiers has shown, where there was one.
+// helps says what the utility study has shown, where there was one.
 func helps(line func(format string, args ...any), u step.UtilityResult) {
 	switch {
 	case u.Why != "":

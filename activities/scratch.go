@@ -20,8 +20,8 @@ const (
 
 // scratch makes a folder for an activity's temporary files below base, the
 // system's where base is empty. Killed processes leave theirs behind, with
-// checkpoints of hundreds of megabytes in them: those are removed first. A
-// folder's lock, which the system lets go of with its process, tells which.
+// checkpoints of hundreds of megabytes in them: those are removed first. Their
+// locks are free, as the system releases those of a process that ends.
 func scratch(base string) (dir string, cleanUp func(), err error) {
 	if base == "" {
 		base = os.TempDir()

@@ -24,12 +24,12 @@ type Trainer struct {
 	Every time.Duration
 }
 
-// Train takes the networks from the input's checkpoint to ToEpoch. A retry goes
-// on from the newest checkpoint of its heartbeats. A finished training of the
-// same tensors, recipe and rollbacks is found, not repeated: the result then
-// holds the latest epoch that was found, or what was chosen. Where the recipe
-// allows another try, a monitor's alarm ends the leg, and the result says so;
-// divergence is a failure of type step.ErrDiverged otherwise.
+// Train takes the networks from the input's checkpoint to ToEpoch. A retry
+// resumes from the newest checkpoint in its heartbeats. A finished training of
+// the same tensors, recipe and rollbacks is found, not repeated: the result
+// then holds the latest epoch that was found, or what was chosen. Where the
+// recipe allows another try, a monitor's alarm ends the leg, and the result
+// says so; divergence is a failure of type step.ErrDiverged otherwise.
 func (t Trainer) Train(ctx context.Context, in step.TrainInput) (step.TrainResult, error) {
 	if err := checkLeg(in); err != nil {
 		return step.TrainResult{}, err

@@ -107,8 +107,8 @@ func (l *leg) load(ctx context.Context, s state) error {
 	return nil
 }
 
-// keepMid takes a checkpoint when it is time. That it can't be stored is no
-// reason to stop: the next one may.
+// keepMid takes a checkpoint when one is due. A failure to store it does not
+// end the training: the next attempt may succeed.
 func (l *leg) keepMid(ctx context.Context) {
 	// At most a twentieth of the time goes into checkpoints.
 	every := cmp.Or(l.Every, max(time.Minute, 20*l.saving))
@@ -116,12 +116,12 @@ func (l *leg) keepMid(ctx context.Context) {
 		return
 	}
 	if err := l.mid(ctx); err != nil {
-		activity.GetLogger(ctx).Warn("Training goes on without a new checkpoint", "error", err)
+		activity.GetLogger(ctx).Warn("Training continues without a new checkpoint", "error", err)
 		l.saved = time.Now()
 	}
 }
 
-// mid stores the present state under the leg and tells the heartbeats.
+// mid stores the present state under the leg and has the heartbeats name it.
 func (l *leg) mid(ctx context.Context) error {
 	if l.gan.Steps() == l.kept {
 		return nil
@@ -134,7 +134,7 @@ func (l *leg) mid(ctx context.Context) error {
 	l.mids, l.kept = append(l.mids, s), l.gan.Steps()
 	l.saved, l.saving = time.Now(), time.Since(start)
 	l.show(ctx, func(p *step.TrainProgress) { p.Checkpoint, p.Curves = s.Checkpoint, s.Curves })
-	// The heartbeat may be on its way still: the one before stays.
+	// The heartbeat may still be on its way, so the checkpoint before stays.
 	for len(l.mids) > 2 {
 		l.remove(ctx, l.mids[0])
 		l.mids = l.mids[1:]

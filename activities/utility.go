@@ -26,22 +26,23 @@ const (
 	fetched = 256
 )
 
-// UtilityTester asks whether a set helps a classifier to tell its class from others.
+// UtilityTester finds out whether a set helps a classifier to distinguish its
+// class from others.
 type UtilityTester struct {
 	Store   *storage.Store
 	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
 	Scratch string // folder for temporary files; empty means the system's
-	// Progress, if set, is told the pairs done.
+	// Progress, if set, is called with the pairs done.
 	Progress func(done, total int)
 }
 
-// TestUtility trains classifiers with and without the accepted candidates, in pairs,
-// on the class's training images and the other classes' images, which it reads,
-// groups and holds out as Ingest does. It tests on images that the generator
-// never saw. What was compared before is found, and a comparison that was stopped
-// goes on with the next pair; neither changes the scores. Classes that can't be
-// compared, for too few images or a source that is not there, are no failure: the
-// result says why.
+// TestUtility trains classifiers with and without the accepted candidates, in
+// pairs, on the class's training images and the other classes' images, which it
+// reads, groups and holds out as Ingest does. It tests on images that the
+// generator never saw. An earlier study of the same content is found, and one
+// that was stopped resumes with the next pair; neither changes the scores.
+// Classes that can't be tested, for too few images or a source that is not
+// there, are no failure: the result says why.
 func (c UtilityTester) TestUtility(ctx context.Context, in step.UtilityInput) (step.UtilityResult, error) {
 	if err := checkUtility(in); err != nil {
 		return step.UtilityResult{}, err
@@ -55,7 +56,7 @@ func (c UtilityTester) TestUtility(ctx context.Context, in step.UtilityInput) (s
 	return out, err
 }
 
-// untestable is why classes can't be compared.
+// untestable is why a set's utility can't be tested.
 type untestable struct{ why string }
 
 func (e untestable) Error() string { return e.why }
@@ -80,7 +81,7 @@ func checkUtility(in step.UtilityInput) error {
 	return nil
 }
 
-// utilityStudy is one comparison under way.
+// utilityStudy is one study under way.
 type utilityStudy struct {
 	UtilityTester
 	in      step.UtilityInput
@@ -116,7 +117,7 @@ func (s *utilityStudy) compute(ctx context.Context) (step.UtilityResult, error) 
 	return s.conclude(ctx, study, pairs, generator)
 }
 
-// inputs name the comparison by what decides it: content, not where it lies. The
+// inputs name the study by what decides it: content, not where it lies. The
 // first number counted versions before Memo did.
 func (s *utilityStudy) inputs() any {
 	var classes [][]string
@@ -130,7 +131,7 @@ func (s *utilityStudy) inputs() any {
 // utilityVersion goes up whenever the same images give other scores.
 const utilityVersion = 1
 
-// memo is where the comparison is remembered.
+// memo is where the study is remembered.
 func (s *utilityStudy) memo() ledger.Memo[step.UtilityResult] {
 	return ledger.Memo[step.UtilityResult]{
 		Stage: "utility", Version: utilityVersion, Inputs: s.inputs(),
@@ -140,13 +141,13 @@ func (s *utilityStudy) memo() ledger.Memo[step.UtilityResult] {
 	}
 }
 
-// partMemo is where the pairs of a comparison under way are remembered, so that a
-// killed one goes on with the next.
+// partMemo is where the pairs of a study under way are remembered, so that a
+// killed one resumes with the next pair.
 func (s *utilityStudy) partMemo() ledger.Memo[[]classifier.Pair] {
 	return ledger.Memo[[]classifier.Pair]{Stage: "utility-part", Version: utilityVersion, Inputs: s.inputs()}
 }
 
-// pairs trains every pair, after those that an earlier attempt has left.
+// pairs trains every pair but those that an earlier attempt has left.
 func (s *utilityStudy) pairs(ctx context.Context, study *classifier.Study) ([]classifier.Pair, error) {
 	p := s.in.Plan
 	total := p.Splits * p.Seeds
@@ -242,11 +243,11 @@ func deciding(u step.UtilityResult) (out []step.GainResult) {
 	return out
 }
 
-// tied: every training of the two arms scored alike, so that their interval,
-// which has no width, tells nothing.
+// tied: every training of the two arms scored alike, so that their interval has
+// no width and says nothing.
 func tied(g step.GainResult) bool { return g.Low == g.High }
 
-// claim says in words what the comparison has shown.
+// claim says in words what the study has shown.
 func claim(u step.UtilityResult) (helps, harms bool, summary string) {
 	gains := slices.DeleteFunc(deciding(u), tied)
 	if len(gains) == 0 {
@@ -266,5 +267,5 @@ func claim(u step.UtilityResult) (helps, harms bool, summary string) {
 		verdict, spec.ArmNamed(best.Arm).Adds, best.Mean, best.Low, best.High, u.Pairs)
 }
 
-// allTied is the summary where no interval tells anything.
+// allTied is the summary where no interval says anything.
 const allTied = "nothing is shown: every training scored alike, so that the classes are too easy, or the test images too few, to tell the arms apart"

@@ -62,8 +62,8 @@ func (s *utilityStudy) other(ctx context.Context, from step.ClassSource) (studie
 	return out, nil
 }
 
-// ofClass makes of what no retry mends in a class's source a reason why nothing
-// is compared.
+// ofClass turns a failure in a class's source that no retry mends into a reason
+// why nothing is tested.
 func ofClass(class string, err error) error {
 	var app *temporal.ApplicationError
 	if errors.As(typed(err), &app) && (app.Type() == step.ErrBadInput || app.Type() == step.ErrTooFewImages) {
@@ -72,7 +72,8 @@ func ofClass(class string, err error) error {
 	return fmt.Errorf("class %s: %w", class, err)
 }
 
-// study reads the images. It also gives how many the generator was trained on.
+// study reads the images. It also returns how many the generator was trained
+// on.
 func (s *utilityStudy) study(ctx context.Context) (*classifier.Study, int, error) {
 	var classes []classifier.Class
 	for _, c := range s.classes {

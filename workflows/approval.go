@@ -104,8 +104,8 @@ func (a *augmentation) approve(ctx workflow.Context) error {
 	return nil
 }
 
-// notifyWaiting sends the notice that the run waits for a person. It goes on
-// waiting where the notice could not be sent.
+// notifyWaiting sends the notice that the run waits for a person. The run waits
+// all the same where the notice could not be sent.
 func (a *augmentation) notifyWaiting(ctx workflow.Context, deadline time.Time) {
 	o := a.outcome
 	out, err := step.Notify.Run(workflow.WithActivityOptions(ctx, notifying("approval of "+a.in.Class)), step.NotifyInput{Notice: step.Notice{

@@ -12,7 +12,7 @@ import (
 
 // retry waits out an outage of the store or the disk for several hours: the
 // interval stays at a minute after the first seven attempts. Attempts are
-// counted, not time, so that a machine that was switched off for a week goes on
+// counted, not time, so that a machine that was switched off for a week resumes
 // where it was.
 func retry(attempts int32) *temporal.RetryPolicy {
 	return &temporal.RetryPolicy{

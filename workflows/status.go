@@ -53,7 +53,7 @@ type Status struct {
 	ChosenEpoch int              `json:"chosen_epoch,omitempty"` // of the checkpoint, where one was chosen
 	Rollbacks   []step.Rollback  `json:"rollbacks,omitempty"`
 	Deadline    *time.Time       `json:"deadline,omitempty"` // while the run waits for approval
-	Notice      string           `json:"notice,omitempty"`   // whether anybody was told that it waits
+	Notice      string           `json:"notice,omitempty"`   // whether anybody was notified that it waits
 	Approval    *step.Approval   `json:"approval,omitempty"`
 	// Utility is whether the set helps a classifier, once that is known.
 	Utility *step.UtilityResult `json:"utility,omitempty"`
@@ -106,7 +106,7 @@ func (a *augmentation) describe(ctx workflow.Context, doing string) {
 	workflow.SetCurrentDetails(ctx, b.String())
 }
 
-// describeSet writes of the candidates, and of how they were judged.
+// describeSet writes about the candidates, and of how they were judged.
 func (a *augmentation) describeSet(line func(format string, args ...any)) {
 	o := a.outcome
 	if o.Check.Accepted+o.Check.Rejected > 0 {
@@ -125,7 +125,7 @@ func (a *augmentation) describeSet(line func(format string, args ...any)) {
 	}
 }
 
-// describeEnd writes of the decision, and of what the run has left.
+// describeEnd writes about the decision, and about what the run has left.
 func (a *augmentation) describeEnd(line func(format string, args ...any)) {
 	if o := a.outcome; o.Approval.By != "" {
 		line("- approval: %s", ApprovalWords(o.Approval))
@@ -149,7 +149,7 @@ func selectionWords(n int) string {
 	return fmt.Sprintf(", %d for selection", n)
 }
 
-// describeTraining writes of every try, and of how the states compared.
+// describeTraining writes about every try, and about how the states compared.
 func (a *augmentation) describeTraining(line func(format string, args ...any)) {
 	for i, r := range a.outcome.Rollbacks {
 		line("- try %d: %s (epoch %d); back to epoch %d with %g of the discriminator's rate",

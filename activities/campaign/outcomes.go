@@ -1,5 +1,5 @@
-// Package campaign plans many runs, looks at how they stand, and sums up what they
-// came to.
+// Package campaign plans many runs, looks at how they stand, and sums up their
+// outcomes.
 package campaign
 
 import (
@@ -26,7 +26,7 @@ type outcomes struct {
 
 var outcomesFormat = ledger.Format[outcomes]{Name: "defectforge.outcomes/1"}
 
-// Campaigner keeps what a campaign's runs came to, and sums it up.
+// Campaigner keeps the outcomes of a campaign's runs, and sums them up.
 type Campaigner struct {
 	Store *storage.Store
 }
@@ -59,8 +59,8 @@ func StoreOutcomes(ctx context.Context, store *storage.Store, rows []report.Row)
 	return ref, ledger.Wrap("keep outcomes", err)
 }
 
-// row is an outcome with what its run's record says. A record that has gone or
-// suffered costs the row its measures alone.
+// row is an outcome with what its run's record says. A missing or damaged
+// record only costs the row its measures.
 func (c Campaigner) row(ctx context.Context, o step.RunOutcome) (report.Row, error) {
 	row := report.Row{RunOutcome: o}
 	if o.Record.IsZero() {
@@ -156,7 +156,7 @@ func recipeDigest(common spec.Recipe, own *spec.Recipe) string {
 	return spec.Digest(common)
 }
 
-// Runs tells how runs stand, as the workflow server knows it.
+// Runs looks up how runs stand, as the workflow server knows it.
 type Runs interface {
 	// Look describes one run; the latest of its workflow where run has no RunID.
 	// A run that is not known is one that has ended as cancelled.

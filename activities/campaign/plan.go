@@ -45,7 +45,7 @@ var (
 type Planner struct {
 	Store   *storage.Store
 	Sources func(ctx context.Context, bucket string) (storage.Reader, error)
-	// Progress, if set, is told the classes found so far; the total is 0.
+	// Progress, if set, is called with the classes found so far; the total is 0.
 	Progress func(done, total int)
 }
 
@@ -124,7 +124,7 @@ func Classes(names []string) []string {
 		}
 		class := strings.Trim(noClassBytes.ReplaceAllString(strings.ToLower(name), "-"), "-_")
 		if !spec.ValidName(class) || taken[class] {
-			// Whatever cannot be told apart by its letters is by its digest.
+			// Names that their letters do not distinguish get a digest.
 			class = strings.Trim(class[:min(len(class), 50)]+"-"+storage.Digest([]byte(name))[:8], "-")
 		}
 		out[i], taken[class] = class, true

@@ -34,7 +34,7 @@ type Memo[T any] struct {
 	// digested: a field more in them forgets every result, unless it is absent where
 	// it has no say.
 	Inputs any
-	// Refs names the objects that a result is worth nothing without, also those that
+	// Refs names the objects without which a result is useless, also those that
 	// its documents list. It is nil for results that stand alone.
 	Refs func(ctx context.Context, s *storage.Store, result T) ([]step.Ref, error)
 }
@@ -67,8 +67,8 @@ func (m Memo[T]) Do(
 	return result, false, m.Remember(ctx, s, result)
 }
 
-// Look finds the result, if there is one and all that it refers to is stored still;
-// that is kept from clean-ups from now on.
+// Look finds the result, if there is one and all that it refers to is still
+// stored; from now on clean-ups leave that alone.
 func (m Memo[T]) Look(ctx context.Context, s *storage.Store) (T, bool, error) {
 	var none T
 	result, found, err := m.recall(ctx, s)
@@ -114,8 +114,8 @@ func (m Memo[T]) Update(ctx context.Context, s *storage.Store, change func(known
 	return m.Remember(ctx, s, change(known))
 }
 
-// recall reads what is remembered. What T can't hold any more, or has
-// suffered, counts as absent.
+// recall reads what is remembered. What no longer fits T, or is damaged, counts
+// as absent.
 func (m Memo[T]) recall(ctx context.Context, s *storage.Store) (T, bool, error) {
 	var none, known T
 	raw, _, err := s.ReadNamed(ctx, m.Key(), maxRemembered)

@@ -55,8 +55,8 @@ func DecodeRun(raw []byte) (step.RecordRunInput, error) {
 	return doc.RecordRunInput, err
 }
 
-// retired are fields of records that no version writes any more. What they said
-// is in the policy now.
+// retired are fields of records that versions no longer write. What they said
+// is now in the policy.
 var retired = [][]string{
 	{"outcome", "recipe", "overfit", "max_tail_share"},
 	{"outcome", "recipe", "overfit", "min_published"},
@@ -151,7 +151,7 @@ func AllRuns(ctx context.Context, s *storage.Store, look func()) iter.Seq2[Recor
 	}
 }
 
-// recordAt reads a record, one that is no record too.
+// recordAt reads a record, also one that can't be understood.
 func recordAt(ctx context.Context, s *storage.Store, key string) (Record, error) {
 	raw, info, err := s.ReadNamed(ctx, key, runFormat.Limit)
 	if err != nil {

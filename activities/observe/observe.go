@@ -67,7 +67,7 @@ type outbound struct {
 }
 
 // ExecuteActivity sends the class along. Headers take no part in replay, so
-// histories from before replay as well.
+// earlier histories replay as well.
 func (out *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
 	if class, ok := workflow.GetTypedSearchAttributes(ctx).GetKeyword(out.observer.Class); ok {
 		if p, err := converter.GetDefaultDataConverter().ToPayload(class); err == nil { // a string always has one

@@ -45,7 +45,7 @@ type Cleaner struct {
 	// Running calls visit for every run under way of the types, with what it
 	// answers to the query, nil for nothing. It is nil for asking Temporal.
 	Running func(ctx context.Context, types []string, query string, visit func(workflowID string, state []byte)) error
-	// Progress, if set, is told the objects looked at.
+	// Progress, if set, is called with the objects looked at.
 	Progress func(done, total int)
 	// later moves the clean-up's clock on, for tests.
 	later time.Duration
@@ -256,7 +256,7 @@ func askRunning(ctx context.Context, types []string, query string, visit func(st
 				err = answer.Get(&state)
 			}
 			if err != nil && !ended(ctx, e.GetWorkflowId(), e.GetRunId()) {
-				return fmt.Errorf("run %s does not tell what it refers to: %w", e.GetWorkflowId(), err)
+				return fmt.Errorf("run %s does not say what it refers to: %w", e.GetWorkflowId(), err)
 			}
 			visit(e.GetWorkflowId(), state)
 		}
@@ -321,7 +321,7 @@ func (m *marking) releases(ctx context.Context) error {
 		}
 		manifest, err := release.DecodeManifest(raw)
 		if err != nil {
-			// It is for `releases verify` to tell; what it may refer to is unknown.
+			// `releases verify` reports it; what it may refer to is unknown.
 			return ledger.Permanent(step.ErrCorrupt, "%s: %w; mend or delete it before anything is cleaned up", info.Key, err)
 		}
 		for name, value := range manifest.Attributes {
@@ -366,7 +366,7 @@ func (m *marking) follow(ctx context.Context) error {
 		m.look()
 		raw, _, err := m.Store.ReadNamed(ctx, key, ledger.MaxDocument)
 		if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrCorrupt) {
-			continue // gone before; who needs it finds out
+			continue // gone already; whoever needs it finds out
 		}
 		if err != nil {
 			return fmt.Errorf("look into %s: %w", key, err)
@@ -378,7 +378,8 @@ func (m *marking) follow(ctx context.Context) error {
 	return nil
 }
 
-// ended reports whether a run is not under way any more: then its record tells.
+// ended reports whether a run is no longer under way: then its record says what
+// it refers to.
 func ended(ctx context.Context, workflowID, runID string) bool {
 	d, err := activity.GetClient(ctx).DescribeWorkflowExecution(ctx, workflowID, runID)
 	return err == nil && d.GetWorkflowExecutionInfo().GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING

@@ -190,7 +190,7 @@ func checkpointBase(key string) string {
 }
 
 // RecordCleanUp writes the report, takes back the announcement and removes the
-// marks, which are of use to that clean-up alone.
+// marks, which only that clean-up uses.
 func (c Cleaner) RecordCleanUp(ctx context.Context, in step.RecordCleanUpInput) (step.RecordCleanUpResult, error) {
 	r := in.Report
 	if r.Run.WorkflowID == "" || r.Run.RunID == "" {

@@ -74,10 +74,10 @@ type sweep struct {
 	looked int
 }
 
-// Sweep lists what is to go of one area and, with Apply, removes it. The list is
-// stored before anything is removed, so that an attempt that is killed is gone on
-// with, and what was removed is counted once. Memory holds the marks, 8 bytes
-// each, and a page of the listing; the list lies on disk.
+// Sweep lists what is to go of one area and, with Apply, removes it. The list
+// is stored before anything is removed, so that the next attempt resumes a
+// killed one, and what was removed is counted once. Memory holds the marks, 8
+// bytes each, and a page of the listing; the list lies on disk.
 func (c Cleaner) Sweep(ctx context.Context, in step.SweepInput) (step.SweepResult, error) {
 	if err := checkRetention(in.Retention); err != nil {
 		return step.SweepResult{}, err
@@ -251,7 +251,7 @@ func (s *sweep) carryOut(ctx context.Context, plan string, ref step.Ref) (step.S
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(removals)
 	err = r.lines(gctx, json.NewDecoder(bufio.NewReader(f)), group.Go)
-	// What failed first in a removal is the cause of the end.
+	// A removal that failed is why the loop ended: its error comes first.
 	if err := cmp.Or(group.Wait(), err); err != nil {
 		return step.SweepResult{}, err
 	}
@@ -339,7 +339,7 @@ func (r *remover) remove(ctx context.Context, d doomed, spared bool) error {
 	case errors.Is(err, storage.ErrNotFound): // an earlier attempt has removed it
 	case err != nil:
 		return fmt.Errorf("look at %s: %w", d.Key, err)
-	// Stores tell whole seconds here and fractions in a listing.
+	// Stores give whole seconds here and fractions in a listing.
 	case info.Modified.After(d.Modified.Add(2 * time.Second)):
 		r.count(d, false)
 		return nil

@@ -266,7 +266,7 @@ func needs(stages ...fmt.Stringer) []string {
 	return names
 }
 
-// other says what where an artifact is another one than before.
+// other returns what if an artifact is not the one that it was before.
 func other(what string, of func(Outcome) Ref) func(before, after Outcome) []string {
 	return func(before, after Outcome) []string {
 		if of(before).SHA256 == of(after).SHA256 {

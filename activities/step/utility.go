@@ -55,8 +55,7 @@ type UtilityResult struct {
 	// Why says why nothing was compared though the run knew other classes; Done is
 	// false then.
 	Why string `json:"why,omitempty"`
-	// Notes say what was done otherwise than planned, and what the numbers do not
-	// show.
+	// Notes say what was not done as planned, and what the numbers do not show.
 	Notes []string `json:"notes,omitempty"`
 	// Classes that were distinguished, the set's own first.
 	Classes []string `json:"classes,omitempty"`

@@ -19,7 +19,7 @@ import (
 // retryOptions are the arguments and flags of `campaign retry`.
 type retryOptions struct {
 	id          string
-	concurrency int // 0 for that of before
+	concurrency int // 0 keeps the campaign's own
 	detach      bool
 }
 
@@ -88,7 +88,7 @@ func planRetry(ctx context.Context, a *app, id string) (campaignPlan, error) {
 	} else if err != nil {
 		return campaignPlan{}, err
 	}
-	again, stand := split(summary.Rows)
+	again, stand := divide(summary.Rows)
 	p := campaignPlan{id: id, input: inputOf(summary)}
 	p.input.TrainingQueue = a.cfg.Temporal.TrainingTaskQueue
 	items, err := campaign.PlanItems(ctx, s.Store, summary.Plan)
@@ -104,9 +104,9 @@ func planRetry(ctx context.Context, a *app, id string) (campaignPlan, error) {
 	return p, err
 }
 
-// split parts the rows of a campaign into those to do again, by index, and those
-// that stand.
-func split(rows []report.Row) (again map[int]bool, stand []report.Row) {
+// divide parts the rows of a campaign into those to do again, by index, and
+// those that stand.
+func divide(rows []report.Row) (again map[int]bool, stand []report.Row) {
 	again = map[int]bool{}
 	for _, row := range rows {
 		if row.Status == step.RunFailed || row.Status == step.RunCancelled {

@@ -44,7 +44,7 @@ func showCampaign(ctx context.Context, a *app, s *process.Session, id, runID str
 	return nil
 }
 
-// showEnded fills in what a campaign that has ended came to.
+// showEnded fills in how a campaign ended.
 func showEnded(ctx context.Context, a *app, s *process.Session, run step.Run, out *campaignReport) error {
 	var result workflows.CampaignResult
 	if err := s.Client().Result(ctx, run.WorkflowID, run.RunID, &result); err != nil {

@@ -36,7 +36,7 @@ func (k *keeping) addFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.DurationVar(&k.grace, "grace", usualGrace, "nothing younger goes; below 73h only while no run is under way")
 	f.DurationVar(&k.checkpoints, "checkpoint-age", usualGrace, "ended runs' own checkpoints go after this")
-	f.IntVar(&k.count, "checkpoint-count", 0, "but the newest so many of a run stay")
+	f.IntVar(&k.count, "checkpoint-count", 0, "but this many of the newest of a run stay")
 	f.DurationVar(&k.records, "record-age", 0, "run.json and report of runs without a release go after this (default never)")
 }
 

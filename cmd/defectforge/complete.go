@@ -156,8 +156,8 @@ func completeNames(a *app, most int, find finder) completeFunc {
 }
 
 // askCluster lets find look at a cluster, or at a stack that runs. It starts
-// none, says nothing where that fails, and gives up soon: the user has a key
-// pressed.
+// none, says nothing where that fails, and gives up soon: the user waits at the
+// prompt.
 func askCluster(c *cobra.Command, a *app, prefix string, find finder) ([]cobra.Completion, cobra.ShellCompDirective) {
 	ctx := c.Context()
 	if ctx == nil {

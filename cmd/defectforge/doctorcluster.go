@@ -92,7 +92,7 @@ func (d *doctor) clock(ctx context.Context) {
 	_ = resp.Body.Close()
 	there, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
-		d.ok("clock", "the store tells no time")
+		d.ok("clock", "the store gives no time")
 		return
 	}
 	skew := began.Sub(there).Abs()
@@ -117,7 +117,7 @@ func (d *doctor) conditional(ctx context.Context, b storage.Bucket) {
 		raw := []byte(text)
 		return b.Put(ctx, key, bytes.NewReader(raw), int64(len(raw)), storage.Digest(raw), c)
 	}
-	defer func() { _ = b.Delete(context.WithoutCancel(ctx), key) }() // a probe left behind is in nobody's way
+	defer func() { _ = b.Delete(context.WithoutCancel(ctx), key) }() // a probe left behind does no harm
 	const remedy = "allow reading, writing and deleting in the bucket"
 	first, err := put("first", storage.Condition{IfAbsent: true})
 	if err != nil {
@@ -151,14 +151,14 @@ func (d *doctor) publisher(ctx context.Context, trainer storage.Bucket) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
-	// No class is called so, and nothing lists it.
+	// No class has this name, and nothing lists it.
 	key := release.Root + "-doctor/probe-" + strings.ToLower(rand.Text())
 	put := func(b storage.Bucket) error {
 		raw := []byte("probe")
 		_, err := b.Put(ctx, key, bytes.NewReader(raw), int64(len(raw)), storage.Digest(raw), storage.Condition{})
 		return err
 	}
-	clean := func(b storage.Bucket) { _ = b.Delete(context.WithoutCancel(ctx), key) } // a probe left behind is in nobody's way
+	clean := func(b storage.Bucket) { _ = b.Delete(context.WithoutCancel(ctx), key) } // a probe left behind does no harm
 	const remedy = "see deploy/policies: the publisher writes below releases/, the store's credential everywhere else"
 	if err := put(own); err != nil {
 		d.fail("publisher", remedy, "write a probe: %v", err)

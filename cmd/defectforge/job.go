@@ -17,7 +17,7 @@ import (
 )
 
 // job is a workflow that a command starts, or attaches to, and follows to its
-// end: a run or a campaign. S says how far it is, R what it came to.
+// end: a run or a campaign. S is its progress, R its result.
 type job[S, R any] struct {
 	kind client.Kind[S, R]
 	noun string // "run" or "campaign"
@@ -31,8 +31,8 @@ type job[S, R any] struct {
 	conclude func(context.Context, *process.Session, step.Run, R, error) error
 }
 
-// do starts the job and follows it, also where the process ends that ran the
-// stack meanwhile. With detach it only starts it.
+// do starts the job and follows it, even if the process that runs the stack
+// ends meanwhile. With detach it only starts it.
 func (j job[S, R]) do(ctx context.Context, a *app, detach bool) error {
 	return client.TakeOver(
 		func() error { return j.once(ctx, a, detach) },

@@ -108,8 +108,8 @@ func parseRelease(args []string, class, name string) (releaseName, error) {
 }
 
 // resolveRelease turns "latest" into a name, and takes a release's name where a
-// class was expected. Unless they are wanted, it passes by withdrawn releases
-// while there are others.
+// class was expected. Unless they are wanted, it skips withdrawn releases while
+// there are others.
 func resolveRelease(ctx context.Context, a *app, b storage.Bucket, n releaseName, withdrawn bool) (releaseName, error) {
 	if n.release != release.Newest {
 		return n, nil

@@ -28,7 +28,7 @@ func releasesWithdrawCommand(a *app) *cobra.Command {
 say so. ` + "`pull`" + ` takes the newest release before it, or refuses it where it is named.`
 	c.Example = `  defectforge releases withdraw scratches --reason "wrong light on line 3"
   defectforge releases withdraw scratches/0123456789abcdef --reason "copied images" --json`
-	c.Flags().StringVar(&reason, "reason", "", "why; everybody who looks at the release is told")
+	c.Flags().StringVar(&reason, "reason", "", "why; shown to everybody who looks at the release")
 	withdraw := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if strings.TrimSpace(reason) == "" {

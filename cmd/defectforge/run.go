@@ -129,7 +129,7 @@ type runReport struct {
 	Error  string              `json:"error,omitempty"`
 }
 
-// reportRun is what a run came to, nil for one that has not ended.
+// reportRun is the result of a run.
 func reportRun(s *process.Session, run step.Run, result workflows.AugmentResult) runReport {
 	out := runReport{
 		WorkflowID: run.WorkflowID, RunID: run.RunID, Verdict: result.Verdict,

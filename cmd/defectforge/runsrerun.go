@@ -160,8 +160,8 @@ func recordOf(ctx context.Context, s *process.Session, id, runID string) (step.R
 	return record.RecordRunInput, err
 }
 
-// storyOf is the story of a run that repeats another one, nil for others. A story
-// that cannot be read is no reason to fail.
+// storyOf is the story of a run that repeats another one, nil for others. A
+// story that can't be read fails nothing.
 func storyOf(ctx context.Context, a *app, store *storage.Store, ref step.Ref) []report.StageStory {
 	if ref.IsZero() {
 		return nil

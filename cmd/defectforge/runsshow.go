@@ -148,7 +148,7 @@ func printDetails(a *app, d runDetails) {
 	}
 }
 
-// printEnd prints what a run came to.
+// printEnd prints how a run ended.
 func printEnd(a *app, r workflows.AugmentResult) {
 	out, dash := a.console, console.Dash
 	out.Print("images     %d in, %d quarantined, %d published", r.ImagesIn, r.ImagesQuarantined, r.ImagesPublished)

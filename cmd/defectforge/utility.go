@@ -19,8 +19,8 @@ type utilityOptions struct {
 	splits, seeds, steps, perClass int
 }
 
-// The protocol of the comparison where the flags do not say otherwise: ten
-// paired trainings on each of three test splits.
+// The protocol of the utility study unless the flags say otherwise: ten paired
+// trainings on each of three test splits.
 const (
 	utilitySplits   = 3
 	utilitySeeds    = 10
@@ -76,12 +76,12 @@ func planUtility(ctx context.Context, a *app, o utilityOptions, class string, up
 		}
 		plan.Others = append(plan.Others, step.ClassSource{Class: name, Source: source})
 	}
-	// The order of the flags makes no other run.
+	// The order of the flags must not make another run.
 	slices.SortFunc(plan.Others, func(a, b step.ClassSource) int { return cmp.Compare(a.Class, b.Class) })
 	return plan, nil
 }
 
-// printUtility prints what a comparison has shown, where there was one.
+// printUtility prints what the utility study has shown, where there was one.
 func printUtility(a *app, u *step.UtilityResult) {
 	if u == nil || u.Summary == "" {
 		return

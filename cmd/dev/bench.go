@@ -118,7 +118,7 @@ func (o benchOptions) validate() error {
 
 func (b *benchmark) has(peer string) bool { return slices.Contains(b.peers, peer) }
 
-// progress tells what is being measured.
+// progress says what is being measured.
 func (b *benchmark) progress(what string, round int) {
 	fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", what, round+1, b.rounds)
 }

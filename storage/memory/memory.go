@@ -38,7 +38,7 @@ type object struct {
 // content is an object's bytes, which never change.
 type content interface {
 	open() (io.ReadCloser, error)
-	// drop frees them. Readers that are open may go on.
+	// drop frees them. Readers that are open may continue.
 	drop()
 }
 

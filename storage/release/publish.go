@@ -98,8 +98,9 @@ func commit(ctx context.Context, b storage.Bucket, prefix string, manifest []byt
 	return b.Sync(ctx)
 }
 
-// placeSafely is placeAll for a prefix that an earlier attempt may have left half
-// full, long ago, and that a clean-up may be about to empty; see storage.Keep.
+// placeSafely is placeAll for a prefix that an earlier attempt may have left
+// half full long ago, and that a clean-up may be about to empty; see
+// storage.Keep.
 func placeSafely(ctx context.Context, b storage.Bucket, prefix string, files []piece) error {
 	// Nobody empties the prefix of a release that is committed.
 	_, err := b.Stat(ctx, prefix+ManifestName)

@@ -19,11 +19,11 @@ import (
 // View shows how far something is.
 type View[S any] interface {
 	Update(S)
-	Close() // it ends, or is followed no longer
+	Close() // it ends, or is no longer followed
 }
 
-// Kind is what there is to follow: runs or campaigns. S says how far one is, R
-// what it came to.
+// Kind is what there is to follow: runs or campaigns. S is the progress of one,
+// R its result.
 type Kind[S, R any] struct {
 	// Look finds out how far one is. It fails only where the server does not
 	// answer; a worker that does not answer leaves the rest empty.
@@ -51,7 +51,7 @@ var (
 	}
 )
 
-// ErrServerGone: the Temporal server does not answer any more.
+// ErrServerGone: the Temporal server no longer answers.
 var ErrServerGone = errors.New("the Temporal server does not answer any more")
 
 // ErrTakeOver: the process that ran the embedded stack has ended, and this one
@@ -113,7 +113,8 @@ func (k Kind[S, R]) Follow(ctx context.Context, c *Client, e Execution, v View[S
 	}
 }
 
-// last shows how far something is that has ended with err, and says how it ended.
+// last shows how far something came that has ended with err, and says how it
+// ended.
 func (k Kind[S, R]) last(ctx context.Context, c *Client, id string, v View[S], err error) error {
 	if err == nil || k.lastOfFailed {
 		if now, lookErr := k.Look(ctx, c, id); lookErr == nil {

@@ -30,8 +30,8 @@ const (
 	narrowScreen = 30
 )
 
-// Draw shows that so much of the total is done, with words on it, what matters
-// most first; long asks for the longer ones.
+// Draw shows how much of the total is done, with words behind it, the most
+// important first; long asks words for the longer ones.
 func (b *Bar) Draw(done, total int64, words func(long bool) []string) {
 	b.drawn = ""
 	columns := b.width()
@@ -82,8 +82,8 @@ func (b *Bar) Close() {
 	b.screen.wipe()
 }
 
-// fit joins as many parts, from the first on, as room columns hold. A first one
-// that is too long is cut.
+// fit joins parts, from the first on, as far as room columns hold them. A first
+// one that is too long is cut.
 func fit(parts []string, room int) string {
 	out := parts[0][:max(0, min(len(parts[0]), room))]
 	for _, part := range parts[1:] {

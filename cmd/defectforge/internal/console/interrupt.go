@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// ErrInterrupted is why a context ended that the user's Ctrl-C ended.
+// ErrInterrupted is the cause of a context that the user's Ctrl-C ended.
 var ErrInterrupted = errors.New("interrupted")
 
-// Stopped is how a command ends that was interrupted.
+// Stopped is how an interrupted command ends.
 var Stopped error = &StatusError{ExitInterrupted, fmt.Errorf("%w; run the same command again to go on", ErrInterrupted)}

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/term"
 )
 
-// Paint colours words on a terminal and leaves them alone elsewhere. Every
-// colour's codes take as many bytes, so that columns of a table stay straight
-// where a whole column is painted, its head with Plain.
+// Paint colours words on a terminal and leaves them alone elsewhere. The codes
+// of every colour take equally many bytes, so that columns of a table stay
+// straight where a whole column is painted, its head with Plain.
 type Paint bool
 
 // paintOf paints where w shows colours: it is a terminal, and nobody asked for

@@ -21,7 +21,7 @@ func (p *Process) deployment() (worker.DeploymentOptions, error) {
 	build := cmp.Or(c.BuildID, buildOf(ReadVersion()))
 	if build == "" {
 		return worker.DeploymentOptions{}, console.Usage("worker.build_id: not set, and this binary was not built from a clean " +
-			"checkout that would name one; set it to what tells this build from others, such as the image's tag")
+			"checkout that would name one; set it to what distinguishes this build from others, such as the image's tag")
 	}
 	o := worker.DeploymentOptions{
 		UseVersioning:             true,

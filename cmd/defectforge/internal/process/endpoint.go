@@ -72,7 +72,7 @@ func (e *endpoint) drain() {
 
 func (e *endpoint) close() {
 	if e != nil {
-		_ = e.server.Close() // whoever asks just now gets no answer
+		_ = e.server.Close() // a request that is under way gets no answer
 	}
 }
 
@@ -129,7 +129,7 @@ type finding struct {
 
 const (
 	readinessPatience = 5 * time.Second
-	readinessFresh    = 5 * time.Second // findings are kept so long, however many ask
+	readinessFresh    = 5 * time.Second // findings are kept this long, no matter how many ask
 )
 
 // readiness runs checks when somebody asks, and not too often.
@@ -148,7 +148,8 @@ func (r *readiness) look(ctx context.Context) []finding {
 	if r.found != nil && time.Since(r.at) < readinessFresh {
 		return r.found
 	}
-	// Not cut short by who asks: others get the same findings.
+	// A request that goes away does not cut this short: others get the same
+	// findings.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readinessPatience)
 	defer cancel()
 	found := make([]finding, len(r.checks))

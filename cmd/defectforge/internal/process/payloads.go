@@ -40,7 +40,7 @@ func (p *Process) payloads() (client.Payloads, error) {
 // CodecServer decrypts payloads for whoever may ask.
 type CodecServer struct {
 	Endpoint string       // its URL
-	Failed   <-chan error // why it serves no longer
+	Failed   <-chan error // why it stopped serving
 
 	codec  *sealing.Server
 	server *http.Server

@@ -54,8 +54,8 @@ func (p *Process) embeddedStack(ctx context.Context) (*Stack, error) {
 	}
 }
 
-// passing is how long a stack may take to stop that another command started for
-// itself alone, such as `runs list`.
+// passing is how long a stack may take to stop that another command, such as
+// `runs list`, started for itself alone.
 const passing = 5 * time.Second
 
 // OpenOwn opens a session with a stack of this process, if that becomes

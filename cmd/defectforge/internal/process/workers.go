@@ -136,8 +136,9 @@ func (p *Process) workerOptions(all *Workers) worker.Options {
 	return worker.Options{
 		Identity: fmt.Sprintf("defectforge@%s:%d", host, os.Getpid()),
 		// Heartbeats are what a killed leg resumes by, so they must not be held back
-		// for long. The SDK waits for their answer as long, and ends the stage where
-		// none comes: a server that is late for a second must not cost an attempt.
+		// for long. The SDK waits equally long for their answer, and ends the stage
+		// where none comes: a server that is late for a second must not cost an
+		// attempt.
 		MaxHeartbeatThrottleInterval: 3 * time.Second,
 		// A leg gets time to store its checkpoint when asked to stop.
 		WorkerStopTimeout: time.Duration(p.cfg.Worker.StopSeconds) * time.Second,

@@ -80,7 +80,7 @@ type lineView struct {
 	evaluations int              // evaluations shown
 	tries       int              // rollbacks shown
 	waiting     string           // what was said of the wait for approval
-	helped      bool             // what the comparison has shown was said
+	helped      bool             // the utility study's result was shown
 }
 
 func (v *lineView) line(stage, format string, args ...any) {

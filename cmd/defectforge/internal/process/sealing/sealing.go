@@ -44,8 +44,9 @@ var _ converter.PayloadCodec = (*Codec)(nil)
 
 var keyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// New reads keys as name:base64, apart by commas, spaces or lines, the one that
-// seals first. Errors name a key by its name or its place, never by its content.
+// New reads keys as name:base64, separated by commas, spaces or line ends, the
+// one that seals first. Errors name a key by its name or its place, never by
+// its content.
 func New(text string) (*Codec, error) {
 	c := &Codec{keys: map[string]cipher.AEAD{}}
 	for i, one := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
@@ -99,8 +100,8 @@ func (c *Codec) Encode(in []*commonpb.Payload) ([]*commonpb.Payload, error) {
 	return out, nil
 }
 
-// Decode implements converter.PayloadCodec. What was not sealed passes: runs from
-// before stay readable.
+// Decode implements converter.PayloadCodec. What was not sealed passes: earlier
+// runs stay readable.
 func (c *Codec) Decode(in []*commonpb.Payload) ([]*commonpb.Payload, error) {
 	out := make([]*commonpb.Payload, len(in))
 	for i, p := range in {
