@@ -99,7 +99,10 @@ func gained(m *quality.Measures, u step.UtilityResult) {
 
 // copies is what the measures of copying need of the list.
 func copies(l ledger.NeighbourList) quality.Copies {
-	c := quality.Copies{TailAt: l.TailAt, TransformedTailAt: l.TransformedTailAt, Holdout: l.HoldoutNearest, HoldoutGroups: l.HoldoutGroups, Notes: l.Notes}
+	c := quality.Copies{
+		TailAt: l.TailAt, TransformedTailAt: l.TransformedTailAt,
+		Holdout: l.HoldoutNearest, HoldoutGroups: l.HoldoutGroups, Notes: l.Notes,
+	}
 	for _, check := range l.Candidates {
 		c.ToTraining = append(c.ToTraining, check.Training)
 		t := quality.Transformed{Index: -1, Distance: math.NaN()}

@@ -33,7 +33,8 @@ type ChangeChecker struct {
 // policy is new, and otherwise if enough images are.
 func (c ChangeChecker) CheckChange(ctx context.Context, in step.ChangeInput) (step.ChangeResult, error) {
 	if in.Class == "" || in.Dataset.IsZero() || in.MinNew < 0 {
-		return step.ChangeResult{}, ledger.Permanent(step.ErrBadInput, "class %q, data set %q, min_new %d: needs a class, a data set and a minimum of at least 0", in.Class, in.Dataset.Key, in.MinNew)
+		return step.ChangeResult{}, ledger.Permanent(step.ErrBadInput,
+			"class %q, data set %q, min_new %d: needs a class, a data set and a minimum of at least 0", in.Class, in.Dataset.Key, in.MinNew)
 	}
 	known, err := ledger.DecisionsOn(ctx, c.Store, in)
 	if err != nil {
@@ -98,7 +99,9 @@ func stand(out *step.ChangeResult, r *release.Release) {
 
 // decided fills in out, and returns true, if these very inputs were decided
 // before.
-func (c ChangeChecker) decided(ctx context.Context, in step.ChangeInput, known []ledger.Decision, latest *release.Release, out *step.ChangeResult) (bool, error) {
+func (c ChangeChecker) decided(
+	ctx context.Context, in step.ChangeInput, known []ledger.Decision, latest *release.Release, out *step.ChangeResult,
+) (bool, error) {
 	i := slices.IndexFunc(known, func(d ledger.Decision) bool { return d.Dataset.SHA256 == in.Dataset.SHA256 })
 	if i < 0 {
 		if latest == nil || in.Utility != nil || !madeOf(latest, in) || latest.Manifest.Attributes[datasetAttribute] != in.Dataset.SHA256 {
@@ -110,7 +113,8 @@ func (c ChangeChecker) decided(ctx context.Context, in step.ChangeInput, known [
 	d := known[i]
 	if d.Release == "" {
 		out.Verdict, out.Decided = step.Unchanged, &d.Run
-		out.Reason = fmt.Sprintf("data set, recipe and policy are those of run %s of %s: %s", d.Run.WorkflowID, d.At.Format("2006-01-02"), d.Words())
+		out.Reason = fmt.Sprintf("data set, recipe and policy are those of run %s of %s: %s",
+			d.Run.WorkflowID, d.At.Format("2006-01-02"), d.Words())
 		return true, nil
 	}
 	made, err := openUsable(ctx, c.Store, in.Class, d.Release)

@@ -64,7 +64,9 @@ type measured struct {
 func evaluationMemo(in step.EvaluateInput) ledger.Memo[measured] {
 	return ledger.Memo[measured]{
 		Stage: "evaluate", Version: quality.TextureVersion,
-		Inputs: []any{in.Checkpoint.SHA256, in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Monitor.Images, in.Recipe.Sample.StatisticsBatches},
+		Inputs: []any{
+			in.Checkpoint.SHA256, in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Monitor.Images, in.Recipe.Sample.StatisticsBatches,
+		},
 	}
 }
 
@@ -89,7 +91,8 @@ func collapsed(in step.EvaluateInput, e step.Evaluation) *step.Alarm {
 	}
 	return &step.Alarm{
 		Kind: step.AlarmCollapsed, Epoch: in.Epoch, Step: in.Step, Value: e.Spread, Threshold: m.CollapseShare,
-		Reason: fmt.Sprintf("the generator collapsed: the mean distance between its images is %.2f of that between real ones, below %g", e.Spread, m.CollapseShare),
+		Reason: fmt.Sprintf("the generator collapsed: the mean distance between its images is %.2f of that between real ones, below %g",
+			e.Spread, m.CollapseShare),
 	}
 }
 
@@ -113,7 +116,8 @@ func (e Evaluator) measure(ctx context.Context, in step.EvaluateInput) (measured
 	for _, v := range []float64{m.KIDPixels, m.KIDTexture, m.Spread} {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return measured{}, ledger.Permanent(step.ErrBadInput,
-				"evaluation of epoch %d: KID %g and %g, spread %g: %d selection images hold too little to compare with; raise ingest.selection_share, or set it to 0",
+				"evaluation of epoch %d: KID %g and %g, spread %g: %d selection images hold too little to compare with; "+
+					"raise ingest.selection_share, or set it to 0",
 				in.Epoch, m.KIDPixels, m.KIDTexture, m.Spread, len(selection)/spec.ImageLen)
 		}
 	}
@@ -133,7 +137,8 @@ func (e Evaluator) real(ctx context.Context, tensors step.Ref) (reference, selec
 		return nil, nil, err
 	}
 	if n := len(selection) / spec.ImageLen; n < step.MinSelection {
-		return nil, nil, ledger.Permanent(step.ErrTooFewImages, "%d images for selection: at least %d are needed; raise ingest.selection_share, or set it to 0", n, step.MinSelection)
+		return nil, nil, ledger.Permanent(step.ErrTooFewImages,
+			"%d images for selection: at least %d are needed; raise ingest.selection_share, or set it to 0", n, step.MinSelection)
 	}
 	return reference, selection, nil
 }

@@ -240,7 +240,8 @@ func tooFew(in step.IngestInput, found, usable int, doc ledger.Dataset) error {
 	for i, r := range reasons[:min(len(reasons), 3)] {
 		left += fmt.Sprintf("%s %d %s", []string{"; left out:", ",", ","}[i], counts[r], r)
 	}
-	return ledger.Permanent(step.ErrTooFewImages, "too few images: %d usable of %d found below %s%s; add images (at least %d are needed) or lower ingest.min_images",
+	return ledger.Permanent(step.ErrTooFewImages,
+		"too few images: %d usable of %d found below %s%s; add images (at least %d are needed) or lower ingest.min_images",
 		usable, found, where, left, in.Ingest.MinImages)
 }
 
@@ -303,7 +304,9 @@ func (s *scan) read(ctx context.Context, info storage.Info) error {
 	}
 	switch {
 	case errors.Is(err, storage.ErrTooLarge):
-		s.add(nil, &ledger.Quarantined{Name: name, Reason: fmt.Sprintf("%v: %d exceeds %d", picture.ErrTooManyBytes, info.Size, s.decoder.limits.MaxBytes)})
+		s.add(nil, &ledger.Quarantined{
+			Name: name, Reason: fmt.Sprintf("%v: %d exceeds %d", picture.ErrTooManyBytes, info.Size, s.decoder.limits.MaxBytes),
+		})
 		return nil
 	case errors.Is(err, storage.ErrCorrupt):
 		s.add(nil, &ledger.Quarantined{Name: name, Reason: "corrupt: the bytes are not those of the SHA-256 they were stored with"})

@@ -120,13 +120,17 @@ func (j Judge) reals(ctx context.Context, in JudgeInput, counts *step.IngestResu
 }
 
 // set ingests and preprocesses one source.
-func (j Judge) set(ctx context.Context, source step.Source, options spec.Ingest, counts *step.IngestResult) (ledger.Dataset, ledger.TensorIndex, error) {
+func (j Judge) set(
+	ctx context.Context, source step.Source, options spec.Ingest, counts *step.IngestResult,
+) (ledger.Dataset, ledger.TensorIndex, error) {
 	var err error
-	*counts, err = Ingester{Store: j.Store, Sources: j.Sources, Progress: j.Progress}.Ingest(ctx, step.IngestInput{Class: "judged", Source: source, Ingest: options})
+	ingester := Ingester{Store: j.Store, Sources: j.Sources, Progress: j.Progress}
+	*counts, err = ingester.Ingest(ctx, step.IngestInput{Class: "judged", Source: source, Ingest: options})
 	if err != nil {
 		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}
-	made, err := Preprocessor{Store: j.Store, Sources: j.Sources, Progress: j.Progress}.Preprocess(ctx, step.PreprocessInput{Dataset: counts.Dataset, Source: source})
+	preprocessor := Preprocessor{Store: j.Store, Sources: j.Sources, Progress: j.Progress}
+	made, err := preprocessor.Preprocess(ctx, step.PreprocessInput{Dataset: counts.Dataset, Source: source})
 	if err != nil {
 		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}
@@ -146,7 +150,8 @@ func join(real *ledger.Dataset, index *ledger.TensorIndex, held ledger.Dataset, 
 	}
 	for _, im := range held.Images {
 		if twin, ok := known[im.SHA256]; ok {
-			return ledger.Permanent(step.ErrBadInput, "hold-out image %s: is the same as real image %s; a hold-out must be kept apart from what a generator saw", im.Name, twin)
+			return ledger.Permanent(step.ErrBadInput,
+				"hold-out image %s: is the same as real image %s; a hold-out must be kept apart from what a generator saw", im.Name, twin)
 		}
 		im.Split = ledger.SplitHoldout
 		real.Images = append(real.Images, im)
@@ -185,7 +190,8 @@ func (j Judge) candidates(ctx context.Context, in JudgeInput, out *Judgement) (s
 		return step.Ref{}, err
 	}
 	if len(list.Images) == 0 {
-		return step.Ref{}, ledger.Permanent(step.ErrBadInput, "candidates: none of %d can be read; the first: %s: %s", len(infos), out.Unreadable[0].Name, out.Unreadable[0].Reason)
+		return step.Ref{}, ledger.Permanent(step.ErrBadInput,
+			"candidates: none of %d can be read; the first: %s: %s", len(infos), out.Unreadable[0].Name, out.Unreadable[0].Reason)
 	}
 	ref, err := ledger.Candidates.Put(ctx, j.Store, list)
 	return ref, ledger.Wrap("store candidates", err)

@@ -124,7 +124,9 @@ func (l Lineage) idle(ctx context.Context, in step.ChangeInput, out step.ChangeR
 		return
 	}
 	e := l.event(lineageComplete, executionOf(activity.GetInfo(ctx)), in.Class, step.Source{}, "")
-	e.Run.Facets = map[string]any{"defectforge": ownFacet(map[string]any{"verdict": out.Verdict, "reason": out.Reason, "release": out.Release})}
+	e.Run.Facets = map[string]any{
+		"defectforge": ownFacet(map[string]any{"verdict": out.Verdict, "reason": out.Reason, "release": out.Release}),
+	}
 	l.send(ctx, e)
 }
 
@@ -147,7 +149,9 @@ func (l Lineage) completed(in step.RecordRunInput, record step.Ref) lineageEvent
 	if in.Publish.Release != "" {
 		e.Outputs = append(e.Outputs, lineageDataset{
 			Namespace: "s3://" + l.Bucket, Name: in.Publish.Prefix, Facets: versionFacet(in.Publish.ManifestSHA256),
-			OutputFacets: map[string]any{"outputStatistics": facet("OutputStatisticsOutputDatasetFacet", "1-0-2", map[string]any{"rowCount": in.Publish.Images})},
+			OutputFacets: map[string]any{
+				"outputStatistics": facet("OutputStatisticsOutputDatasetFacet", "1-0-2", map[string]any{"rowCount": in.Publish.Images}),
+			},
 		})
 	}
 	return e

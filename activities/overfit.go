@@ -115,7 +115,8 @@ func (o *overfitCheck) open(ctx context.Context, dir string) error {
 		o.names = append(o.names, names...)
 	}
 	if o.training.Len() < 2 {
-		return ledger.Permanent(step.ErrTooFewImages, "%d training images: at least 2 are needed to know how near they are to each other", o.training.Len())
+		return ledger.Permanent(step.ErrTooFewImages,
+			"%d training images: at least 2 are needed to know how near they are to each other", o.training.Len())
 	}
 	if o.candidates, err = ledger.Candidates.Read(ctx, o.Store, o.in.Candidates); err != nil {
 		return err
@@ -159,7 +160,8 @@ func (o *overfitCheck) findCopies(ctx context.Context) (err error) {
 	n := o.training.Len()
 	o.copies, err = quality.FindCopies(ctx, quality.CopyInput{
 		Candidates: quality.FirstChannels(o.pixels), Training: planes(o.training), Holdout: planes(o.holdout),
-		Groups: ledger.Groups(o.names[:n]), HoldoutGroups: ledger.Groups(o.names[n:]), RejectQuantile: o.in.Overfit.RejectQuantile, TailQuantile: o.in.Overfit.TailQuantile,
+		Groups: ledger.Groups(o.names[:n]), HoldoutGroups: ledger.Groups(o.names[n:]),
+		RejectQuantile: o.in.Overfit.RejectQuantile, TailQuantile: o.in.Overfit.TailQuantile,
 		Neighbours: o.in.Overfit.Neighbours, Progress: counter(ctx),
 	})
 	if err != nil {

@@ -211,9 +211,11 @@ func (m *shardMaker) row(ctx context.Context, dst []uint8, want ledger.DatasetIm
 	data, err := m.source.Read(ctx, storage.Object{Key: want.Key, SHA256: want.SHA256, Size: want.Size}, want.Size)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return ledger.Permanent(step.ErrBadInput, "image %s has gone since it was ingested: %w; run again to ingest what is there now", want.Key, err)
+		return ledger.Permanent(step.ErrBadInput,
+			"image %s has gone since it was ingested: %w; run again to ingest what is there now", want.Key, err)
 	case errors.Is(err, storage.ErrCorrupt):
-		return ledger.Permanent(step.ErrBadInput, "image %s has changed since it was ingested: %w; run again to ingest what is there now", want.Key, err)
+		return ledger.Permanent(step.ErrBadInput,
+			"image %s has changed since it was ingested: %w; run again to ingest what is there now", want.Key, err)
 	case err != nil:
 		return fmt.Errorf("read image: %w", err)
 	}

@@ -77,7 +77,8 @@ func (p Publisher) images(ctx context.Context, in step.PublishInput) ([]release.
 		return nil, err
 	}
 	if set.Checkpoint != in.Checkpoint.SHA256 {
-		return nil, ledger.Permanent(step.ErrBadInput, "candidates of checkpoint %s: the release would be of checkpoint %s", set.Checkpoint, in.Checkpoint.SHA256)
+		return nil, ledger.Permanent(step.ErrBadInput,
+			"candidates of checkpoint %s: the release would be of checkpoint %s", set.Checkpoint, in.Checkpoint.SHA256)
 	}
 	var files []release.DraftFile
 	for _, c := range set.Accepted() {
@@ -175,11 +176,13 @@ func about(in step.PublishInput) string {
 		"Validate and test on real images alone: these repeat what the generator saw, and its mistakes.\n", in.Class)
 	line("## Limits\n")
 	line("The images are %s PNG. They show no more kinds of `%s` than the real images that the generator was trained on, "+
-		"and say nothing on how often a kind occurs, how large it is, or where on a part it lies. Each carries the one label `%s`; none has a box or mask.\n",
+		"and say nothing on how often a kind occurs, how large it is, or where on a part it lies. "+
+		"Each carries the one label `%s`; none has a box or mask.\n",
 		pixels(in), in.Class, in.Class)
 	line("## How they were made\n")
 	line("%s, recipe `%s`, at most %d epochs, seed %d, trained on the data set with digest `%s`. For each image, "+
-		"`metadata.jsonl` has the number of its latent (`latent_index`, drawn with `seed`), the checkpoint's digest, and its nearest real image with the distance "+
+		"`metadata.jsonl` has the number of its latent (`latent_index`, drawn with `seed`), the checkpoint's digest, "+
+		"and its nearest real image with the distance "+
 		"(Euclidean over pixels in [-1,1]), as it is and, where that was looked for, mirrored, turned and shifted.\n",
 		networks(in.Recipe.Model), in.Recipe.Name, decided(in).Train.Epochs, in.Recipe.Seed, in.Dataset.SHA256)
 	line("## How they were judged\n\n%s\n", in.Assess.Scope)

@@ -27,7 +27,8 @@ func (r Recorder) RecordRun(ctx context.Context, in step.RecordRunInput) (step.R
 		return step.RecordRunResult{}, ledger.Permanent(step.ErrBadInput, "run %+v: needs a workflow and a run identifier", in.Outcome.Run)
 	}
 	if in.Verdict != spec.Pass && in.Publish.Release != "" {
-		return step.RecordRunResult{}, ledger.Permanent(step.ErrBadInput, "verdict %q with release %s: only what passed is published", in.Verdict, in.Publish.Release)
+		return step.RecordRunResult{}, ledger.Permanent(step.ErrBadInput,
+			"verdict %q with release %s: only what passed is published", in.Verdict, in.Publish.Release)
 	}
 	run := in.Outcome.Run
 	report, err := r.copy(ctx, ledger.ReportKey(run), in.Report.HTML)

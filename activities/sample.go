@@ -66,7 +66,9 @@ func (s Sampler) draw(ctx context.Context, in step.SampleInput) (step.SampleResu
 		return step.SampleResult{}, err
 	}
 	defer sampler.Close()
-	list := ledger.CandidateList{Checkpoint: in.Checkpoint.SHA256, Seed: in.Recipe.Seed, Images: make([]ledger.Candidate, in.Recipe.Sample.Count)}
+	list := ledger.CandidateList{
+		Checkpoint: in.Checkpoint.SHA256, Seed: in.Recipe.Seed, Images: make([]ledger.Candidate, in.Recipe.Sample.Count),
+	}
 	count := counter(ctx)
 	for first := 0; first < len(list.Images); first += sampleChunk {
 		if err := ctx.Err(); err != nil {

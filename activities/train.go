@@ -66,11 +66,13 @@ func checkLeg(in step.TrainInput) error {
 		return ledger.Permanent(step.ErrBadInput, "recipe: %w", err)
 	}
 	if in.FromEpoch < 0 || in.ToEpoch <= in.FromEpoch || in.ToEpoch > in.Recipe.Train.Epochs {
-		return ledger.Permanent(step.ErrBadInput, "leg from epoch %d to %d of %d: not a part of the training", in.FromEpoch, in.ToEpoch, in.Recipe.Train.Epochs)
+		return ledger.Permanent(step.ErrBadInput,
+			"leg from epoch %d to %d of %d: not a part of the training", in.FromEpoch, in.ToEpoch, in.Recipe.Train.Epochs)
 	}
 	for i, r := range in.Rollbacks {
 		if !(r.DiscriminatorScale > 0 && r.DiscriminatorScale <= 1) || r.ToEpoch > in.FromEpoch {
-			return ledger.Permanent(step.ErrBadInput, "rollback %d to epoch %d with a scale of %v: a leg from epoch %d needs earlier ones, with scales above 0 and at most 1",
+			return ledger.Permanent(step.ErrBadInput,
+				"rollback %d to epoch %d with a scale of %v: a leg from epoch %d needs earlier ones, with scales above 0 and at most 1",
 				i+1, r.ToEpoch, r.DiscriminatorScale, in.FromEpoch)
 		}
 	}

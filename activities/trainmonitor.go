@@ -31,7 +31,8 @@ func (l *leg) watch(epoch int, epochEnds bool) *step.Alarm {
 	}
 	if sign := lastEpoch(l.curves).SignReal; sign > m.MemorisingAbove {
 		a.Kind, a.Value, a.Threshold = step.AlarmMemorising, sign, m.MemorisingAbove
-		a.Reason = fmt.Sprintf("the discriminator memorises: the mean sign of its logits on real images was %.3f over an epoch, above %g", sign, m.MemorisingAbove)
+		a.Reason = fmt.Sprintf("the discriminator memorises: the mean sign of its logits on real images was %.3f over an epoch, above %g",
+			sign, m.MemorisingAbove)
 		return &a
 	}
 	return nil
@@ -74,6 +75,7 @@ func (l *leg) diverged(err error, epoch int, losses model.Losses) error {
 		l.alarm = &step.Alarm{Kind: step.AlarmDiverged, Epoch: epoch + 1, Step: at, Reason: what}
 		return nil
 	}
-	return ledger.Permanent(step.ErrDiverged, "%s; try a smaller train.generator_rate (now %g) and train.discriminator_rate (now %g), or another seed (now %d)",
+	return ledger.Permanent(step.ErrDiverged,
+		"%s; try a smaller train.generator_rate (now %g) and train.discriminator_rate (now %g), or another seed (now %d)",
 		what, train.GeneratorRate, train.DiscriminatorRate, l.in.Recipe.Seed)
 }

@@ -100,7 +100,8 @@ func (l *leg) load(ctx context.Context, s state) error {
 	from, to := int64(l.in.FromEpoch)*perEpoch, int64(l.in.ToEpoch)*perEpoch
 	if n := gan.Steps(); n < from || n > to || curves.Steps() != n || int64(curves.StepsPerEpoch) != perEpoch {
 		gan.Close()
-		return ledger.Permanent(step.ErrBadInput, "checkpoint %s: %d steps with losses of %d at %d an epoch; the leg goes from step %d to %d at %d an epoch",
+		return ledger.Permanent(step.ErrBadInput,
+			"checkpoint %s: %d steps with losses of %d at %d an epoch; the leg goes from step %d to %d at %d an epoch",
 			s.Checkpoint.Key, n, curves.Steps(), curves.StepsPerEpoch, from, to, perEpoch)
 	}
 	l.gan, l.curves, l.kept = gan, curves, gan.Steps()

@@ -69,12 +69,14 @@ func checkUtility(in step.UtilityInput) error {
 	case len(p.Others) < 1 || len(p.Others) > maxOthers:
 		return ledger.Permanent(step.ErrBadInput, "plan.others has %d classes; give 1 to %d", len(p.Others), maxOthers)
 	case p.Splits < 1 || p.Seeds < 1 || p.Splits*p.Seeds < 2 || p.Splits*p.Seeds > maxPairs:
-		return ledger.Permanent(step.ErrBadInput, "plan.splits is %d and plan.seeds is %d; both must be above 0, and 2 to %d pairs come of them", p.Splits, p.Seeds, maxPairs)
+		return ledger.Permanent(step.ErrBadInput,
+			"plan.splits is %d and plan.seeds is %d; both must be above 0, and 2 to %d pairs come of them", p.Splits, p.Seeds, maxPairs)
 	case p.PerClass < 1 || p.Steps < 1:
 		return ledger.Permanent(step.ErrBadInput, "plan.per_class is %d and plan.steps is %d; both must be above 0", p.PerClass, p.Steps)
 	}
 	for i, o := range p.Others {
-		if o.Class == "" || o.Class == in.Class || slices.ContainsFunc(p.Others[:i], func(e step.ClassSource) bool { return e.Class == o.Class }) {
+		named := func(e step.ClassSource) bool { return e.Class == o.Class }
+		if o.Class == "" || o.Class == in.Class || slices.ContainsFunc(p.Others[:i], named) {
 			return ledger.Permanent(step.ErrBadInput, "plan.others[%d].class is %q; every class needs a name of its own", i, o.Class)
 		}
 	}
@@ -179,7 +181,9 @@ func (s *utilityStudy) progress(done, total int) {
 }
 
 // conclude sums up, and stores the scores.
-func (s *utilityStudy) conclude(ctx context.Context, study *classifier.Study, pairs []classifier.Pair, generator int) (step.UtilityResult, error) {
+func (s *utilityStudy) conclude(
+	ctx context.Context, study *classifier.Study, pairs []classifier.Pair, generator int,
+) (step.UtilityResult, error) {
 	out := step.UtilityResult{Done: true, Train: study.Train(), Test: study.Test(), Generator: generator, Pairs: len(pairs)}
 	for _, c := range s.classes {
 		out.Classes = append(out.Classes, c.Class)
@@ -195,11 +199,11 @@ func (s *utilityStudy) conclude(ctx context.Context, study *classifier.Study, pa
 		{spec.ArmGenerated, spec.ArmReal}, {spec.ArmGenerated, spec.ArmOversampled}, {spec.ArmClassic, spec.ArmReal},
 	} {
 		gain := study.Gain(pairs, classifier.Convolution, g[0], g[1])
-		out.Gains = append(out.Gains, step.GainResult{Arm: g[0], Over: g[1], Mean: gain.Mean, Low: gain.Low, High: gain.High})
+		out.Gains = append(out.Gains, gainOf(gain, g[0], g[1]))
 	}
 	for _, arm := range []string{spec.ArmGenerated, spec.ArmBoth} {
 		gain := study.Gain(pairs, classifier.Texture, arm, spec.ArmClassic)
-		out.TextureGains = append(out.TextureGains, step.GainResult{Arm: arm, Over: spec.ArmClassic, Mean: gain.Mean, Low: gain.Low, High: gain.High})
+		out.TextureGains = append(out.TextureGains, gainOf(gain, arm, spec.ArmClassic))
 	}
 	perClass := study.Train() / len(s.classes)
 	if generator > perClass {
@@ -210,6 +214,11 @@ func (s *utilityStudy) conclude(ctx context.Context, study *classifier.Study, pa
 	out.Notes = append(append(out.Notes, study.Notes...), s.notes...)
 	out.Helps, out.Harms, out.Summary = claim(out)
 	return out, s.store(ctx, &out, pairs)
+}
+
+// gainOf is the gain of one arm over another.
+func gainOf(g classifier.Gain, arm, over string) step.GainResult {
+	return step.GainResult{Arm: arm, Over: over, Mean: g.Mean, Low: g.Low, High: g.High}
 }
 
 // utilityScores are the scores of every training.
@@ -263,9 +272,11 @@ func claim(u step.UtilityResult) (helps, harms bool, summary string) {
 	case harms:
 		verdict = "the set harms"
 	}
-	return helps, harms, fmt.Sprintf("%s: with %s a small classifier's macro-F1 is %+.3f against classic augmentation (95%% between %+.3f and %+.3f, %d trainings of each arm)",
+	return helps, harms, fmt.Sprintf("%s: with %s a small classifier's macro-F1 is %+.3f against classic augmentation "+
+		"(95%% between %+.3f and %+.3f, %d trainings of each arm)",
 		verdict, spec.ArmNamed(best.Arm).Adds, best.Mean, best.Low, best.High, u.Pairs)
 }
 
 // allTied is the summary where no interval says anything.
-const allTied = "nothing is shown: every training scored alike, so that the classes are too easy, or the test images too few, to tell the arms apart"
+const allTied = "nothing is shown: every training scored alike, so that the classes are too easy, " +
+	"or the test images too few, to tell the arms apart"

@@ -33,7 +33,8 @@ func (s *utilityStudy) gather(ctx context.Context) error {
 		}
 		for _, im := range dataset.Images {
 			if of, ok := seen[im.SHA256]; ok {
-				return untestable{fmt.Sprintf("image %s of class %s is an image of class %s as well; every image needs one class", im.Name, c.Class, of)}
+				return untestable{fmt.Sprintf("image %s of class %s is an image of class %s as well; every image needs one class",
+					im.Name, c.Class, of)}
 			}
 			seen[im.SHA256] = c.Class
 		}
@@ -47,11 +48,13 @@ func (s *utilityStudy) other(ctx context.Context, from step.ClassSource) (studie
 	options := s.in.Ingest
 	options.SelectionShare, options.MaxImages, options.MinImages = 0, 0, 1
 	out := studied{Class: from.Class}
-	ingested, err := Ingester{Store: s.Store, Sources: s.Sources}.Ingest(ctx, step.IngestInput{Class: from.Class, Source: from.Source, Ingest: options})
+	ingester := Ingester{Store: s.Store, Sources: s.Sources}
+	ingested, err := ingester.Ingest(ctx, step.IngestInput{Class: from.Class, Source: from.Source, Ingest: options})
 	if err != nil {
 		return out, ofClass(from.Class, err)
 	}
-	made, err := Preprocessor{Store: s.Store, Sources: s.Sources}.Preprocess(ctx, step.PreprocessInput{Dataset: ingested.Dataset, Source: from.Source})
+	preprocessor := Preprocessor{Store: s.Store, Sources: s.Sources}
+	made, err := preprocessor.Preprocess(ctx, step.PreprocessInput{Dataset: ingested.Dataset, Source: from.Source})
 	if err != nil {
 		return out, ofClass(from.Class, err)
 	}
@@ -129,7 +132,9 @@ func (s *utilityStudy) images(ctx context.Context, c studied) (classifier.Class,
 	return out, nil
 }
 
-func (s *utilityStudy) imagesOf(ctx context.Context, class string, dataset ledger.Dataset, index ledger.TensorIndex, split string) ([]classifier.Image, error) {
+func (s *utilityStudy) imagesOf(
+	ctx context.Context, class string, dataset ledger.Dataset, index ledger.TensorIndex, split string,
+) ([]classifier.Image, error) {
 	names, err := index.RowsOf(dataset, split)
 	if err != nil {
 		return nil, err
@@ -154,7 +159,9 @@ func (s *utilityStudy) imagesOf(ctx context.Context, class string, dataset ledge
 		if err := im.Row(pixels, i); err != nil {
 			return nil, err
 		}
-		out[k] = classifier.Image{Picture: classifier.NewPicture(pixels), Digest: names[i].SHA256, Group: names[i].Group, Holdout: split == ledger.SplitHoldout}
+		out[k] = classifier.Image{
+			Picture: classifier.NewPicture(pixels), Digest: names[i].SHA256, Group: names[i].Group, Holdout: split == ledger.SplitHoldout,
+		}
 	}
 	return out, nil
 }

@@ -34,7 +34,8 @@ const adamEpsilon = 1e-8
 
 // Losses are one step's mean cross entropies, without LeCam's regulariser, and
 // the mean probabilities that the discriminator gives real and generated images,
-// both before its update and of the images as it sees them, augmented. SignReal is the mean sign of its logits on real images then, in [-1,1].
+// both before its update and of the images as it sees them, augmented. SignReal is
+// the mean sign of its logits on real images then, in [-1,1].
 type Losses struct{ Real, Fake, G, DReal, DFake, SignReal float64 }
 
 // GAN is a generator and a discriminator in training. It is not safe for

@@ -33,7 +33,8 @@ type shardFile struct {
 // keep the index's order. The index must be of this project's image shape.
 func OpenImages(ctx context.Context, s *storage.Store, index TensorIndex, dir string, splits ...string) (*Images, error) {
 	if !slices.Equal(index.Shape, []int{spec.Channels, spec.Size, spec.Size}) {
-		return nil, Permanent(step.ErrBadInput, "tensor index: shape %v; the networks take %v", index.Shape, []int{spec.Channels, spec.Size, spec.Size})
+		return nil, Permanent(step.ErrBadInput,
+			"tensor index: shape %v; the networks take %v", index.Shape, []int{spec.Channels, spec.Size, spec.Size})
 	}
 	im := &Images{}
 	for i, shard := range index.Shards {

@@ -160,7 +160,11 @@ func checkRetention(r step.Retention) error {
 		name  string
 		hours float64
 		least float64
-	}{{"grace_hours", r.GraceHours, storage.MinGrace.Hours()}, {"checkpoint_hours", r.CheckpointHours, storage.MinGrace.Hours()}, {"record_hours", r.RecordHours, 0}} {
+	}{
+		{"grace_hours", r.GraceHours, storage.MinGrace.Hours()},
+		{"checkpoint_hours", r.CheckpointHours, storage.MinGrace.Hours()},
+		{"record_hours", r.RecordHours, 0},
+	} {
 		if !(f.hours >= f.least) || f.hours > 1e6 {
 			return ledger.Permanent(step.ErrBadInput, "retention.%s: %v: must be from %v to 1000000", f.name, f.hours, f.least)
 		}
@@ -227,7 +231,9 @@ func (m *marking) running(ctx context.Context) error {
 		return fmt.Errorf("ask runs under way: %w", err)
 	}
 	if grace := hours(m.in.Retention.GraceHours); m.result.Running > 0 && grace < longestStage {
-		return ledger.Permanent(step.ErrBadInput, "retention.grace_hours: %v: %d runs are under way, whose stages may take %v hours before anything refers to what they store; wait for them, or give at least %v",
+		return ledger.Permanent(step.ErrBadInput,
+			"retention.grace_hours: %v: %d runs are under way, whose stages may take %v hours before anything refers to what they store; "+
+				"wait for them, or give at least %v",
 			m.in.Retention.GraceHours, m.result.Running, longestStage.Hours()-1, longestStage.Hours())
 	}
 	return nil

@@ -132,7 +132,8 @@ func (s *sweep) oneRun(ctx context.Context, prefix string, objects []storage.Inf
 		return s.withoutRecord(ctx, prefix, objects, keepAll)
 	}
 	age := s.in.Began.Sub(objects[i].Modified)
-	if limit := hours(s.in.Retention.RecordHours); limit > 0 && age > max(limit, hours(s.in.Retention.GraceHours)) && !s.marks.has(prefixMark(prefix)) {
+	limit := hours(s.in.Retention.RecordHours)
+	if limit > 0 && age > max(limit, hours(s.in.Retention.GraceHours)) && !s.marks.has(prefixMark(prefix)) {
 		for _, o := range objects {
 			if err := s.doom(o, removedRecord, ""); err != nil {
 				return err

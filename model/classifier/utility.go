@@ -78,7 +78,8 @@ func NewStudy(plan Plan, own Class, others []Class, generated []*Picture) (*Stud
 		return nil, fmt.Errorf("%w: class %s has %d held out, at least %d are needed to test with", ErrTooFew, own.Name, n, minHoldout)
 	}
 	if !disjoint && plan.Splits > 1 {
-		s.note("the %d images held out of %s are too few for %d separate tests: every split tests with all of them, so that its interval does not tell how other test images of %s would do",
+		s.note("the %d images held out of %s are too few for %d separate tests: every split tests with all of them, "+
+			"so that its interval does not tell how other test images of %s would do",
 			len(first[0].test), own.Name, plan.Splits, own.Name)
 	}
 	s.classes = append(s.classes, first)

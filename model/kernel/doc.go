@@ -14,8 +14,9 @@
 // a convolution are gathered while packing. Large convolutions of 4x4 and stride 2
 // take Winograd's way, F(2x2,2x2) on their four phases, whose rounding error is about
 // one and a half times that of the direct sum. Those of 3x3 and stride 1 take
-// F(4x4,3x3), with a quarter of the multiplications and an error of about 1e-6. The loops in assembly are written by the generator in asmgen;
-// their definitions are the plain Go loops of the same name.
+// F(4x4,3x3), with a quarter of the multiplications and an error of about 1e-6. The
+// loops in assembly are written by the generator in asmgen; their definitions are
+// the plain Go loops of the same name.
 //
 // Products of bytes (ByteRows) are whole numbers and the same on every instruction
 // set.

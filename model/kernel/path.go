@@ -82,8 +82,10 @@ func choosePath(name string) *path {
 	return all[0]
 }
 
-var goPath = path{name: "go", variant: "go", rows: 4, lanes: 4, tile: tileGo, tilePairs: tilePairsGo(4), transpose: transposeGo, gather: gatherGo,
-	peak: peakGo, peakLanes: 1, loops: &goLoops}
+var goPath = path{
+	name: "go", variant: "go", rows: 4, lanes: 4, tile: tileGo, tilePairs: tilePairsGo(4), transpose: transposeGo, gather: gatherGo,
+	peak: peakGo, peakLanes: 1, loops: &goLoops,
+}
 
 func tileGo(c []float32, ldc int, a []float32, m int, b []float32, b0, b1 int, off []int32) {
 	for i := 0; i < m; i += 2 {

@@ -57,7 +57,8 @@ func (d Draft) card(images int) []byte {
 	p("## Loading them\n\n```python\nfrom datasets import load_dataset\nimages = load_dataset(\"this folder\", split=\"train\")\n\n"+
 		"from torchvision.datasets import ImageFolder\nimages = ImageFolder(\"this folder/%s\")\n\n", ImageDir)
 	p("import webdataset\n"+
-		"images = webdataset.WebDataset(\"this folder/%s/%s-000000.tar\").decode(\"pil\").to_tuple(\"png\", \"json\")\n\n", ShardDir, undotted(d.Class))
+		"images = webdataset.WebDataset(\"this folder/%s/%s-000000.tar\").decode(\"pil\").to_tuple(\"png\", \"json\")\n\n",
+		ShardDir, undotted(d.Class))
 	p("import mlcroissant\nimages = mlcroissant.Dataset(\"this folder/%s\").records(\"samples\")\n```\n\n", CroissantName)
 	p("`%s` lists every file with its size and SHA-256; `%s` has a line for each image.\n", ManifestName, MetadataName)
 	if d.About != "" {

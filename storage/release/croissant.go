@@ -20,7 +20,8 @@ const (
 )
 
 // croissantContext is the JSON-LD context that Croissant 1.1 prescribes.
-var croissantContext = json.RawMessage(`{"@language":"en","@vocab":"https://schema.org/","arrayShape":"cr:arrayShape","citeAs":"cr:citeAs",` +
+var croissantContext = json.RawMessage(`{"@language":"en","@vocab":"https://schema.org/",` +
+	`"arrayShape":"cr:arrayShape","citeAs":"cr:citeAs",` +
 	`"column":"cr:column","conformsTo":"dct:conformsTo","containedIn":"cr:containedIn","cr":"http://mlcommons.org/croissant/",` +
 	`"rai":"http://mlcommons.org/croissant/RAI/","data":{"@id":"cr:data","@type":"@json"},"dataType":{"@id":"cr:dataType","@type":"@vocab"},` +
 	`"dct":"http://purl.org/dc/terms/","description":{"@container":"@language"},"equivalentProperty":"cr:equivalentProperty",` +

@@ -89,7 +89,8 @@ func tileWhole(w whole, m int) {
 // squaredDifference does sixteen bytes at a time, in 32-bit lanes, which hold the
 // sum of that many.
 func squaredDifference() {
-	l := begin("squaredDifferenceAVX2", "is squaredDifference for multiples of 16 up to 32752.", "func(a, b *uint8, n int) (sum int64)", "a", "b")
+	l := begin("squaredDifferenceAVX2", "is squaredDifference for multiples of 16 up to 32752.",
+		"func(a, b *uint8, n int) (sum int64)", "a", "b")
 	s := sums(2)
 	step := func(g int) {
 		x, y := YMM(), YMM()
