@@ -99,7 +99,7 @@ func TestGuardHandsOverAStageWhoseWorkerStops(t *testing.T) {
 	require.Equal(t, temporal.ApplicationErrorCategoryBenign, app.Category())
 }
 
-func TestGuardTellsHowFarAStageIs(t *testing.T) {
+func TestGuardReportsHowFarAStageIs(t *testing.T) {
 	env := activityEnv()
 	var last atomic.Pointer[step.Progress]
 	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, v converter.EncodedValues) {

@@ -58,7 +58,7 @@ func (h history) ended(in step.ChangeInput, verdict string, publish bool) (relea
 		record.Outcome.Approval = step.Approval{Approved: publish, By: map[bool]string{true: step.ByPolicy, false: step.ByPerson}[publish]}
 	}
 	if verdict == "" {
-		record.Failure = "training came to nothing"
+		record.Failure = "training failed for good"
 	}
 	_, err := Recorder{Store: h.s}.RecordRun(ctx, record)
 	require.NoError(h.t, err)
@@ -118,14 +118,14 @@ func TestCheckChangeNamesTheReleaseItStandsOn(t *testing.T) {
 	require.NotEmpty(t, got.ManifestSHA256)
 	require.Equal(t, "w", got.Decided.WorkflowID)
 
-	// What is remembered may be lost: the release tells the same.
+	// What is remembered may be lost: the release says the same.
 	require.NoError(t, deleteAll(h.s.Bucket(), "cache/decision/"))
 	got = h.check(in)
 	require.Equal(t, step.Unchanged, got.Verdict)
 	require.Equal(t, name, got.Release)
 	require.Nil(t, got.Decided)
 	in.Utility = &step.UtilityPlan{Splits: 1}
-	require.Empty(t, h.check(in).Verdict, "the release does not tell what it was compared with")
+	require.Empty(t, h.check(in).Verdict, "the release does not say what it was compared with")
 	in.Utility = nil
 
 	// A later release of other images does not change what these gave.

@@ -21,7 +21,7 @@ import (
 
 // A release says who approved it and why, and carries what it was judged by, a
 // licence and a signature.
-func TestPublishTellsWhoApproved(t *testing.T) {
+func TestPublishSaysWhoApproved(t *testing.T) {
 	ctx := context.Background()
 	s := storage.New(memory.New())
 	in := publishInput(t, s)

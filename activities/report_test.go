@@ -215,7 +215,7 @@ func TestReportShowsRealImagesFromTheShards(t *testing.T) {
 	require.Equal(t, step.ErrCorrupt, app.Type())
 }
 
-func TestReportTellsTheChoiceAndTheRollbacks(t *testing.T) {
+func TestReportShowsTheChoiceAndTheRollbacks(t *testing.T) {
 	s := storage.New(memory.New())
 	o := reportOutcome(t, s, 12)
 	alarm := step.Alarm{Kind: step.AlarmCollapsed, Epoch: 15, Step: 60, Value: 0.3, Threshold: 0.5, Reason: "alike"}

@@ -163,7 +163,7 @@ func peakMemory(t *testing.T) int64 {
 	return kib << 10
 }
 
-// someSteps trains until a heartbeat tells enough steps, as on a worker that is
+// someSteps trains until a heartbeat reports enough steps, as on a worker that is
 // stopped then, and gives the state that was handed over.
 func someSteps(t *testing.T, tr Trainer, in step.TrainInput) (checkpoint, curves step.Ref) {
 	t.Helper()

@@ -456,7 +456,7 @@ func TestTrainFindsAFinishedTraining(t *testing.T) {
 	shorter.Recipe.Train.Epochs = 3
 	got, _, err = attempt(t, Trainer{Store: s}, shorter, nil, nil)
 	require.NoError(t, err)
-	require.Equal(t, 1, got.Epoch, "a state beyond the recipe's end is of no use")
+	require.Equal(t, 1, got.Epoch, "a state beyond the recipe's end is not used")
 
 	other := in
 	other.Recipe.Seed++
@@ -491,7 +491,7 @@ func overflowing(t *testing.T, s *storage.Store, ref step.Ref) step.Ref {
 	return step.Ref(obj)
 }
 
-func TestTrainTellsWhatDivergedAndWhatToTry(t *testing.T) {
+func TestTrainSaysWhatDivergedAndWhatToTry(t *testing.T) {
 	s := storage.New(memory.New())
 	_, tensors := smallSet(t, s, 7)
 	first := firstLeg(tensors)

@@ -78,7 +78,7 @@ func TestMonitorSeesAMemorisingDiscriminator(t *testing.T) {
 	require.InDelta(t, 0.825, alarm.Value, 1e-6)
 	require.Nil(t, watched(half, half, []float32{1, 1, 0.75, 0.9}, nil).watch(1, false), "only whole epochs count")
 	require.Nil(t, watched(half, half, []float32{1, 1, 0.7, 0.9}, nil).watch(1, true), "not above")
-	require.Nil(t, watched(half, half, nil, nil).watch(1, true), "curves of before have no signs")
+	require.Nil(t, watched(half, half, nil, nil).watch(1, true), "earlier curves have no signs")
 	require.Nil(t, watched(half, half, []float32{1, 1, 1, 1}, func(in *step.TrainInput) { in.Recipe.Monitor.MemorisingAbove = 0 }).watch(1, true))
 }
 

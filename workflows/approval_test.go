@@ -85,7 +85,7 @@ func TestApprovalByAPerson(t *testing.T) {
 	require.Equal(t, "html", n.Report)
 	require.Equal(t, *waiting.Deadline, n.Deadline)
 	require.Len(t, s.reports, 2)
-	require.Equal(t, waiting.Deadline, s.reports[0].Outcome.Deadline, "the report that is decided on tells the moment")
+	require.Equal(t, waiting.Deadline, s.reports[0].Outcome.Deadline, "the report that is decided on names the moment")
 	require.Empty(t, s.reports[0].Outcome.Approval.By)
 	require.Equal(t, want, s.reports[1].Outcome.Approval)
 }

@@ -35,7 +35,7 @@ type stages struct {
 	utility step.UtilityInput
 	notices []step.Notice
 	ends    []step.Notice // of how runs ended; no calls
-	deaf    error         // why nobody can be told of that
+	deaf    error         // why nobody can be notified of that
 	reports []step.ReportInput
 	// selection is how many images are kept to choose the checkpoint with.
 	selection int
@@ -396,7 +396,7 @@ func query(t *testing.T, env *testsuite.TestWorkflowEnvironment) Status {
 	return s
 }
 
-func TestAugmentTellsItsStatus(t *testing.T) {
+func TestAugmentAnswersWithItsStatus(t *testing.T) {
 	s := &stages{verdict: spec.Pass}
 	var seen []string
 	var env *testsuite.TestWorkflowEnvironment

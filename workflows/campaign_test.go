@@ -238,7 +238,7 @@ func (f *fleet) chain(in CampaignInput, arrange func(n int, env *testsuite.TestW
 }
 
 // TestCampaignContinuesAsNew: the second execution finds the runs that the first
-// one started by looking, as the server tells it nothing of them.
+// one started by looking, as the server reports nothing of them to it.
 func TestCampaignContinuesAsNew(t *testing.T) {
 	f := newFleet(t, 25)
 	f.perPage = 10
@@ -374,7 +374,7 @@ func TestCampaignCancelled(t *testing.T) {
 	require.Equal(t, step.RunCounts{Published: 3, Cancelled: 3}, counts)
 }
 
-// TestCampaignCancelledAfterContinuing tells the runs of earlier executions too.
+// TestCampaignCancelledAfterContinuing cancels the runs of earlier executions too.
 func TestCampaignCancelledAfterContinuing(t *testing.T) {
 	f := newFleet(t, 4)
 	told := map[string]bool{}

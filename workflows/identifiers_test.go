@@ -11,7 +11,7 @@ import (
 )
 
 // A job keeps its identifier from one version to the next: the program that is
-// killed, upgraded and started again goes on with its run and begins no second one.
+// killed, upgraded and started again resumes its run and begins no second one.
 func TestIdentifiersOfRuns(t *testing.T) {
 	source := step.Source{Bucket: "images", Prefix: "neu/scratches/"}
 	in := AugmentInput{Class: "scratches", Source: source, Recipe: spec.Classic(), Policy: spec.ProductionPolicy()}

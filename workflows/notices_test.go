@@ -98,7 +98,7 @@ func TestAnEndThatNobodyHearsOfStaysAsItIs(t *testing.T) {
 	require.LessOrEqual(t, env.Now().Sub(began), endPatience+time.Minute, "but not for long")
 }
 
-func TestACancelledRunTellsNobody(t *testing.T) {
+func TestACancelledRunNotifiesNobody(t *testing.T) {
 	s := &stages{verdict: spec.Pass}
 	env := start(t, s, person(), func(env *testsuite.TestWorkflowEnvironment) {
 		env.RegisterDelayedCallback(env.CancelWorkflow, time.Hour)
@@ -107,14 +107,14 @@ func TestACancelledRunTellsNobody(t *testing.T) {
 	require.Empty(t, s.ends)
 }
 
-func TestARunThatGoesOnTellsNobody(t *testing.T) {
+func TestARunThatContinuesNotifiesNobody(t *testing.T) {
 	s := &stages{}
 	env := start(t, s, input(), func(env *testsuite.TestWorkflowEnvironment) { env.SetContinueAsNewSuggested(true) })
 	require.ErrorContains(t, env.GetWorkflowError(), "continue as new")
 	require.Empty(t, s.ends)
 }
 
-func TestARunWithNothingToDoTellsNobody(t *testing.T) {
+func TestARunWithNothingToDoNotifiesNobody(t *testing.T) {
 	s, _, _, _ := checked(t, 0, step.ChangeResult{Verdict: step.Unchanged, Reason: "as before", Release: "r0"})
 	require.Empty(t, s.ends)
 	s, _, _, _ = checked(t, 2, step.ChangeResult{Reason: "5 new images since release r0", NewImages: 5})
@@ -137,7 +137,7 @@ func TestNoticesAreBounded(t *testing.T) {
 }
 
 // The notice of a run's end comes last, and runs of earlier versions have none.
-func TestHistoryTellsItsEnd(t *testing.T) {
+func TestHistoryNotifiesOfItsEnd(t *testing.T) {
 	for name, want := range map[string]string{
 		"augment-v4-published.json":    "published: scratches",
 		"augment-v4-not-approved.json": "rejected: scratches",

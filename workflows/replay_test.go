@@ -166,9 +166,9 @@ func TestHistoryOfACampaign(t *testing.T) {
 	require.NotContains(t, stages, string(step.PlanCampaign))
 }
 
-// TestFailedHistoryTellsWhy checks the failure's type, which decides the exit
+// TestFailedHistorySaysWhy checks the failure's type, which decides the exit
 // status of who waits for it.
-func TestFailedHistoryTellsWhy(t *testing.T) {
+func TestFailedHistorySaysWhy(t *testing.T) {
 	events := recorded(t, "augment-v1-failed.json").Events
 	failure := events[len(events)-1].GetWorkflowExecutionFailedEventAttributes().GetFailure()
 	require.Equal(t, step.ErrTooFewImages, failure.GetApplicationFailureInfo().GetType())

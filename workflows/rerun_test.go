@@ -30,7 +30,7 @@ func TestRefreshFromAStage(t *testing.T) {
 	require.False(t, (&augmentation{}).refresh(step.Train))
 }
 
-func TestRerunTellsItsStages(t *testing.T) {
+func TestRerunSaysItsStages(t *testing.T) {
 	s, in := &stages{verdict: spec.Pass}, input()
 	in.Rerun = &step.Rerun{Of: step.Run{WorkflowID: "w", RunID: "r"}, From: string(step.CheckOverfit)}
 	require.NoError(t, start(t, s, in, nil).GetWorkflowError())

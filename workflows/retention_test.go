@@ -106,7 +106,7 @@ func TestCleanUpFailsWithTheStagesType(t *testing.T) {
 	require.Equal(t, "MarkReferences: no", app.Message())
 }
 
-func TestARunTellsWhatItRefersTo(t *testing.T) {
+func TestARunAnswersWhatItRefersTo(t *testing.T) {
 	s := &stages{verdict: spec.Pass}
 	env := start(t, s, input(), nil)
 	val, err := env.QueryWorkflow(ReferencesQuery)

@@ -91,7 +91,7 @@ func TestMemoPassesFailuresOn(t *testing.T) {
 	require.ErrorIs(t, err, broken)
 }
 
-// What the type can't hold, or has suffered, counts as absent.
+// What does not fit the type, or is damaged, counts as absent.
 func TestMemoForgetsWhatItCannotRead(t *testing.T) {
 	ctx, s := t.Context(), storage.New(memory.New())
 	m := Memo[result]{Stage: "stage", Version: 1, Inputs: "a"}

@@ -21,7 +21,7 @@ func comparedRuns(t *testing.T) []Compared {
 	return []Compared{{Name: "first", Data: a}, {Name: "<b>second</b>", Data: b}}
 }
 
-func TestCompareTellsWhatDiffers(t *testing.T) {
+func TestCompareShowsWhatDiffers(t *testing.T) {
 	c, err := Compare(comparedRuns(t))
 	require.NoError(t, err)
 	differ := 0

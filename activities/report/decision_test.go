@@ -174,7 +174,7 @@ func TestUtilitySaysWhatItFound(t *testing.T) {
 	require.Contains(t, text(byID(t, root, "utility")), "not asked for, and not measured")
 }
 
-func TestTrainingTellsEveryTryAndTheChoice(t *testing.T) {
+func TestTrainingShowsEveryTryAndTheChoice(t *testing.T) {
 	d, pics := complete(t, 12)
 	_, root := render(t, d, pics)
 	section := byID(t, root, "training")

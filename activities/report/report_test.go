@@ -108,7 +108,7 @@ func TestPageLoadsNothing(t *testing.T) {
 	require.Contains(t, attr(policy[0], "content"), "default-src 'none'")
 }
 
-func TestPageTellsWhatTheTwinTells(t *testing.T) {
+func TestPageShowsWhatTheTwinSays(t *testing.T) {
 	d, pics := complete(t, 120)
 	_, root := render(t, d, pics)
 	raw, err := d.JSON()

@@ -277,7 +277,7 @@ func TestCleanUpWaitsOutTheGracePeriod(t *testing.T) {
 	require.Empty(t, everything(t, s))
 }
 
-// A record of a later version, or one that has suffered, keeps all that it names.
+// A record of a later version, or one that is damaged, keeps all that it names.
 func TestCleanUpKeepsWhatItCannotRead(t *testing.T) {
 	b := newAged()
 	s := storage.New(b)
@@ -314,7 +314,7 @@ func TestCleanUpKeepsTheNewestCheckpoints(t *testing.T) {
 }
 
 // A run that begins between marking and sweeping keeps what it finds; so does a
-// publisher that goes on with a prefix that was given up.
+// publisher that continues a prefix that was given up.
 func TestCleanUpSparesWhatIsUsedMeanwhile(t *testing.T) {
 	ctx := context.Background()
 	b := newAged()

@@ -80,7 +80,7 @@ func (s *search) in(kind, place string, raw []byte) {
 	for name, secret := range s.secrets {
 		for form, pattern := range forms(secret) {
 			if at := bytes.Index(raw, pattern); at >= 0 {
-				assert.Fail(s.t, "a secret is told", "%s, %s, in %s (%s): ...%q", name, form, place, kind, raw[max(0, at-80):min(len(raw), at+len(pattern)+20)])
+				assert.Fail(s.t, "a secret is shown", "%s, %s, in %s (%s): ...%q", name, form, place, kind, raw[max(0, at-80):min(len(raw), at+len(pattern)+20)])
 			}
 		}
 	}
@@ -197,7 +197,7 @@ func plant(t *testing.T, stack upReport, keys map[string]string, webhook string)
 	return s
 }
 
-// startUp starts a stack of its own, and tells how to get in.
+// startUp starts a stack of its own, and says how to get in.
 func (b *bench) startUp(data string) (*child, upReport, map[string]string) {
 	b.t.Helper()
 	up := b.start("up", "--data-dir", data, "--json")
@@ -268,7 +268,7 @@ func opened(t *testing.T, m proto.Message, keys string) []byte {
 
 // Secrets are planted everywhere, a cluster does its work and fails in many ways,
 // and then everything it left is searched.
-func TestEndToEndTellsNoSecrets(t *testing.T) {
+func TestEndToEndShowsNoSecrets(t *testing.T) {
 	b := wholeBench(t)
 	root := t.TempDir()
 	data := filepath.Join(root, "data")

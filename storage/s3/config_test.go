@@ -29,7 +29,7 @@ func TestBadConfig(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		} else if strings.Contains(err.Error(), secretKey) || strings.Contains(err.Error(), accessKey) {
-			t.Errorf("%s: the error tells a secret", name)
+			t.Errorf("%s: the error shows a secret", name)
 		}
 	}
 }

@@ -167,7 +167,7 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 			}
 			for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
 				if strings.Contains(text, accessKey) || strings.Contains(text, secretKey) {
-					t.Errorf("%s: the error tells a secret", name)
+					t.Errorf("%s: the error shows a secret", name)
 				}
 			}
 			if name == "missing" && !errors.Is(err, storage.ErrNotFound) {

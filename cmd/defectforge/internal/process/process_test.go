@@ -238,7 +238,7 @@ func TestDeploymentVersion(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, workflow.VersioningBehaviorPinned, got.DefaultVersioningBehavior)
 
-	p.cfg.Worker.BuildID = "" // a test's binary tells no revision
+	p.cfg.Worker.BuildID = "" // a test's binary states no revision
 	_, err = p.deployment()
 	require.Error(t, err)
 	assert.Equal(t, console.ExitUsage, console.StatusOf(err))
