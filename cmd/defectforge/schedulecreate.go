@@ -55,6 +55,11 @@ With --cleanup the schedule does what ` + "`defectforge cleanup --apply`" + ` do
 			return createSchedule(c.Context(), a, o)
 		}),
 	}
+	o.addFlags(c)
+	return c
+}
+
+func (o *scheduleOptions) addFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.run.images, "images", "", "s3://bucket/prefix")
 	f.StringVar(&o.run.class, "class", "", "name of the defect class")
@@ -64,7 +69,6 @@ With --cleanup the schedule does what ` + "`defectforge cleanup --apply`" + ` do
 	f.BoolVar(&o.cleanUp, "cleanup", false, "clean the bucket up instead")
 	o.keep.addFlags(c)
 	o.timing.addFlags(c)
-	return c
 }
 
 // check refuses flags that have no meaning for what is scheduled.

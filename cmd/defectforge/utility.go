@@ -38,14 +38,8 @@ func (o *utilityOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.perClass, "utility-per-class", utilityPerClass, "real training images of each class, at most")
 }
 
-// planUtility resolves the flags, nil without another class.
-func planUtility(ctx context.Context, a *app, o utilityOptions, class string, uploads *[]folderSource) (*step.UtilityPlan, error) {
-	if len(o.others) == 0 {
-		return nil, nil
-	}
-	if len(o.others) > maxOthers {
-		return nil, console.Usage("--compare: %d other classes; at most %d are compared", len(o.others), maxOthers)
-	}
+// checkNumbers refuses numbers outside of their ranges.
+func (o utilityOptions) checkNumbers() error {
 	for _, f := range []struct {
 		flag       string
 		value      int
@@ -55,8 +49,22 @@ func planUtility(ctx context.Context, a *app, o utilityOptions, class string, up
 		{"--utility-steps", o.steps, 10, 100_000}, {"--utility-per-class", o.perClass, 5, 10_000},
 	} {
 		if f.value < f.least || f.value > f.top {
-			return nil, console.Usage("%s: %d: must be within %d and %d", f.flag, f.value, f.least, f.top)
+			return console.Usage("%s: %d: must be within %d and %d", f.flag, f.value, f.least, f.top)
 		}
+	}
+	return nil
+}
+
+// planUtility resolves the flags, nil without another class.
+func planUtility(ctx context.Context, a *app, o utilityOptions, class string, uploads *[]folderSource) (*step.UtilityPlan, error) {
+	if len(o.others) == 0 {
+		return nil, nil
+	}
+	if len(o.others) > maxOthers {
+		return nil, console.Usage("--compare: %d other classes; at most %d are compared", len(o.others), maxOthers)
+	}
+	if err := o.checkNumbers(); err != nil {
+		return nil, err
 	}
 	plan := &step.UtilityPlan{Splits: o.splits, Seeds: o.seeds, Steps: o.steps, PerClass: o.perClass}
 	for _, other := range o.others {

@@ -44,23 +44,9 @@ func (b *benchmark) search(ctx context.Context) ([]ratio, error) {
 	if err := data.write(b.dir); err != nil {
 		return nil, err
 	}
-	var own []searchRun
-	of := map[string][]searchRun{}
-	for round := range b.rounds {
-		b.progress("kNN", round)
-		run, err := ours[searchRun](ctx, b, "search", b.dir)
-		if err != nil {
-			return nil, err
-		}
-		own = append(own, run)
-		for _, p := range peers {
-			run, err := measure[searchRun](ctx, b, b.python,
-				[]string{b.scriptPath(), "search", p, b.dir, strconv.Itoa(searchK), strconv.Itoa(b.threads)})
-			if err != nil {
-				return nil, err
-			}
-			of[p] = append(of[p], run)
-		}
+	own, of, err := b.searches(ctx, peers)
+	if err != nil {
+		return nil, err
 	}
 	var rows []ratio
 	seconds := func(r searchRun) float64 { return r.Seconds }
@@ -79,6 +65,28 @@ func (b *benchmark) search(ctx context.Context) ([]ratio, error) {
 	return rows, nil
 }
 
+// searches runs every round of our own search and of each peer's.
+func (b *benchmark) searches(ctx context.Context, peers []string) (own []searchRun, of map[string][]searchRun, err error) {
+	of = map[string][]searchRun{}
+	for round := range b.rounds {
+		b.progress("kNN", round)
+		run, err := ours[searchRun](ctx, b, "search", b.dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		own = append(own, run)
+		for _, p := range peers {
+			run, err := measure[searchRun](ctx, b, b.python,
+				[]string{b.scriptPath(), "search", p, b.dir, strconv.Itoa(searchK), strconv.Itoa(b.threads)})
+			if err != nil {
+				return nil, nil, err
+			}
+			of[p] = append(of[p], run)
+		}
+	}
+	return own, of, nil
+}
+
 // imageSets are planes (n,128,128) of bytes.
 type imageSets struct{ real, candidate []uint8 }
 
@@ -88,20 +96,12 @@ type imageSets struct{ real, candidate []uint8 }
 // three pixels.
 func searchData(reals, candidates int) imageSets {
 	r := rand.New(rand.NewPCG(20, 26))
-	noise := func(dst []uint8) {
-		for i := 0; i < len(dst); i += 8 {
-			v := r.Uint64()
-			for j := range 8 {
-				dst[i+j] = uint8(v >> (8 * j))
-			}
-		}
-	}
 	var families [64][quality.PlaneLen]uint8
 	for i := range families {
-		noise(families[i][:])
+		noise(r, families[i][:])
 	}
 	draw := func(dst []uint8, family int) {
-		noise(dst)
+		noise(r, dst)
 		for i, v := range families[family] {
 			dst[i] = uint8((3*int(v) + int(dst[i])) / 4)
 		}
@@ -127,6 +127,16 @@ func searchData(reals, candidates int) imageSets {
 		}
 	}
 	return s
+}
+
+// noise fills dst, whose length is a multiple of 8.
+func noise(r *rand.Rand, dst []uint8) {
+	for i := 0; i < len(dst); i += 8 {
+		v := r.Uint64()
+		for j := range 8 {
+			dst[i+j] = uint8(v >> (8 * j))
+		}
+	}
 }
 
 func plane(images []uint8, i int) []uint8 {

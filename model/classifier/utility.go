@@ -179,21 +179,7 @@ type example struct {
 func (s *Study) Pair(ctx context.Context, split, seed int) (Pair, error) {
 	out := Pair{Split: split, Seed: seed}
 	number := uint64(split*s.plan.Seeds + seed)
-	var photos, test []example
-	for class, sides := range s.classes {
-		drawn := kernel.NewStream(s.plan.Seed, fmt.Sprintf("utility training images %d", class), number).Perm(len(sides[split].train))
-		for _, i := range drawn[:s.train] {
-			photos = append(photos, example{sides[split].train[i], class})
-		}
-		for _, p := range sides[split].test {
-			test = append(test, example{p, class})
-		}
-	}
-	var made []example
-	drawn := kernel.NewStream(s.plan.Seed, "utility generated images", number).Perm(len(s.generated))
-	for _, i := range drawn[:min(len(drawn), s.train)] {
-		made = append(made, example{s.generated[i], 0})
-	}
+	photos, made, test := s.draw(split, number)
 	for _, a := range spec.Arms() {
 		arm, on := a.Name, photos
 		switch arm {
@@ -216,6 +202,25 @@ func (s *Study) Pair(ctx context.Context, split, seed int) (Pair, error) {
 		out.Scores = append(out.Scores, score, textures)
 	}
 	return out, nil
+}
+
+// draw gives a pair its real and generated images to train on, and a split's
+// images to test on.
+func (s *Study) draw(split int, number uint64) (photos, made, test []example) {
+	for class, sides := range s.classes {
+		drawn := kernel.NewStream(s.plan.Seed, fmt.Sprintf("utility training images %d", class), number).Perm(len(sides[split].train))
+		for _, i := range drawn[:s.train] {
+			photos = append(photos, example{sides[split].train[i], class})
+		}
+		for _, p := range sides[split].test {
+			test = append(test, example{p, class})
+		}
+	}
+	drawn := kernel.NewStream(s.plan.Seed, "utility generated images", number).Perm(len(s.generated))
+	for _, i := range drawn[:min(len(drawn), s.train)] {
+		made = append(made, example{s.generated[i], 0})
+	}
+	return photos, made, test
 }
 
 // scoreTextures fits and tests a logistic regression over textures: of every

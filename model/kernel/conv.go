@@ -186,25 +186,29 @@ func (c Conv) backwardInputDirect(dx, dy, w []float32, scale float32, t *Transpo
 //		dy[n,o,i,j] * x[n,c,Stride*i+kh-Pad,Stride*j+kw-Pad]
 func (c Conv) BackwardWeights(dw, x, dy []float32, scale float32) {
 	c.check(x, dw, dy)
-	oh, ow, kk := c.OutH(), c.OutW(), c.K*c.K
+	ow := c.OutW()
 	if c.full() {
-		scaledMatMul(dw, dy, x, c.O, c.C*kk, c.N, true, false, scale)
+		scaledMatMul(dw, dy, x, c.O, c.C*c.K*c.K, c.N, true, false, scale)
 		return
 	}
-	pair := 1 // output pixels in a value of the summed index
 	switch {
 	case c.BF16 && ow%2 == 0:
-		pair = 2
+		c.backwardWeightsDirect(dw, x, dy, scale, 2)
 	case c.winogradWeights():
 		c.backwardWeightsWinograd(dw, x, dy, scale)
-		return
 	case c.fits3():
 		c.backwardWeights3(dw, x, dy, scale)
-		return
 	case c.exchanges():
 		c.backwardWeightsExchanged(dw, x, dy, scale)
-		return
+	default:
+		c.backwardWeightsDirect(dw, x, dy, scale, 1)
 	}
+}
+
+// backwardWeightsDirect takes pair output pixels, 1 or 2, in a value of the summed
+// index.
+func (c Conv) backwardWeightsDirect(dw, x, dy []float32, scale float32, pair int) {
+	oh, ow, kk := c.OutH(), c.OutW(), c.K*c.K
 	plane := oh * ow / pair
 	q := newConv(c, engine{m: c.O, n: c.C * kk, units: c.N * plane, groups: 1})
 	q.factor[0] = 1

@@ -48,34 +48,23 @@ func bfloat16() {
 
 // tilePairs is tile for words of two bfloat16 values.
 func tilePairs(m int) {
-	name := fmt.Sprintf("tileBF16_%d", m)
-	TEXT(name, NOSPLIT, "func(c *float32, ldc uintptr, a, b0, b1 *float32, off *int32, k uintptr)")
-	Doc(fmt.Sprintf("%s is path.tilePairs for %d rows; ldc is in bytes, k is not 0.", name, m))
-	Pragma("noescape")
-	a := Load(Param("a"), GP64())
-	b0 := Load(Param("b0"), GP64())
-	b1 := Load(Param("b1"), GP64())
-	off := Load(Param("off"), GP64())
-	k := Load(Param("k"), GP64())
+	o := beginTile(fmt.Sprintf("tileBF16_%d", m), fmt.Sprintf("path.tilePairs for %d rows", m))
 	for _, z := range zmm[:2*m] {
 		VPXORD(z, z, z)
 	}
 	at := GP64()
 
 	Label("loop")
-	MOVLQSX(Mem{Base: off}, at)
-	VMOVUPS(Mem{Base: b0, Index: at, Scale: 4}, zmm[28])
-	VMOVUPS(Mem{Base: b1, Index: at, Scale: 4}, zmm[29])
+	MOVLQSX(Mem{Base: o.off}, at)
+	VMOVUPS(Mem{Base: o.b0, Index: at, Scale: 4}, zmm[28])
+	VMOVUPS(Mem{Base: o.b1, Index: at, Scale: 4}, zmm[29])
 	for i := range m {
 		x := 30 + i%2
-		VBROADCASTSS(Mem{Base: a, Disp: 4 * i}, zmm[x])
+		VBROADCASTSS(Mem{Base: o.a, Disp: 4 * i}, zmm[x])
 		multiplyPairs(28, x, 2*i)
 		multiplyPairs(29, x, 2*i+1)
 	}
-	ADDQ(Imm(uint64(4*m)), a)
-	ADDQ(Imm(4), off)
-	DECQ(k)
-	JNZ(LabelRef("loop"))
+	o.next(m)
 
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())

@@ -39,15 +39,7 @@ func bytes() {
 // tileWhole is tile for 32-bit words of whole numbers, the sums being 32-bit
 // whole numbers too.
 func tileWhole(w whole, m int) {
-	name := fmt.Sprintf("tile%s_%d", w.name, m)
-	TEXT(name, NOSPLIT, "func(c *float32, ldc uintptr, a, b0, b1 *float32, off *int32, k uintptr)")
-	Doc(fmt.Sprintf("%s is path.tileWhole for %d rows and words of %s; ldc is in bytes, k is not 0.", name, m, w.words))
-	Pragma("noescape")
-	a := Load(Param("a"), GP64())
-	b0 := Load(Param("b0"), GP64())
-	b1 := Load(Param("b1"), GP64())
-	off := Load(Param("off"), GP64())
-	k := Load(Param("k"), GP64())
+	o := beginTile(fmt.Sprintf("tile%s_%d", w.name, m), fmt.Sprintf("path.tileWhole for %d rows and words of %s", m, w.words))
 	sums := make([][2]reg.VecVirtual, m)
 	for i := range sums {
 		sums[i] = [2]reg.VecVirtual{w.vec(), w.vec()}
@@ -59,18 +51,15 @@ func tileWhole(w whole, m int) {
 	at := GP64()
 
 	Label("loop")
-	MOVLQSX(Mem{Base: off}, at)
-	VMOVUPS(Mem{Base: b0, Index: at, Scale: 4}, v0)
-	VMOVUPS(Mem{Base: b1, Index: at, Scale: 4}, v1)
+	MOVLQSX(Mem{Base: o.off}, at)
+	VMOVUPS(Mem{Base: o.b0, Index: at, Scale: 4}, v0)
+	VMOVUPS(Mem{Base: o.b1, Index: at, Scale: 4}, v1)
 	for i, s := range sums {
-		VPBROADCASTD(Mem{Base: a, Disp: 4 * i}, x)
+		VPBROADCASTD(Mem{Base: o.a, Disp: 4 * i}, x)
 		w.add(x, v0, s[0], spare)
 		w.add(x, v1, s[1], spare)
 	}
-	ADDQ(Imm(uint64(4*m)), a)
-	ADDQ(Imm(4), off)
-	DECQ(k)
-	JNZ(LabelRef("loop"))
+	o.next(m)
 
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
@@ -118,15 +107,20 @@ func squaredDifference() {
 		Label(part.label + "done")
 	}
 	VPADDD(s[1], s[0], s[0])
+	total32("sum", s[0])
+	end()
+}
+
+// total32 returns the sum of a vector's 32-bit lanes.
+func total32(result string, v reg.VecVirtual) {
 	x, y := XMM(), XMM()
-	VEXTRACTI128(Imm(1), s[0], x)
-	VPADDD(s[0].AsX(), x, x)
+	VEXTRACTI128(Imm(1), v, x)
+	VPADDD(v.AsX(), x, x)
 	VPSHUFD(Imm(0xee), x, y)
 	VPADDD(y, x, x)
 	VPSHUFD(Imm(0x55), x, y)
 	VPADDD(y, x, x)
 	sum := GP64()
 	VMOVD(x, sum.As32())
-	Store(sum, Return("sum"))
-	end()
+	Store(sum, Return(result))
 }

@@ -25,15 +25,7 @@ var (
 // One step of the summed index needs 2m multiply-adds and m+2 vector loads, so
 // the arithmetic is the limit.
 func tile(set isa, m int) {
-	TEXT(fmt.Sprintf("tile%s_%d", set.name, m), NOSPLIT,
-		"func(c *float32, ldc uintptr, a, b0, b1 *float32, off *int32, k uintptr)")
-	Doc(fmt.Sprintf("tile%s_%d is path.tile for %d rows; ldc is in bytes, k is not 0.", set.name, m, m))
-	Pragma("noescape")
-	a := Load(Param("a"), GP64())
-	b0 := Load(Param("b0"), GP64())
-	b1 := Load(Param("b1"), GP64())
-	off := Load(Param("off"), GP64())
-	k := Load(Param("k"), GP64())
+	o := beginTile(fmt.Sprintf("tile%s_%d", set.name, m), fmt.Sprintf("path.tile for %d rows", m))
 	sums := make([][2]reg.VecVirtual, m)
 	for i := range sums {
 		sums[i] = [2]reg.VecVirtual{set.vec(), set.vec()}
@@ -46,18 +38,15 @@ func tile(set isa, m int) {
 	at := GP64()
 
 	Label("loop")
-	MOVLQSX(Mem{Base: off}, at)
-	VMOVUPS(Mem{Base: b0, Index: at, Scale: 4}, v0)
-	VMOVUPS(Mem{Base: b1, Index: at, Scale: 4}, v1)
+	MOVLQSX(Mem{Base: o.off}, at)
+	VMOVUPS(Mem{Base: o.b0, Index: at, Scale: 4}, v0)
+	VMOVUPS(Mem{Base: o.b1, Index: at, Scale: 4}, v1)
 	for i, s := range sums {
-		VBROADCASTSS(Mem{Base: a, Disp: 4 * i}, x[i%2])
+		VBROADCASTSS(Mem{Base: o.a, Disp: 4 * i}, x[i%2])
 		VFMADD231PS(v0, x[i%2], s[0])
 		VFMADD231PS(v1, x[i%2], s[1])
 	}
-	ADDQ(Imm(uint64(4*m)), a)
-	ADDQ(Imm(4), off)
-	DECQ(k)
-	JNZ(LabelRef("loop"))
+	o.next(m)
 
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
@@ -71,6 +60,27 @@ func tile(set isa, m int) {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// operands are what a tile is made of: a panel of rows, two lane groups, and k
+// offsets of the latter.
+type operands struct{ a, b0, b1, off, k reg.Register }
+
+// beginTile begins a function of a tile, which is what of says.
+func beginTile(name, of string) operands {
+	TEXT(name, NOSPLIT, "func(c *float32, ldc uintptr, a, b0, b1 *float32, off *int32, k uintptr)")
+	Doc(fmt.Sprintf("%s is %s; ldc is in bytes, k is not 0.", name, of))
+	Pragma("noescape")
+	load := func(param string) reg.Register { return Load(Param(param), GP64()) }
+	return operands{a: load("a"), b0: load("b0"), b1: load("b1"), off: load("off"), k: load("k")}
+}
+
+// next ends a step of the summed index, for m rows, and begins the next.
+func (o operands) next(m int) {
+	ADDQ(Imm(uint64(4*m)), o.a)
+	ADDQ(Imm(4), o.off)
+	DECQ(o.k)
+	JNZ(LabelRef("loop"))
 }
 
 func zero(set isa, v reg.VecVirtual) {

@@ -22,31 +22,18 @@ func transpose512() {
 	stride := Load(Param("stride"), GP64())
 	m := Load(Param("m"), GP64())
 	blocks := Load(Param("blocks"), GP64())
-	mask := K()
-	ones, bits := GP64(), GP64()
-	MOVQ(U32(0xffff), ones)
-	BZHIQ(m, ones, bits)
-	KMOVW(bits.As32(), mask)
+	mask := maskOf(m)
 	rows := make([]reg.VecVirtual, 16)
 	for i := range rows {
 		rows[i] = ZMM()
 	}
 
 	Label("block")
-	row, last := GP64(), GP64()
-	MOVQ(src, row)
-	// last = src + (m-1)*stride
-	MOVQ(m, last)
-	DECQ(last)
-	IMULQ(stride, last)
-	ADDQ(src, last)
+	row, last := firstAndLast(src, stride, m)
 	for i, r := range rows {
 		VMOVUPS(Mem{Base: row}, r)
 		if i < 15 {
-			CMPQ(row, last)
-			next := GP64()
-			LEAQ(Mem{Base: row, Index: stride, Scale: 1}, next)
-			CMOVQCS(next, row)
+			nextRow(row, last, stride)
 		}
 	}
 	for t, v := range transposed(rows) {
@@ -60,6 +47,35 @@ func transpose512() {
 	JNZ(LabelRef("block"))
 	VZEROUPPER()
 	RET()
+}
+
+// maskOf has the first m of 16 bits set.
+func maskOf(m reg.Register) reg.OpmaskVirtual {
+	mask := K()
+	ones, bits := GP64(), GP64()
+	MOVQ(U32(0xffff), ones)
+	BZHIQ(m, ones, bits)
+	KMOVW(bits.As32(), mask)
+	return mask
+}
+
+// firstAndLast are the addresses of the first and the last of m rows.
+func firstAndLast(src, stride, m reg.Register) (row, last reg.GPVirtual) {
+	row, last = GP64(), GP64()
+	MOVQ(src, row)
+	MOVQ(m, last)
+	DECQ(last)
+	IMULQ(stride, last)
+	ADDQ(src, last)
+	return row, last
+}
+
+// nextRow moves on to the next row, but not beyond the last one.
+func nextRow(row, last reg.GPVirtual, stride reg.Register) {
+	CMPQ(row, last)
+	next := GP64()
+	LEAQ(Mem{Base: row, Index: stride, Scale: 1}, next)
+	CMOVQCS(next, row)
 }
 
 // transposed turns sixteen rows of sixteen into columns: pairs, fours, and then
@@ -111,21 +127,13 @@ func transpose256() {
 
 	Label("block")
 	for half := range 2 {
-		row, last := GP64(), GP64()
-		MOVQ(src, row)
-		MOVQ(m, last)
-		DECQ(last)
-		IMULQ(stride, last)
-		ADDQ(src, last)
+		row, last := firstAndLast(src, stride, m)
 		rows := make([]reg.VecVirtual, 8)
 		for i := range rows {
 			rows[i] = YMM()
 			VMOVUPS(Mem{Base: row, Disp: 32 * half}, rows[i])
 			if i < 7 {
-				CMPQ(row, last)
-				next := GP64()
-				LEAQ(Mem{Base: row, Index: stride, Scale: 1}, next)
-				CMOVQCS(next, row)
+				nextRow(row, last, stride)
 			}
 		}
 		at := GP64()

@@ -47,6 +47,13 @@ func arithmetic() {
 }
 
 func reductions() {
+	dot32()
+	dot64()
+	sum64()
+	deviation64()
+}
+
+func dot32() {
 	l := begin("dot32AVX2", "is dot32.", "func(a, b *float32, n int) (sum float32)", "a", "b")
 	s := sums(4)
 	l.runUnrolled(4, func(g int) {
@@ -64,9 +71,11 @@ func reductions() {
 	VADDSS(y, x, x)
 	VMOVSS(x, address(Return("sum")))
 	end()
+}
 
-	l = begin("dot64AVX2", "is dot64.", "func(a, b *float32, n int) (sum float64)", "a", "b")
-	s = sums(4)
+func dot64() {
+	l := begin("dot64AVX2", "is dot64.", "func(a, b *float32, n int) (sum float64)", "a", "b")
+	s := sums(4)
 	l.runUnrolled(2, func(g int) {
 		a, b := doubles(l.load("a", g)), doubles(l.load("b", g))
 		VFMADD231PD(a[0], b[0], s[2*g])
@@ -74,9 +83,11 @@ func reductions() {
 	})
 	total64("sum", s...)
 	end()
+}
 
-	l = begin("sum64AVX2", "is sum64.", "func(x *float32, n int) (sum float64)", "x")
-	s = sums(4)
+func sum64() {
+	l := begin("sum64AVX2", "is sum64.", "func(x *float32, n int) (sum float64)", "x")
+	s := sums(4)
 	l.runUnrolled(2, func(g int) {
 		for h, v := range doubles(l.load("x", g)) {
 			VADDPD(v, s[2*g+h], s[2*g+h])
@@ -84,10 +95,12 @@ func reductions() {
 	})
 	total64("sum", s...)
 	end()
+}
 
-	l = begin("deviation64AVX2", "is deviation64.", "func(x *float32, n int, mean float64) (sum float64)", "x")
+func deviation64() {
+	l := begin("deviation64AVX2", "is deviation64.", "func(x *float32, n int, mean float64) (sum float64)", "x")
 	mean := scalar64("mean")
-	s = sums(4)
+	s := sums(4)
 	l.runUnrolled(2, func(g int) {
 		for h, v := range doubles(l.load("x", g)) {
 			VSUBPD(mean, v, v)
@@ -99,6 +112,12 @@ func reductions() {
 }
 
 func normalisation() {
+	lineLeaky()
+	gatedSums()
+	gatedLine()
+}
+
+func lineLeaky() {
 	l := begin("lineLeakyAVX2", "is lineLeaky.", "func(y, x *float32, n int, a, d, slope float32)", "y", "x")
 	a, d, slope, zero := scalar("a"), scalar("d"), scalar("slope"), zeroed()
 	l.run(func(g int) {
@@ -107,10 +126,12 @@ func normalisation() {
 		VMOVUPS(gated(YMM, z, z, slope, zero), l.at("y", g))
 	})
 	end()
+}
 
-	l = begin("gatedSumsAVX2", "is gatedSums.",
+func gatedSums() {
+	l := begin("gatedSumsAVX2", "is gatedSums.",
 		"func(dy, x *float32, n int, a, d, slope float32) (plain, weighted float64)", "dy", "x")
-	a, d, slope, zero = scalar("a"), scalar("d"), scalar("slope"), zeroed()
+	a, d, slope, zero := scalar("a"), scalar("d"), scalar("slope"), zeroed()
 	p, w := sums(2), sums(2)
 	l.run(func(g int) {
 		x, z := l.load("x", g), YMM()
@@ -125,10 +146,12 @@ func normalisation() {
 	total64("plain", p...)
 	total64("weighted", w...)
 	end()
+}
 
-	l = begin("gatedLineAVX2", "is gatedLine.",
+func gatedLine() {
+	l := begin("gatedLineAVX2", "is gatedLine.",
 		"func(dx, dy, x *float32, n int, a, d, slope, k, q, r float32)", "dx", "dy", "x")
-	a, d, slope, zero = scalar("a"), scalar("d"), scalar("slope"), zeroed()
+	a, d, slope, zero := scalar("a"), scalar("d"), scalar("slope"), zeroed()
 	k, q, r := scalar("k"), scalar("q"), scalar("r")
 	l.run(func(g int) {
 		x, z := l.load("x", g), YMM()
@@ -182,53 +205,68 @@ func constant64(name string, x float64) Mem {
 func tanh() {
 	limit := constant64("tanhLimit", 20)
 	lower := constant64("tanhLower", -20)
-	scale := constant64("tanhScale", 2/math.Ln2)
-	ln2 := constant64("tanhLn2", math.Ln2)
-	two := constant64("tanhTwo", 2)
-	one := constant64("tanhOne", 1)
-	bias := GLOBL("tanhBias", RODATA|NOPTR)
-	for i := range 4 {
-		DATA(8*i, U64(1023))
-	}
-	series := make([]Mem, 12)
-	factorial := 1.0
-	for i := 1; i <= 11; i++ {
-		factorial *= float64(i)
-		series[i] = constant64("tanhSeries"+string(rune('a'+i)), 1/factorial)
-	}
+	c := tanhTable()
 	l := begin("tanhAVX2", "sets y to tanh(x).", "func(y, x *float32, n int)", "y", "x")
 	high, low := YMM(), YMM()
 	VMOVUPD(limit, high)
 	VMOVUPD(lower, low)
 	l.run(func(g int) {
 		for h, x := range doubles(l.load("x", g)) {
-			n, r, p, power := YMM(), YMM(), YMM(), YMM()
 			VMINPD(x, high, x) // in this order a NaN stays one
 			VMAXPD(x, low, x)
-			VMULPD(scale, x, n)
-			VROUNDPD(Imm(0), n, n)
-			VADDPD(x, x, r)
-			VFNMADD231PD(ln2, n, r)
-			VMOVUPD(series[11], p)
-			for i := 10; i >= 1; i-- {
-				VFMADD213PD(series[i], r, p)
-			}
-			VMULPD(r, p, p) // expm1(r)
-			VCVTPD2DQY(n, n.AsX())
-			VPMOVSXDQ(n.AsX(), power)
-			VPADDQ(bias, power, power)
-			VPSLLQ(Imm(52), power, power) // 2^n
-			m := YMM()
-			VMOVAPD(power, m)
-			VSUBPD(one, m, m)
-			VFMADD231PD(power, p, m)
-			VADDPD(two, m, p)
-			VDIVPD(p, m, m)
-			VCVTPD2PSY(m, m.AsX())
-			VMOVUPS(m.AsX(), Mem{Base: l.ptr["y"], Disp: 16 * h})
+			y := c.tanh(x)
+			VCVTPD2PSY(y, y.AsX())
+			VMOVUPS(y.AsX(), Mem{Base: l.ptr["y"], Disp: 16 * h})
 		}
 	})
 	end()
+}
+
+// tanhConstants are those that tanh is computed with; series begins at 1.
+type tanhConstants struct {
+	scale, ln2, two, one, bias Mem
+	series                     [12]Mem
+}
+
+func tanhTable() tanhConstants {
+	c := tanhConstants{
+		scale: constant64("tanhScale", 2/math.Ln2), ln2: constant64("tanhLn2", math.Ln2),
+		two: constant64("tanhTwo", 2), one: constant64("tanhOne", 1), bias: GLOBL("tanhBias", RODATA|NOPTR),
+	}
+	for i := range 4 {
+		DATA(8*i, U64(1023))
+	}
+	factorial := 1.0
+	for i := 1; i < len(c.series); i++ {
+		factorial *= float64(i)
+		c.series[i] = constant64("tanhSeries"+string(rune('a'+i)), 1/factorial)
+	}
+	return c
+}
+
+// tanh is that of x, which is within the limits.
+func (c tanhConstants) tanh(x reg.VecVirtual) reg.VecVirtual {
+	n, r, p, power := YMM(), YMM(), YMM(), YMM()
+	VMULPD(c.scale, x, n)
+	VROUNDPD(Imm(0), n, n)
+	VADDPD(x, x, r)
+	VFNMADD231PD(c.ln2, n, r)
+	VMOVUPD(c.series[11], p)
+	for i := 10; i >= 1; i-- {
+		VFMADD213PD(c.series[i], r, p)
+	}
+	VMULPD(r, p, p) // expm1(r)
+	VCVTPD2DQY(n, n.AsX())
+	VPMOVSXDQ(n.AsX(), power)
+	VPADDQ(c.bias, power, power)
+	VPSLLQ(Imm(52), power, power) // 2^n
+	m := YMM()
+	VMOVAPD(power, m)
+	VSUBPD(c.one, m, m)
+	VFMADD231PD(power, p, m)
+	VADDPD(c.two, m, p)
+	VDIVPD(p, m, m)
+	return m
 }
 
 // strided is the reading and writing of every second value.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -106,22 +107,7 @@ func winogradAdjoint() {
 		LEAQ(Mem{Base: src, Index: mid, Scale: 1}, middle)
 		columns := [4]Mem{{Base: src}, {Base: middle}, {Base: src, Disp: 4}, {Base: middle, Disp: 4}}
 		for v, pair := range [5][2]int{{0, 1}, {1, 1}, {2, 1}, {2, 2}, {3, 2}} {
-			var x [4]reg.VecVirtual
-			for r := range x {
-				x[r] = vec()
-				a, b := columns[pair[0]], columns[pair[1]]
-				switch r {
-				case 1, 2:
-					a.Index, a.Scale = row, uint8(r)
-				case 3:
-					a.Index, a.Scale = triple, 1
-				}
-				b.Index, b.Scale = a.Index, a.Scale
-				VMOVUPS(a, x[r])
-				if pair[0] != pair[1] {
-					VSUBPS(b, x[r], x[r])
-				}
-			}
+			x := fourRows(vec, columns[pair[0]], columns[pair[1]], pair[0] != pair[1], row, triple)
 			MOVQ(l.ptr["dst"], to)
 			if v > 0 {
 				LEAQ(Mem{Base: to, Index: point, Scale: uint8(min(v, 2))}, to)
@@ -136,6 +122,25 @@ func winogradAdjoint() {
 		}
 	})
 	end()
+}
+
+// fourRows loads four rows of column a, less those of b if they differ.
+func fourRows(vec vecFunc, a, b Mem, differ bool, row, triple reg.Register) (x [4]reg.VecVirtual) {
+	for r := range x {
+		x[r] = vec()
+		switch r {
+		case 1, 2:
+			a.Index, a.Scale = row, uint8(r)
+		case 3:
+			a.Index, a.Scale = triple, 1
+		}
+		b.Index, b.Scale = a.Index, a.Scale
+		VMOVUPS(a, x[r])
+		if differ {
+			VSUBPS(b, x[r], x[r])
+		}
+	}
+	return x
 }
 
 // winogradWeights does eight lanes, or sixteen in two halves.
@@ -187,18 +192,7 @@ func winogradOutput() {
 	point := Load(Param("point"), GP64())
 	scale := scalar("scale")
 	l.runHalves(func(vec vecFunc, bytes int) {
-		from := three(l.ptr["src"], point)
-		var columns [3][3]reg.VecVirtual
-		for u := range 3 {
-			for v := range 3 {
-				at := Mem{Base: from[u]}
-				if v > 0 {
-					at.Index, at.Scale = point, uint8(v)
-				}
-				columns[v][u] = vec()
-				VMOVUPS(at, columns[v][u])
-			}
-		}
+		columns := ninePoints(vec, l.ptr["src"], point)
 		var rows [3][2]reg.VecVirtual
 		for v := range columns {
 			rows[v] = neighbours(vec, columns[v])
@@ -211,17 +205,10 @@ func winogradOutput() {
 			}
 			VMULPS(factor, y[0], y[0])
 			VMULPS(factor, y[1], y[1])
-			lo, hi := vec(), vec()
-			VUNPCKLPS(y[1], y[0], lo)
-			VUNPCKHPS(y[1], y[0], hi)
+			lo, hi := zippedTwo(vec, y, bytes)
 			at := Mem{Base: l.ptr["dst"]}
 			if r > 0 {
 				at.Index, at.Scale = row, 1
-			}
-			if bytes == 32 {
-				VPERM2F128(Imm(0x20), hi, lo, y[0])
-				VPERM2F128(Imm(0x31), hi, lo, y[1])
-				lo, hi = y[0], y[1]
 			}
 			VMOVUPS(lo, at)
 			at.Disp = bytes
@@ -230,6 +217,46 @@ func winogradOutput() {
 		ADDQ(Imm(uint64(bytes)), l.ptr["dst"])
 	})
 	end()
+}
+
+// asWide are vectors of eight equal values as those of that many bytes, 16 or 32.
+func asWide(bytes int, vectors []reg.VecVirtual) []reg.VecVirtual {
+	out := slices.Clone(vectors)
+	if bytes == 16 {
+		for i, v := range vectors {
+			out[i] = v.AsX().(reg.VecVirtual)
+		}
+	}
+	return out
+}
+
+// ninePoints loads a value of each of nine points, as columns of three.
+func ninePoints(vec vecFunc, src, point reg.Register) (columns [3][3]reg.VecVirtual) {
+	from := three(src, point)
+	for u := range 3 {
+		for v := range 3 {
+			at := Mem{Base: from[u]}
+			if v > 0 {
+				at.Index, at.Scale = point, uint8(v)
+			}
+			columns[v][u] = vec()
+			VMOVUPS(at, columns[v][u])
+		}
+	}
+	return columns
+}
+
+// zippedTwo gives the values of two vectors in turns. It may write to y.
+func zippedTwo(vec vecFunc, y [2]reg.VecVirtual, bytes int) (lo, hi reg.VecVirtual) {
+	lo, hi = vec(), vec()
+	VUNPCKLPS(y[1], y[0], lo)
+	VUNPCKHPS(y[1], y[0], hi)
+	if bytes == 32 {
+		VPERM2F128(Imm(0x20), hi, lo, y[0])
+		VPERM2F128(Imm(0x31), hi, lo, y[1])
+		lo, hi = y[0], y[1]
+	}
+	return lo, hi
 }
 
 // winogradRows is the output transform of two column phases and what follows it.
@@ -241,13 +268,7 @@ func winogradRows() {
 	factors := []reg.VecVirtual{scalar("top"), scalar("a"), scalar("d"), scalar("slope"), zeroed()}
 	second := GP64()
 	l.runHalves(func(vec vecFunc, bytes int) {
-		f := make([]reg.VecVirtual, len(factors))
-		for i, v := range factors {
-			f[i] = v
-			if bytes == 16 {
-				f[i] = v.AsX().(reg.VecVirtual)
-			}
-		}
+		f := asWide(bytes, factors)
 		LEAQ(Mem{Base: l.ptr["src"], Index: point, Scale: 8}, second)
 		ADDQ(point, second)
 		from := [2][3]reg.Register{three(l.ptr["src"], point), three(second, point)}
@@ -259,27 +280,7 @@ func winogradRows() {
 			return m
 		}
 		for r := range 2 {
-			var pixels [4]reg.VecVirtual // of a row: the even phase's first, the odd's, the even's second
-			for phase := range 2 {
-				var sums [3]reg.VecVirtual
-				for v := range sums {
-					sums[v] = vec()
-					VMOVUPS(at(phase, 1, v), sums[v])
-					if r == 0 {
-						VFMADD231PS(at(phase, 0, v), f[0], sums[v])
-					} else {
-						VADDPS(at(phase, 2, v), sums[v], sums[v])
-					}
-				}
-				first, next := vec(), vec()
-				if phase == 0 {
-					VSUBPS(sums[0], sums[1], first)
-				} else {
-					VADDPS(sums[0], sums[1], first)
-				}
-				VADDPS(sums[2], sums[1], next)
-				pixels[1-phase], pixels[3-phase] = first, next
-			}
+			pixels := pixelsOf(vec, r, f[0], at)
 			for i, v := range pixels {
 				VFMADD213PS(f[2], f[1], v)
 				pixels[i] = gated(vec, v, v, f[3], f[4])
@@ -296,6 +297,32 @@ func winogradRows() {
 		ADDQ(Imm(uint64(3*bytes)), l.ptr["dst"])
 	})
 	end()
+}
+
+// pixelsOf are those of row r in the order in which they lie. The values at three
+// points of a phase are summed over its rows, of which the upper counts top times.
+func pixelsOf(vec vecFunc, r int, top reg.VecVirtual, at func(phase, u, v int) Mem) (pixels [4]reg.VecVirtual) {
+	for phase := range 2 {
+		var sums [3]reg.VecVirtual
+		for v := range sums {
+			sums[v] = vec()
+			VMOVUPS(at(phase, 1, v), sums[v])
+			if r == 0 {
+				VFMADD231PS(at(phase, 0, v), top, sums[v])
+			} else {
+				VADDPS(at(phase, 2, v), sums[v], sums[v])
+			}
+		}
+		first, next := vec(), vec()
+		if phase == 0 {
+			VSUBPS(sums[0], sums[1], first)
+		} else {
+			VADDPS(sums[0], sums[1], first)
+		}
+		VADDPS(sums[2], sums[1], next)
+		pixels[1-phase], pixels[3-phase] = first, next
+	}
+	return pixels
 }
 
 // zippedFour gives the values 0 of four vectors, their values 1, and so on.
