@@ -96,7 +96,7 @@ var looks = map[string]struct {
 	earlier          func(*looker, context.Context) (found bool, why string, err error)
 	follows, unknown string
 }{
-	step.Preprocess.String():   {earlier: (*looker).tensors, unknown: "nothing can be known of it before the images are preprocessed"},
+	step.Preprocess.String():   {earlier: (*looker).tensors, unknown: "unknown until the images are preprocessed"},
 	step.Train.String():        {earlier: (*looker).training},
 	step.Sample.String():       {earlier: (*looker).candidates, follows: "follows the training"},
 	step.CheckOverfit.String(): {earlier: (*looker).checks, follows: "follows the samples"},
@@ -119,12 +119,12 @@ func (l *looker) training(ctx context.Context) (found bool, why string, err erro
 	if found && l.train.Chosen == nil && l.train.Epoch != t.Epochs {
 		return false, fmt.Sprintf("the first %d of %d epochs are there", l.train.Epoch, t.Epochs), err
 	}
-	return found, "no training of these tensors with these settings is there", err
+	return found, "these tensors were not trained on with these settings before", err
 }
 
 func (l *looker) candidates(ctx context.Context) (found bool, why string, err error) {
 	l.sample, found, err = sampleMemo(l.train.Checkpoint, l.recipe).Look(ctx, l.store)
-	return found, "no such samples of this checkpoint are there", err
+	return found, "this checkpoint was not sampled with these settings before", err
 }
 
 func (l *looker) checks(ctx context.Context) (found bool, why string, err error) {

@@ -94,7 +94,7 @@ func TestNotifyFailsWithoutTellingTheAddress(t *testing.T) {
 	require.NotContains(t, err.Error(), "between us")
 }
 
-// A run's notices are told apart by their identifiers, and those of its end hold
+// A run's notices are distinguished by their identifiers, and those of its end hold
 // nothing of the deadline.
 func TestNoticesOfOneRunDiffer(t *testing.T) {
 	ids := map[string]bool{}

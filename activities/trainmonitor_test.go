@@ -154,7 +154,7 @@ func TestTrainAfterARollbackKeepsItsCheckpointsApart(t *testing.T) {
 	require.NotContains(t, strings.Join(keys(t, s, runCheckpoints), " "), "step-", "the next leg clears them as ever")
 }
 
-// Earlier curves have no signs; a training that began with them goes on so.
+// Earlier curves have no signs; a training that began with such ones keeps them.
 func TestEarlierCurves(t *testing.T) {
 	one := []float32{0.5}
 	old := ledger.Curves{StepsPerEpoch: 1, LossReal: one, LossFake: one, LossG: one, DReal: one, DFake: one}

@@ -120,7 +120,7 @@ func (s *utilityStudy) images(ctx context.Context, c studied) (classifier.Class,
 		return out, err
 	}
 	if index.Dataset != c.Dataset.SHA256 {
-		return out, ledger.Permanent(step.ErrBadInput, "tensors of data set %s: the comparison is of %s", index.Dataset, c.Dataset.SHA256)
+		return out, ledger.Permanent(step.ErrBadInput, "tensors of data set %s: the study is of %s", index.Dataset, c.Dataset.SHA256)
 	}
 	for _, split := range []string{ledger.SplitTraining, ledger.SplitHoldout} {
 		images, err := s.imagesOf(ctx, c.Class, dataset, index, split)

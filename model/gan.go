@@ -23,8 +23,8 @@ import (
 
 // Errors of this package, to be matched with errors.Is.
 var (
-	// ErrNotFinite: training has left the finite numbers. The GAN is of no use
-	// any more; an earlier checkpoint is.
+	// ErrNotFinite: training has left the finite numbers. The GAN can't be used
+	// any more; an earlier checkpoint can.
 	ErrNotFinite = errors.New("not finite")
 	// ErrForeign: the checkpoint belongs to another recipe.
 	ErrForeign = errors.New("checkpoint of another recipe")
@@ -125,7 +125,7 @@ func (g *GAN) Steps() int64 { return g.steps }
 // step on. A checkpoint does not hold it: who loads one scales again.
 func (g *GAN) ScaleDiscriminatorRate(f float64) { g.discriminator.rate *= f }
 
-// Close frees what the graphs hold. The GAN is of no use afterwards.
+// Close frees what the graphs hold. The GAN can't be used afterwards.
 func (g *GAN) Close() {
 	for _, t := range g.trainers {
 		t.Close()

@@ -28,7 +28,7 @@ type fleet struct {
 	perPage int
 	// run is what a class's run does; nil publishes after a minute.
 	run func(ctx workflow.Context, in AugmentInput) (AugmentResult, error)
-	// look answers for a run that is looked at; nil says that it goes on.
+	// look answers for a run that is looked at; nil says that it continues.
 	look func(run step.Run) step.RunState
 
 	began    map[string]int // by class

@@ -13,7 +13,7 @@ import (
 	"github.com/defectforge/defectforge/storage/memory"
 )
 
-// TestRefreshFromAStage: that stage and the later ones are told, the earlier ones
+// TestRefreshFromAStage: that stage and the later ones are refreshed, the earlier ones
 // are not, and without --from none is.
 func TestRefreshFromAStage(t *testing.T) {
 	order := step.RerunStages()

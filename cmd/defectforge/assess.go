@@ -33,7 +33,7 @@ func assessCommand(a *app) *cobra.Command {
 		Use:   "assess --real SRC --candidates SRC",
 		Short: "Judge images from any generator as a run judges its own",
 		Long: `Judge candidate images, whatever made them, against the real images: whether
-they copy real ones, how varied they are, and how like the real ones. Every SRC is
+they copy real ones, how varied they are, and how much they look like them. Every SRC is
 a folder or s3://bucket/prefix. Give as --holdout real images that the generator
 never saw; without it a fifth of the real images is held out, by groups of similar
 images, which says less where the generator was trained on them.

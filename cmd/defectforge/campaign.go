@@ -208,7 +208,7 @@ func printCampaign(a *app, r campaignReport) {
 		a.console.Print("history    %s (while the stack runs: `defectforge up`)", r.UI)
 	}
 	if r.Counts.Failed+r.Counts.Cancelled > 0 {
-		a.console.Print("again      `defectforge campaign retry %s` does what failed again", r.WorkflowID)
+		a.console.Print("again      `defectforge campaign retry %s` does again what failed", r.WorkflowID)
 	}
 }
 

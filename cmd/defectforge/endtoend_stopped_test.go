@@ -20,7 +20,7 @@ import (
 )
 
 // Killed in the middle of training, twice, gently and not: the same command
-// goes on, and the release is that of a run that was left alone.
+// resumes, and the release is that of a run that was left alone.
 func TestEndToEndKilled(t *testing.T) {
 	b := wholeBench(t)
 	want := b.reference()

@@ -57,7 +57,7 @@ type block struct {
 	conv, out, dconv, dactive []float32 // for a full batch
 }
 
-// New is a net with random weights for images of so many channels, to be trained
+// New is a net with random weights for images of that many channels, to be trained
 // for steps steps: its rate falls evenly to zero over them. It panics unless
 // channels is 1 or 3, classes at least 2 and steps at least 1.
 func New(seed uint64, channels, classes, steps int) *Net {

@@ -27,9 +27,9 @@ const (
 // side is a class's images of one split.
 type side struct{ train, test []*Picture }
 
-// sides splits the images of the class whose generator is judged. Its test images
-// are always held out: disjoint parts of the hold-out, or all of it in every split
-// where the parts would be too small, which disjoint tells.
+// sides splits the images of the class whose generator is judged. Its test
+// images are always held out: disjoint parts of the hold-out, or all of it in
+// every split where the parts would be too small, which disjoint says.
 func sides(images []Image, splits int) (out []side, disjoint bool) {
 	train, held := divided(images)
 	parts, disjoint := deal(held, splits)
@@ -83,7 +83,7 @@ func divided(images []Image) (train, held []Image) {
 }
 
 // deal gives out whole groups, the largest first, each to the smallest part so
-// far. It tells whether every part has enough.
+// far. It reports whether every part has enough.
 func deal(images []Image, parts int) (out [][]Image, enough bool) {
 	groups := grouped(images, "utility/")
 	slices.SortStableFunc(groups, func(a, b []Image) int { return cmp.Compare(len(b), len(a)) })

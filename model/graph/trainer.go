@@ -86,7 +86,7 @@ type judgement struct {
 	gradients []Buffer // in the order of these: the learner's Params
 }
 
-// newJudgement is for a loss by so many terms.
+// newJudgement is for a loss of that many terms.
 func newJudgement(ws *Workspace, terms int) *judgement {
 	j := &judgement{program: newProgram(ws), augments: &Terms{}}
 	for range terms {

@@ -11,7 +11,7 @@ func (p *peaking) do(int, *scratch) { active.peak(p.rounds) }
 // Peak does nothing but multiply-adds on registers, rounds (at least 1) times a
 // few, on Threads() threads at once, by the instruction set in use. It returns
 // how many floating-point operations these were, a multiply-add being two. The
-// time it takes tells what the processor can do at best.
+// time it takes shows what the processor can do at best.
 func Peak(rounds int) float64 {
 	n := Threads()
 	parallel(&peaking{max(rounds, 1)}, n)

@@ -139,7 +139,7 @@ func TestWebIdentity(t *testing.T) {
 		t.Errorf("signed by %q with session %q after %d questions", signed, session, service.asked)
 	}
 
-	// A token that is refused is told, and never passed over.
+	// A refused token is reported, and never passed over.
 	service.token = "another"
 	if err := os.MkdirAll(filepath.Join(os.Getenv("HOME"), ".aws"), 0o700); err != nil {
 		t.Fatal(err)

@@ -79,7 +79,7 @@ func (s *shown) Update(n int) {
 }
 func (s *shown) Close() { s.closed = true }
 
-// counting is a kind whose looks count up, and fail where the server has gone.
+// counting is a kind whose looks count up, and fail where the server is gone.
 func counting(lastOfFailed bool) Kind[int, string] {
 	n := 0
 	return Kind[int, string]{every: time.Millisecond, lastOfFailed: lastOfFailed, Look: func(ctx context.Context, c *Client, id string) (int, error) {
