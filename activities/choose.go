@@ -24,7 +24,8 @@ func (c Chooser) Choose(ctx context.Context, in step.ChooseInput) (step.ChooseRe
 		return step.ChooseResult{}, ledger.Permanent(step.ErrBadInput, "choice of checkpoint %q with curves %q, of state %q: is not complete",
 			in.Choice.Checkpoint.Key, in.Choice.Curves.Key, in.Train.Checkpoint.Key)
 	}
-	// An attempt that was killed after its last write has removed what it read.
+	// An attempt that was killed after its last write has already removed what it
+	// read.
 	known, ok, err := lookForChoice(ctx, c.Store, in.Tensors, in.Recipe)
 	if err != nil {
 		return step.ChooseResult{}, err

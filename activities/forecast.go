@@ -90,8 +90,9 @@ type looker struct {
 }
 
 // looks say how a forecast looks for a stage's earlier result: earlier reports
-// whether there is one or, in words, what there is not; follows is said where a
-// stage before is to be done; unknown is said of all later stages where this one is.
+// whether there is one or, in words, what there is not; follows is the reason
+// where an earlier stage is to be done; unknown is that of all later stages
+// where this one is.
 var looks = map[string]struct {
 	earlier          func(*looker, context.Context) (found bool, why string, err error)
 	follows, unknown string

@@ -129,9 +129,9 @@ func assignSplits(images []ledger.DatasetImage, holdout, selection float64) {
 	draw(images, ledger.SplitSelection, "selection/", int(selection*float64(len(images))))
 }
 
-// leaveOut keeps at most most images for training, in the order of the SHA-256 of
-// their digests, image by image: nothing is judged by those left out, so that
-// groups may be divided here. 0 keeps all.
+// leaveOut keeps no more than most images for training, in the order of the
+// SHA-256 of their digests, image by image: nothing is judged by those left
+// out, so that groups may be divided here. 0 keeps all.
 func leaveOut(images []ledger.DatasetImage, most int) {
 	var training []*ledger.DatasetImage
 	for i := range images {

@@ -28,16 +28,17 @@ const verdictFailed = "failed"
 type Decision struct {
 	Dataset step.Ref `json:"dataset"`
 	Verdict string   `json:"verdict"`
-	// Approval is the decision on a set that passed, in words that Approval.By has.
+	// Approval is the decision on a set that passed, one of the values of
+	// Approval.By.
 	Approval string    `json:"approval"`
 	Release  string    `json:"release"` // empty where nothing was published
 	Run      step.Run  `json:"run"`
 	At       time.Time `json:"at"`
 }
 
-// decisionMemo is where runs remember their decisions that may share them: all of
-// their inputs but the images are the same. Stages that need another class's images
-// look at them anew in every run. The number counted versions before Memo did.
+// decisionMemo is where runs remember their decisions; runs whose inputs differ
+// in their images alone share it. Stages that need another class's images look
+// at them anew in every run. The number counted versions before Memo did.
 func decisionMemo(class string, r spec.Recipe, p spec.Policy, u *step.UtilityPlan) Memo[decisionList] {
 	return Memo[decisionList]{Stage: "decision", Version: 1, Inputs: []any{1, class, r, p, u}}
 }

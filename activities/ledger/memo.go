@@ -31,8 +31,8 @@ type Memo[T any] struct {
 	// called Stage, later ones have their number behind it, as in overfit-3.
 	Version int
 	// Inputs are whatever decides the result, and nothing else. Their JSON is
-	// digested: a field more in them forgets every result, unless it is absent where
-	// it has no say.
+	// digested: a new field in them forgets every result, unless it is left out
+	// where it makes no difference.
 	Inputs any
 	// Refs names the objects without which a result is useless, also those that
 	// its documents list. It is nil for results that stand alone.

@@ -20,8 +20,8 @@ func RerunStages() []string {
 }
 
 // Refreshes reports whether the rerun has a stage done even where its result
-// would be found. Of what no rerun begins with, an earlier result is taken; parts
-// follow their whole.
+// would be found. Stages that no rerun begins with take an earlier result;
+// parts follow their whole.
 func (r *Rerun) Refreshes(name string) bool {
 	if r == nil || r.From == "" {
 		return false
