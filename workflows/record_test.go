@@ -22,6 +22,7 @@ import (
 	"github.com/defectforge/defectforge/activities"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/deploy/devstack"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 )
@@ -74,6 +75,9 @@ func TestRecord(t *testing.T) {
 	late.Policy.DeadlineHours = 2.0 / 3600
 	unstable.Recipe.Seed = 2
 	unstable.Recipe.Monitor.MemorisingAbove = 1e-6 // every discriminator is sure of something
+	byImages := plain
+	byImages.Recipe.Model.Channels, byImages.Recipe.Model.DiscriminatorNorm = spec.ChannelsAuto, spec.NormNone
+	byImages.Recipe.Train.Steps, byImages.Recipe.Train.Epochs, byImages.Recipe.Train.LegEpochs = 20, 0, 0
 	compared := comparingInput(t, b, "compared")
 	compared.Policy = asking()
 	for name, in := range map[string]AugmentInput{
@@ -85,6 +89,7 @@ func TestRecord(t *testing.T) {
 		"augment-v4-unstable":           unstable,
 		"augment-v5-compared":           compared,
 		"augment-v5-recovered":          hastyInput(t, b, "hasty"),
+		"augment-v6-by-images":          byImages,
 	} {
 		if _, err := os.Stat(filepath.Join(histories, name+".json")); err == nil {
 			continue // it may have been released

@@ -10,7 +10,9 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 )
 
-const otherRates = "choose another --seed, or lower train.generator_rate and train.discriminator_rate with --set"
+// otherRates is for trainings that do not hold.
+const otherRates = "take --recipe surface, whose training is steadier than that of classic; where it is that one already, choose " +
+	"another --seed, or lower train.generator_rate and train.discriminator_rate with --set"
 
 // remedies say what to do about permanent failures whose own words do not.
 var remedies = map[string]string{
