@@ -42,12 +42,14 @@ func Surface() Recipe {
 	return r
 }
 
-// Quick is Surface with shallow networks and few steps, for demos and first runs.
+// Quick is Surface with shallow networks and few steps of small batches, for demos and
+// first runs. Its rates are higher, for the few steps; batches of 8 show more after
+// the same minutes than those of 16.
 func Quick() Recipe {
 	r := Surface()
 	r.Name = "quick"
 	r.Model.GeneratorDepth, r.Model.DiscriminatorDepth, r.Model.GeneratorFine = 16, 16, 8
-	r.Train.Steps, r.Train.AverageImages = 1500, 2000
+	r.Train.Batch, r.Train.Steps, r.Train.AverageImages = 8, 2000, 2000
 	r.Train.GeneratorRate, r.Train.DiscriminatorRate = 4e-4, 4e-4
 	r.Sample.Count = 120
 	r.Policy = "copying"
