@@ -10,14 +10,11 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
-	"image/gif"
 	"image/jpeg"
 	"image/png"
 	"io"
 
 	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
-	"golang.org/x/image/webp"
 )
 
 // Why an image can't be used. Each error that Decode and Inspect return wraps
@@ -43,6 +40,12 @@ type Info struct {
 	Format        string // "png", "jpeg", "bmp", "tiff", "webp" or "gif"
 	Width, Height int    // as stored, before orientation is applied
 	Orientation   int    // EXIF orientation, 1 to 8; 1 where none is stated
+	// MorePages is how many pages of a TIFF, or frames of an animation, follow the
+	// one that is decoded: the first, in a TIFF the first at full resolution.
+	MorePages int
+	// Transparent says that the opacity is zero everywhere. It means nothing then,
+	// and the colours below it are the picture. Only Decode finds it.
+	Transparent bool
 }
 
 // maxScans bounds the scans of a progressive JPEG: each walks over the whole
@@ -50,19 +53,28 @@ type Info struct {
 // hours. Encoders write about ten.
 const maxScans = 200
 
+// codec reads one format. config completes info from the header; decode gives the
+// picture and the point of it that falls on the corner of what is shown.
 type codec struct {
-	name   string
-	config func(io.Reader) (image.Config, error)
-	decode func(io.Reader) (image.Image, error)
+	config func(data []byte, info *Info) error
+	decode func(data []byte) (img image.Image, at image.Point, err error)
 }
 
 var codecs = map[string]codec{
-	"png":  {"png", png.DecodeConfig, png.Decode},
-	"jpeg": {"jpeg", jpeg.DecodeConfig, jpeg.Decode},
-	"gif":  {"gif", gif.DecodeConfig, gif.Decode},
-	"bmp":  {"bmp", bmp.DecodeConfig, bmp.Decode},
-	"tiff": {"tiff", tiff.DecodeConfig, tiff.Decode},
-	"webp": {"webp", webp.DecodeConfig, webp.Decode},
+	"png":  {configPNG, cornered(decodePNGFile)},
+	"jpeg": {configJPEG, cornered(decodeJPEG)},
+	"gif":  {configGIF, decodeGIF},
+	"bmp":  {configBMP, cornered(decodeBMP)},
+	"tiff": {configTIFF, cornered(decodeTIFF)},
+	"webp": {configWebP, decodeWebP},
+}
+
+// cornered is for formats whose pictures begin at the corner.
+func cornered(decode func([]byte) (image.Image, error)) func([]byte) (image.Image, image.Point, error) {
+	return func(data []byte) (image.Image, image.Point, error) {
+		img, err := decode(data)
+		return img, image.Point{}, err
+	}
 }
 
 // sniff names the format that data begins like, "" for none that is known.
@@ -78,7 +90,7 @@ func sniff(data []byte) string {
 		return "jpeg"
 	case begins("GIF87a"), begins("GIF89a"):
 		return "gif"
-	case begins("II\x2a\x00"), begins("MM\x00\x2a"):
+	case isTIFF(data):
 		return "tiff"
 	case begins("RIFF") && within(8, "WEBP"):
 		return "webp"
@@ -112,33 +124,29 @@ func Inspect(data []byte, limits Limits) (info Info, err error) {
 	case !known:
 		return Info{}, ErrNotImage
 	}
-	r := &reader{Reader: bytes.NewReader(data)}
-	config, err := c.config(r)
-	if err != nil {
-		return Info{}, r.explain(err)
+	info = Info{Format: format, Orientation: 1}
+	if err := c.config(data, &info); err != nil {
+		return info, err
 	}
-	info = Info{Format: format, Width: config.Width, Height: config.Height, Orientation: 1}
 	if info.Width <= 0 || info.Height <= 0 {
 		return info, fmt.Errorf("%w: no pixels", ErrDamaged)
 	}
 	if limits.MaxPixels > 0 && int64(info.Width) > limits.MaxPixels/int64(info.Height) {
 		return info, fmt.Errorf("%w: %dx%d exceeds %d", ErrTooManyPixels, info.Width, info.Height, limits.MaxPixels)
 	}
-	if err := inspectTags(data, &info); err != nil {
-		return info, err
-	}
-	if n := bytes.Count(data, []byte{0xff, 0xda}); format == "jpeg" && n > maxScans {
-		return info, fmt.Errorf("%w: JPEG with %d scans", ErrUnsupported, n)
-	}
 	return info, nil
 }
 
-// Decode reads an image file: PNG, JPEG, BMP, TIFF, WebP or the first frame of
-// a GIF. The result is opaque, 8 bits per channel, upright (its EXIF
-// orientation applied) and begins at (0,0). Grey becomes three equal channels.
-// Of 16-bit samples the upper byte is kept, without stretching the range.
-// Transparency is laid over white, as viewers show it. CMYK is converted by
-// Go's plain formula, without colour profiles.
+// Decode reads an image file: PNG, JPEG, BMP, TIFF, WebP or GIF. Of several pages
+// or frames the first is taken, as Info.MorePages says. The result is opaque,
+// 8 bits per channel, upright (its EXIF orientation applied) and begins at (0,0).
+// Grey becomes three equal channels. Of samples with more bits the upper 8 are
+// kept, without stretching the range. Transparency is laid over white, as viewers
+// show it, unless nothing at all would be seen (Info.Transparent). CMYK is
+// converted by Go's plain formula, without colour profiles.
+//
+// What is missing behind the last pixel is overlooked: the end marker of a JPEG or
+// a PNG, the end code of an LZW stream. Missing pixels are not.
 //
 // Nothing is decoded that is beyond the limits, and no input makes it panic.
 func Decode(data []byte, limits Limits) (img *image.RGBA, info Info, err error) {
@@ -147,17 +155,17 @@ func Decode(data []byte, limits Limits) (img *image.RGBA, info Info, err error) 
 	if err != nil {
 		return nil, info, err
 	}
-	r := &reader{Reader: bytes.NewReader(data)}
-	src, err := codecs[info.Format].decode(r)
+	src, at, err := codecs[info.Format].decode(data)
 	if err != nil {
-		return nil, info, r.explain(err)
+		return nil, info, err
 	}
-	at := src.Bounds().Min
-	if info.Format == "gif" {
-		at = image.Point{} // a frame may cover a part of the screen only
-	} else if src.Bounds().Dx() != info.Width || src.Bounds().Dy() != info.Height {
+	part := src.Bounds().Sub(at)
+	if whole := image.Rect(0, 0, info.Width, info.Height); part != whole && (!shownInParts[info.Format] || !part.In(whole)) {
 		return nil, info, fmt.Errorf("%w: %v pixels under a header of %dx%d", ErrDamaged,
 			src.Bounds().Size(), info.Width, info.Height)
+	}
+	if info.Transparent = transparent(src); info.Transparent {
+		src = opaqueOf(src)
 	}
 	return upright(flatten(src, at, info.Width, info.Height), info.Orientation), info, nil
 }
@@ -200,13 +208,11 @@ func (r *reader) explain(err error) error {
 	var (
 		unsupportedJPEG jpeg.UnsupportedError
 		unsupportedPNG  png.UnsupportedError
-		unsupportedTIFF tiff.UnsupportedError
 	)
 	switch {
-	case r.short:
+	case r.short, errors.Is(err, io.ErrUnexpectedEOF):
 		return ErrTruncated
-	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.As(err, &unsupportedTIFF),
-		errors.Is(err, bmp.ErrUnsupported):
+	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.Is(err, bmp.ErrUnsupported):
 		return fmt.Errorf("%w: %v", ErrUnsupported, err)
 	}
 	return fmt.Errorf("%w: %v", ErrDamaged, err)
