@@ -100,7 +100,7 @@ func gained(m *quality.Measures, u step.UtilityResult) {
 // copies is what the measures of copying need of the list.
 func copies(l ledger.NeighbourList) quality.Copies {
 	c := quality.Copies{
-		TailAt: l.TailAt, TransformedTailAt: l.TransformedTailAt,
+		TailAt: l.TailAt, TransformedTailAt: l.TransformedTailAt, DisguisedRejectAt: l.DisguisedRejectAt,
 		Holdout: l.HoldoutNearest, HoldoutGroups: l.HoldoutGroups, Notes: l.Notes,
 	}
 	for _, check := range l.Candidates {
@@ -110,6 +110,13 @@ func copies(l ledger.NeighbourList) quality.Copies {
 			t = quality.Transformed{Distance: check.Transformed.Distance}
 		}
 		c.Transformed = append(c.Transformed, t)
+		if l.DisguisedRejectAt > 0 {
+			d := quality.Disguised{Index: -1, Distance: math.Inf(1)}
+			if check.Disguised != nil {
+				d.Distance = check.Disguised.Distance
+			}
+			c.Disguised = append(c.Disguised, d)
+		}
 	}
 	return c
 }

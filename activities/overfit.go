@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,7 +28,7 @@ type Checker struct {
 // overfitMemo is where checks are remembered.
 func overfitMemo(in step.OverfitInput) ledger.Memo[step.OverfitResult] {
 	return ledger.Memo[step.OverfitResult]{
-		Stage: "overfit", Version: 3,
+		Stage: "overfit", Version: 4,
 		Inputs: []any{in.Candidates.SHA256, in.Dataset.SHA256, in.Tensors.SHA256, in.Overfit},
 		Refs: func(_ context.Context, _ *storage.Store, r step.OverfitResult) ([]step.Ref, error) {
 			return []step.Ref{r.Neighbours, r.Sheet}, nil
@@ -155,6 +156,11 @@ func planes(im *ledger.Images) quality.Source {
 	return quality.Source{Shards: im.Shards(), Images: im.Len(), Load: func(_ context.Context, i int) ([]uint8, error) { return im.Planes(i) }}
 }
 
+// luminances gives package quality the images in grey.
+func luminances(im *ledger.Images) quality.Source {
+	return quality.Source{Shards: im.Shards(), Images: im.Len(), Load: func(_ context.Context, i int) ([]uint8, error) { return im.Luminances(i) }}
+}
+
 // findCopies measures all distances and decides about each candidate.
 func (o *overfitCheck) findCopies(ctx context.Context) (err error) {
 	n := o.training.Len()
@@ -163,6 +169,7 @@ func (o *overfitCheck) findCopies(ctx context.Context) (err error) {
 		Groups: ledger.Groups(o.names[:n]), HoldoutGroups: ledger.Groups(o.names[n:]),
 		RejectQuantile: o.in.Overfit.RejectQuantile, TailQuantile: o.in.Overfit.TailQuantile,
 		Neighbours: o.in.Overfit.Neighbours, Progress: counter(ctx),
+		Luminances: &quality.Luminances{Candidates: greys(o.pixels), Training: luminances(o.training), Holdout: luminances(o.holdout)},
 	})
 	if err != nil {
 		return err
@@ -171,7 +178,8 @@ func (o *overfitCheck) findCopies(ctx context.Context) (err error) {
 	o.list = ledger.NeighbourList{
 		RejectAt: orZero(c.RejectAt), TailAt: orZero(c.TailAt), TailQuantile: o.in.Overfit.TailQuantile,
 		TransformedRejectAt: orZero(c.TransformedRejectAt), TransformedTailAt: orZero(c.TransformedTailAt),
-		RealNearest: c.Null, RealTransformed: c.NullTransformed, HoldoutNearest: c.Holdout, HoldoutGroups: c.HoldoutGroups, Notes: c.Notes,
+		DisguisedRejectAt: c.DisguisedRejectAt,
+		RealNearest:       c.Null, RealTransformed: c.NullTransformed, HoldoutNearest: c.Holdout, HoldoutGroups: c.HoldoutGroups, Notes: c.Notes,
 	}
 	first := make(map[string]int)
 	for i, candidate := range o.candidates.Images {
@@ -185,6 +193,15 @@ func (o *overfitCheck) findCopies(ctx context.Context) (err error) {
 		o.list.Candidates = append(o.list.Candidates, check)
 	}
 	return nil
+}
+
+// greys are images (n,3,128,128) in grey.
+func greys(images []uint8) []uint8 {
+	out := make([]uint8, 0, len(images)/spec.Channels)
+	for image := range slices.Chunk(images, spec.ImageLen) {
+		out = append(out, picture.Luminance(image)...)
+	}
+	return out
 }
 
 // orZero is v, or 0 where it is no number, which JSON can't hold.
@@ -209,6 +226,9 @@ func (o *overfitCheck) check(i int, c ledger.Candidate) ledger.CandidateCheck {
 		if n := t.found[i]; n.Index >= 0 {
 			*t.to = &ledger.TransformedNeighbour{Neighbour: o.neighbour(n.Index, n.Distance), How: n.Words()}
 		}
+	}
+	if d := o.copies.Disguised[i]; d.Index >= 0 {
+		check.Disguised = &ledger.TransformedNeighbour{Neighbour: o.neighbour(d.Index, d.Distance), How: d.Words()}
 	}
 	return check
 }

@@ -286,7 +286,7 @@ func addChecks(data *report.Data, c step.OverfitResult, set ledger.CheckedSet) {
 	}
 	data.Distance = &report.Distances{
 		Real: c.Real, Accepted: c.Accepted, Rejected: c.Rejected, Repeated: c.Repeated, Blank: c.Blank,
-		RejectAt: c.RejectAt, TransformedRejectAt: doc.TransformedRejectAt,
+		RejectAt: c.RejectAt, TransformedRejectAt: doc.TransformedRejectAt, DisguisedRejectAt: doc.DisguisedRejectAt,
 		TailAt: c.TailAt, TailShare: c.TailShare, Transformed: c.TransformedShare,
 		Nearest: c.Nearest, RealNearest: doc.RealNearest, Notes: doc.Notes,
 	}
@@ -297,23 +297,27 @@ func neighbour(n ledger.Neighbour) report.Neighbour {
 }
 
 // match is the transformed training image where the candidate is nearer to it
-// than to any as it is, each by its own threshold; nil otherwise, and for plain
-// copies, whose reason names the image as it is.
+// than to any as it is, each by its own threshold, and of a copy in disguise the real
+// image; nil otherwise, and for plain copies, whose reason names the image as it is.
 func match(check ledger.CandidateCheck, doc ledger.NeighbourList) *report.Neighbour {
-	t := check.Transformed
-	if t == nil {
+	if len(check.Nearest) > 0 && check.Nearest[0].Distance < doc.RejectAt {
 		return nil
 	}
-	if len(check.Nearest) > 0 {
-		plain := check.Nearest[0].Distance
-		if plain < doc.RejectAt || !(t.Distance*doc.RejectAt < plain*doc.TransformedRejectAt) {
-			return nil
-		}
+	if d := check.Disguised; d != nil && d.Distance < doc.DisguisedRejectAt && !nearer(check.Transformed, doc.TransformedRejectAt) {
+		n := neighbour(d.Neighbour)
+		n.Transform, n.Disguised = d.How, true
+		return &n
+	}
+	t := check.Transformed
+	if t == nil || len(check.Nearest) > 0 && !(t.Distance*doc.RejectAt < check.Nearest[0].Distance*doc.TransformedRejectAt) {
+		return nil
 	}
 	n := neighbour(t.Neighbour)
 	n.Transform = t.How
 	return &n
 }
+
+func nearer(t *ledger.TransformedNeighbour, at float64) bool { return t != nil && t.Distance < at }
 
 // shown reads the pictures of the candidates with the given indices.
 func (r Reporter) shown(ctx context.Context, list ledger.CandidateList, indices []int) (map[int][]byte, error) {

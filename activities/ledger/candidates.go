@@ -25,16 +25,19 @@ type Candidate struct {
 
 // NeighbourList holds the overfit check's outcome for every candidate.
 // Distances are Euclidean over the first channel's pixels in [-1,1]; those to
-// transformed images over the inner part that package quality names. A threshold
+// transformed images over the inner part that package quality names; those in disguise
+// are of package quality's own kind. A threshold
 // of 0 means that the training images gave none.
 type NeighbourList struct {
 	Header
-	RejectAt            float64          `json:"reject_at"`
-	TailAt              float64          `json:"tail_at"`
-	TransformedRejectAt float64          `json:"transformed_reject_at"`
-	TransformedTailAt   float64          `json:"transformed_tail_at"`
-	TailQuantile        float64          `json:"tail_quantile"`
-	Candidates          []CandidateCheck `json:"candidates"`
+	RejectAt            float64 `json:"reject_at"`
+	TailAt              float64 `json:"tail_at"`
+	TransformedRejectAt float64 `json:"transformed_reject_at"`
+	TransformedTailAt   float64 `json:"transformed_tail_at"`
+	// DisguisedRejectAt is 0 where nobody looked for copies in disguise.
+	DisguisedRejectAt float64          `json:"disguised_reject_at,omitempty"`
+	TailQuantile      float64          `json:"tail_quantile"`
+	Candidates        []CandidateCheck `json:"candidates"`
 	// RealNearest is each training image's distance to the nearest one of another
 	// group, in the order of the index's shards and rows, RealTransformed the same
 	// where images may be mirrored, turned and shifted. HoldoutNearest is each
@@ -60,10 +63,13 @@ type CandidateCheck struct {
 	// mirrored, turned and shifted; TransformedHeld the nearest held-out image.
 	Transformed     *TransformedNeighbour `json:"transformed,omitempty"`
 	TransformedHeld *TransformedNeighbour `json:"transformed_held,omitempty"`
+	// Disguised is the real image that the candidate resembles most in local contrast;
+	// its distance is 1 less the correlation.
+	Disguised *TransformedNeighbour `json:"disguised,omitempty"`
 }
 
 // Culprit is the real image that a rejected candidate is nearest to: by its
-// plain distance unless only a transformed one is too near.
+// plain distance unless only a transformed or disguised one is too near.
 func (l NeighbourList) Culprit(c CandidateCheck) (Neighbour, bool) {
 	if len(c.Nearest) > 0 && c.Nearest[0].Distance < l.RejectAt {
 		return c.Nearest[0], true
@@ -77,6 +83,8 @@ func (l NeighbourList) Culprit(c CandidateCheck) (Neighbour, bool) {
 	switch {
 	case best != nil:
 		return best.Neighbour, true
+	case c.Disguised != nil && c.Disguised.Distance < l.DisguisedRejectAt:
+		return c.Disguised.Neighbour, true
 	case len(c.Nearest) > 0:
 		return c.Nearest[0], true
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/checkpoint"
+	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
@@ -105,6 +106,23 @@ func (im *Images) Planes(i int) ([]uint8, error) {
 		}
 	}
 	return planes, nil
+}
+
+// Luminances reads the images of shard i in grey, (n,128,128).
+func (im *Images) Luminances(i int) ([]uint8, error) {
+	s, end := im.shards[i], im.n
+	if i+1 < len(im.shards) {
+		end = im.shards[i+1].first
+	}
+	var out []uint8
+	row := make([]uint8, spec.ImageLen)
+	for at := s.first; at < end; at++ {
+		if err := im.Row(row, at); err != nil {
+			return nil, err
+		}
+		out = append(out, picture.Luminance(row)...)
+	}
+	return out, nil
 }
 
 // Close closes the files.

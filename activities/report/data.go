@@ -175,6 +175,9 @@ type Neighbour struct {
 	// Transform says in words how the real image was changed to come this near,
 	// empty where it was not.
 	Transform string `json:"transform,omitempty"`
+	// Disguised: the distance is that of copies in disguise, 1 less the correlation of
+	// local contrast.
+	Disguised bool `json:"disguised,omitempty"`
 }
 
 // Distances is the copy test: thresholds, and what they were calibrated on.
@@ -186,13 +189,15 @@ type Distances struct {
 	Blank    int     `json:"blank"`    // rejected for having a single colour
 	RejectAt float64 `json:"reject_at"`
 	// TransformedRejectAt is the same for real images mirrored, turned and shifted.
-	TransformedRejectAt float64   `json:"transformed_reject_at"`
-	TailAt              float64   `json:"tail_at"`
-	TailShare           float64   `json:"tail_share"`
-	Transformed         float64   `json:"tail_share_transformed"` // with the real images mirrored, turned and shifted too
-	Nearest             float64   `json:"nearest"`                // smallest distance of any candidate
-	RealNearest         []float64 `json:"real_nearest"`
-	Notes               []string  `json:"notes,omitempty"` // what was sampled or could not be compared
+	TransformedRejectAt float64 `json:"transformed_reject_at"`
+	// DisguisedRejectAt is 0 where nobody looked for copies in disguise.
+	DisguisedRejectAt float64   `json:"disguised_reject_at,omitempty"`
+	TailAt            float64   `json:"tail_at"`
+	TailShare         float64   `json:"tail_share"`
+	Transformed       float64   `json:"tail_share_transformed"` // with the real images mirrored, turned and shifted too
+	Nearest           float64   `json:"nearest"`                // smallest distance of any candidate
+	RealNearest       []float64 `json:"real_nearest"`
+	Notes             []string  `json:"notes,omitempty"` // what was sampled or could not be compared
 }
 
 // Training is how far it got, rolled back parts left out. Losses and outputs

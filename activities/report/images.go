@@ -104,6 +104,9 @@ func (d Data) closeness(c Candidate) float64 {
 		at = d.Distance.RejectAt
 		if c.Match != nil {
 			at = d.Distance.TransformedRejectAt
+			if c.Match.Disguised {
+				at = d.Distance.DisguisedRejectAt
+			}
 		}
 	}
 	switch {

@@ -257,6 +257,9 @@ func (v *view) chart() error {
 			{"distance-tail-share", "share below the tail test", d.TailShare},
 			{"distance-transformed", "the same, mirrored, turned and shifted", d.Transformed},
 		}
+		if d.DisguisedRejectAt > 0 {
+			v.Facts["distance"] = append(v.Facts["distance"], fact{"distance-disguised-reject-at", "rejected below, in disguise", d.DisguisedRejectAt})
+		}
 		var nearest []float64
 		if v.Samples != nil {
 			for _, c := range v.Samples.Images {

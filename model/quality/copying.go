@@ -22,6 +22,9 @@ type CopyInput struct {
 	// Training images are what a generator may have copied; Holdout images it
 	// never saw, and may have none.
 	Training, Holdout Source
+	// Luminances are the same images in the same order, for the search for copies in
+	// disguise; nil leaves it out.
+	Luminances *Luminances
 	// Groups name the group of each training and each held-out image; images of one
 	// group show parts of one scene. Nil where nothing is known: every image is
 	// alone.
@@ -30,6 +33,12 @@ type CopyInput struct {
 	RejectQuantile, TailQuantile float64
 	Neighbours                   int // listed of each candidate
 	Progress                     func(done, total int)
+}
+
+// Luminances are images in grey, whatever their colours.
+type Luminances struct {
+	Candidates        []uint8 // planes (n,128,128)
+	Training, Holdout Source
 }
 
 // Copies is how near candidates are to real images, and how near real images
@@ -47,6 +56,11 @@ type Copies struct {
 	// TransformedHeld is the same of hold-out images, which count after the
 	// training images. A generator from elsewhere may have seen them.
 	TransformedHeld []Transformed
+	// Disguised is the real image, training images first, that each candidate resembles
+	// most whatever its brightness, contrast and size; nil where that was not asked for.
+	Disguised []Disguised
+	// DisguisedRejectAt is the distance of Disguised below which a candidate is a copy.
+	DisguisedRejectAt float64
 	// Holdout is each hold-out image's distance to the nearest training image,
 	// possibly of a sample.
 	Holdout []float64
@@ -90,7 +104,32 @@ func FindCopies(ctx context.Context, in CopyInput) (Copies, error) {
 			t.Index += training
 		}
 	}
+	if in.Luminances != nil {
+		if err := c.findDisguised(ctx, in); err != nil {
+			return c, err
+		}
+	}
 	return c, c.findNull(ctx, in)
+}
+
+// findDisguised finds what each candidate resembles most, of all real images.
+func (c *Copies) findDisguised(ctx context.Context, in CopyInput) error {
+	l := in.Luminances
+	var err error
+	if c.Disguised, err = NearestDisguised(ctx, l.Candidates, l.Training, nil, in.Progress); err != nil {
+		return err
+	}
+	held, err := NearestDisguised(ctx, l.Candidates, l.Holdout, nil, in.Progress)
+	if err != nil {
+		return err
+	}
+	for i, d := range held {
+		if d.Distance < c.Disguised[i].Distance {
+			d.Index += c.Training
+			c.Disguised[i] = d
+		}
+	}
+	return nil
 }
 
 // findNearest compares as the source does: every candidate with every real image.
@@ -213,6 +252,33 @@ func (c *Copies) findTransformedNull(
 	c.TransformedRejectAt = weightedQuantile(c.NullTransformed, weights, in.RejectQuantile)
 	c.TransformedTailAt = weightedQuantile(c.NullTransformed, weights, in.TailQuantile)
 	c.note(rows, len(fewer))
+	if in.Luminances == nil {
+		return nil
+	}
+	return c.findDisguisedNull(ctx, in, fewer, related, skip)
+}
+
+// findDisguisedNull says how near in disguise is too near. fewer are the rows, of those
+// that findNull compared, that stand for all.
+func (c *Copies) findDisguisedNull(
+	ctx context.Context, in CopyInput, fewer []int, related [][]int, skip func(i, real int) bool,
+) error {
+	rows := Spaced(c.Training, maxNull)
+	planes, err := in.Luminances.Training.rows(ctx, choose(rows, fewer))
+	if err != nil {
+		return fmt.Errorf("compare training images: %w", err)
+	}
+	found, err := NearestDisguised(ctx, planes, in.Luminances.Training, func(i, real int) bool { return skip(fewer[i], real) }, in.Progress)
+	if err != nil {
+		return err
+	}
+	var null, weights []float64
+	for i, d := range found {
+		if d.Index >= 0 {
+			null, weights = append(null, d.Distance), append(weights, 1/float64(1+len(related[fewer[i]])))
+		}
+	}
+	c.DisguisedRejectAt = disguisedRejectAt(null, weights, in.RejectQuantile)
 	return nil
 }
 
@@ -231,7 +297,8 @@ func (c *Copies) note(plain, transformed int) {
 
 // Reason says why candidate i is a copy, by real images' names, or "" where it
 // is none. A candidate nearer than RejectAt to any real image is one, as is one
-// nearer than TransformedRejectAt to a transformed real image; so is an exact
+// nearer than TransformedRejectAt to a transformed real image, or than
+// DisguisedRejectAt to one in disguise; so is an exact
 // repetition whatever the thresholds, and any candidate while there is none. real
 // and distance are those of the image it copies, -1 and 0 where there is none.
 func (c Copies) Reason(i int, name func(real int) string) (reason string, real int, distance float64) {
@@ -246,6 +313,11 @@ func (c Copies) Reason(i int, name func(real int) string) (reason string, real i
 	}
 	if t.Index >= 0 && (t.Distance == 0 || !(t.Distance >= c.TransformedRejectAt)) {
 		return "copy: " + t.Words() + " it is " + near(t.Distance, name(t.Index), c.TransformedRejectAt), t.Index, t.Distance
+	}
+	if len(c.Disguised) > i && c.Disguised[i].Distance < c.DisguisedRejectAt {
+		d := c.Disguised[i]
+		return fmt.Sprintf("copy in disguise: %s it has the contrasts of %s (they correlate at %.2f, more than %.2f)",
+			d.Words(), name(d.Index), 1-d.Distance, 1-c.DisguisedRejectAt), d.Index, d.Distance
 	}
 	return "", -1, 0
 }
@@ -268,6 +340,21 @@ func (c Copies) TransformedShare() float64 {
 		values[i] = t.Distance
 	}
 	return shareBelow(values, c.TransformedTailAt)
+}
+
+// DisguisedShare is the share of candidates that are copies in disguise; NaN where
+// nobody looked.
+func (c Copies) DisguisedShare() float64 {
+	if len(c.Disguised) == 0 {
+		return math.NaN()
+	}
+	n := 0
+	for _, d := range c.Disguised {
+		if d.Distance < c.DisguisedRejectAt {
+			n++
+		}
+	}
+	return float64(n) / float64(len(c.Disguised))
 }
 
 // shareBelow is ShareBelow, but NaN where there is nothing to go by.

@@ -25,6 +25,9 @@ func copiesOf(t *testing.T, real thirds, candidates []uint8) Copies {
 	t.Helper()
 	copies, err := FindCopies(t.Context(), CopyInput{
 		Candidates: FirstChannels(candidates), Training: oneShard(real.training), Holdout: oneShard(real.holdout),
+		Luminances: &Luminances{
+			Candidates: FirstChannels(candidates), Training: oneShard(real.training), Holdout: oneShard(real.holdout),
+		},
 		Groups: real.trainingGroups, HoldoutGroups: real.holdoutGroups, RejectQuantile: 0.01, TailQuantile: 0.05, Neighbours: 1,
 	})
 	require.NoError(t, err)
@@ -34,6 +37,7 @@ func copiesOf(t *testing.T, real thirds, candidates []uint8) Copies {
 // part is what was found of the candidates from..to.
 func (c Copies) part(from, to int) Copies {
 	c.Nearest, c.ToTraining, c.Transformed = c.Nearest[from:to], c.ToTraining[from:to], c.Transformed[from:to]
+	c.Disguised = c.Disguised[from:to]
 	return c
 }
 

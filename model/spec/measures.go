@@ -13,6 +13,7 @@ const (
 	MeasureAccepted       = "accepted_images"
 	MeasureTailShare      = "tail_share"
 	MeasureTransformed    = "tail_share_transformed"
+	MeasureDisguised      = "disguised_share"
 	MeasureCopyZ          = "copy_z"
 	MeasureRepeated       = "repeated_share"
 	MeasureWithin         = "within_tail_share"
@@ -89,6 +90,10 @@ var measures = []Measure{
 		Name: MeasureTransformed, Unit: Share,
 		Label:   "Candidates unusually near to a training image mirrored, turned or shifted",
 		Meaning: "the same with training images mirrored, turned and shifted",
+	},
+	{
+		Name: MeasureDisguised, Unit: Share, Label: "Candidates that are real images in disguise",
+		Meaning: "candidates with the contrasts of a real image, whatever their brightness, tint, size, turn or part of it",
 	},
 	{
 		Name: MeasureCopyZ, HigherIsBetter: true, Label: "Candidates nearer to training images than held-out ones are",

@@ -57,6 +57,7 @@ func copyingRules() []Rule {
 		atMost(MeasureRepeated, 0.1),
 		atMost(MeasureTailShare, 0.09),
 		atMost(MeasureTransformed, 0.09),
+		atMost(MeasureDisguised, 0.05),
 		atLeast(MeasureCopyZ, -2.33),
 	}
 }
@@ -65,8 +66,8 @@ func copyingRules() []Rule {
 func CopyingPolicy() Policy {
 	return Policy{
 		Name: "copying",
-		Scope: "This decision judges copying only: whether candidates repeat real images, as they are, mirrored, turned or shifted, " +
-			"or one another. It does not judge whether the images look real, cover the defect's variety, or help a classifier: " +
+		Scope: "This decision judges copying only: whether candidates repeat real images, as they are, mirrored, turned, shifted or " +
+			"in disguise, or one another. It does not judge whether the images look real, cover the defect's variety, or help a classifier: " +
 			"no production set.",
 		Rules: copyingRules(), Approval: ApproveAuto, DeadlineHours: 72,
 	}
