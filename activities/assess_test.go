@@ -20,10 +20,11 @@ import (
 // the images, and a list of neighbours that change may alter.
 func good(t *testing.T, s *storage.Store, change func(*ledger.NeighbourList)) step.AssessInput {
 	t.Helper()
-	list := ledger.NeighbourList{RejectAt: 10, TailAt: 20, TransformedRejectAt: 9, TransformedTailAt: 18, TailQuantile: 0.05}
+	list := ledger.NeighbourList{RejectAt: 10, TailAt: 20, TransformedRejectAt: 9, TransformedTailAt: 18, DisguisedRejectAt: 0.2, TailQuantile: 0.05}
 	for i := range 120 {
 		list.Candidates = append(list.Candidates, ledger.CandidateCheck{
 			Index: i, Accepted: i >= 2, Training: 15 + float64(i), Transformed: &ledger.TransformedNeighbour{Neighbour: ledger.Neighbour{Distance: 14 + float64(i)}},
+			Disguised: &ledger.TransformedNeighbour{Neighbour: ledger.Neighbour{Distance: 0.3}},
 		})
 	}
 	for i := range 60 {
@@ -69,6 +70,18 @@ func TestAssess(t *testing.T) {
 				l.Candidates[i].Transformed.Distance = 10
 			}
 		}, nil, spec.Fail, spec.MeasureTransformed},
+		{"too many in disguise", func(l *ledger.NeighbourList) {
+			for i := range 14 {
+				l.Candidates[i].Disguised.Distance = 0.1
+			}
+		}, nil, spec.Fail, spec.MeasureDisguised},
+		{"a few in disguise", func(l *ledger.NeighbourList) {
+			for i := range 6 {
+				l.Candidates[i].Disguised.Distance = 0.1
+			}
+			l.Candidates[8].Disguised = nil
+		}, nil, spec.Pass, ""},
+		{"not looked for in disguise", func(l *ledger.NeighbourList) { l.DisguisedRejectAt = 0 }, nil, spec.Inconclusive, spec.MeasureDisguised},
 		{"nearer than the hold-out", func(l *ledger.NeighbourList) {
 			for i := range l.HoldoutNearest {
 				l.HoldoutNearest[i] = 500

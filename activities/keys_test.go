@@ -30,7 +30,7 @@ func TestKeysOfWhatIsRemembered(t *testing.T) {
 		"evaluate":           {"evaluate-2/6e3b9207c582105f", evaluationMemo(step.EvaluateInput{Checkpoint: ref("5"), Tensors: ref("4"), Recipe: small, Epoch: 3}).Key()},
 		"choose":             {"choice-2/98a2bb393cafda33", choiceMemo(ref("4"), small).Key()},
 		"sample":             {"sample/9292a46808d616b0", sampleMemo(ref("5"), classic).Key()},
-		"overfit": {"overfit-3/6af0fc8081c693d0", overfitMemo(step.OverfitInput{
+		"overfit": {"overfit-4/6af0fc8081c693d0", overfitMemo(step.OverfitInput{
 			Candidates: ref("1"), Dataset: ref("3"), Tensors: ref("4"), Overfit: classic.Overfit,
 		}).Key()},
 		"utility":        {"utility/92faa584b321eeed", comparing.memo().Key()},

@@ -162,6 +162,30 @@ func TestCheckOverfitRejectsTransformedCopies(t *testing.T) {
 	require.Equal(t, "image-d.png", doc.Candidates[0].Transformed.Name)
 }
 
+// A real image that was inverted and made orange is a copy still, and the list
+// says of which image.
+func TestCheckOverfitRejectsCopiesInDisguise(t *testing.T) {
+	s := storage.New(memory.New())
+	dataset, tensors := smallSet(t, s, 10)
+	orange := realImage(t, s, tensors, 3)
+	for i, v := range orange {
+		orange[i] = uint8(float64(255-v) * []float64{1, 0.8, 0.5}[i/(spec.Size*spec.Size)])
+	}
+	in := step.OverfitInput{Candidates: candidates(t, s, orange, boxes(8)), Dataset: dataset, Tensors: tensors, Overfit: tiny().Overfit}
+	out, err := Checker{Store: s}.CheckOverfit(context.Background(), in)
+	require.NoError(t, err)
+	doc, err := ledger.Neighbours.Read(context.Background(), s, out.Neighbours)
+	require.NoError(t, err)
+	require.Equal(t, "image-d.png", doc.Candidates[0].Disguised.Name)
+	require.Contains(t, doc.Candidates[0].Reason, "copy in disguise: inverted, as it is it has the contrasts of image-d.png (they correlate at ")
+	require.False(t, doc.Candidates[0].Accepted)
+	culprit, ok := doc.Culprit(doc.Candidates[0])
+	require.True(t, ok)
+	require.Equal(t, "image-d.png", culprit.Name)
+	require.Empty(t, doc.Candidates[1].Reason)
+	require.Greater(t, doc.DisguisedRejectAt, 0.0)
+}
+
 func TestCheckOverfitAcceptsNothingWithoutAThreshold(t *testing.T) {
 	o := &overfitCheck{pixels: boxes(8), names: []ledger.DatasetImage{{Name: "a.png"}}}
 	o.copies = quality.Copies{RejectAt: 0.1, TransformedRejectAt: 0.1,

@@ -50,9 +50,9 @@ func disguises() []disguise {
 		{"mirrored, shifted by 7, brighter", func(r *rand.Rand, p []float64) []float64 {
 			return pointwise(toFloats(shifted(oriented(toBytes(p), 4), 7, -5)), func(_ int, v float64) float64 { return v + 30 })
 		}},
-		{"turned by 90, gamma 0.7, crop, noise of 3", func(r *rand.Rand, p []float64) []float64 {
+		{"turned by 90, gamma 0.7, crop, noise of 2", func(r *rand.Rand, p []float64) []float64 {
 			p = cropped(r, toFloats(oriented(toBytes(p), 1)), 0.88)
-			return grainy(3)(r, pointwise(p, func(_ int, v float64) float64 { return 255 * math.Pow(max(v, 0)/255, 0.7) }))
+			return grainy(2)(r, pointwise(p, func(_ int, v float64) float64 { return 255 * math.Pow(max(v, 0)/255, 0.7) }))
 		}},
 	}
 }

@@ -77,7 +77,7 @@ func (m *Measures) AddCopies(c Copies, tailQuantile float64) {
 	low, high = shareInterval(c.TransformedShare(), n)
 	m.set(spec.MeasureTransformed, c.TransformedShare(), low, high, tailQuantile)
 	low, high = shareInterval(c.DisguisedShare(), n)
-	m.set(spec.MeasureDisguised, c.DisguisedShare(), low, high, 0)
+	m.set(spec.MeasureDisguised, c.DisguisedShare(), low, high, math.NaN())
 	z := math.NaN()
 	if c.TailAt > 0 { // as for the shares: without a null there is nothing to go by
 		z = CopyZ(c.ToTraining, c.Holdout, c.HoldoutGroups)
