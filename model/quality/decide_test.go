@@ -16,7 +16,7 @@ func fine() Measures {
 		spec.MeasureRealImages: 300, spec.MeasureHoldoutImages: 60, spec.MeasureCompared: 1, spec.MeasureAccepted: 230,
 		spec.MeasureTailShare: 0.05, spec.MeasureTransformed: 0.05, spec.MeasureDisguised: 0, spec.MeasureCopyZ: 0, spec.MeasureRepeated: 0,
 		spec.MeasureWithin: 0.01, spec.MeasureMSSSIMExcess: 0, spec.MeasureCoverage: 0.95, spec.MeasureDensity: 1,
-		spec.MeasureSWDRatio: 1.2, spec.MeasureHistogramRatio: 1, spec.MeasureUtilityGain: 0.01,
+		spec.MeasureSWDRatio: 1.2, spec.MeasureHistogramRatio: 1, spec.MeasureColourRatio: 1, spec.MeasureUtilityGain: 0.01,
 	} {
 		m.Set(name, v)
 	}

@@ -226,7 +226,7 @@ func (l *likeness) similarity(context.Context) error {
 }
 
 // halves compares candidates with halves of the real images, and these with each
-// other, the same number of images each time: SWD and grey levels. A half holds
+// other, the same number of images each time: SWD, grey levels and colours. A half holds
 // whole groups, because crops of one strip in both would make the floor too low.
 func (l *likeness) halves(context.Context) error {
 	var sum halfDistances
@@ -236,6 +236,7 @@ func (l *likeness) halves(context.Context) error {
 		if m < minLikened {
 			l.out.Set(spec.MeasureSWDRatio, math.NaN())
 			l.out.Set(spec.MeasureHistogramRatio, math.NaN())
+			l.out.Set(spec.MeasureColourRatio, math.NaN())
 			return nil
 		}
 		var sets [3][]uint8
@@ -245,11 +246,12 @@ func (l *likeness) halves(context.Context) error {
 		sets[2] = pick(l.Candidates, Subsample(l.nCandidates, m, l.Seed, fmt.Sprintf("candidates of %d", k)))
 		var p [3]projections
 		var h [3][256]float64
+		var c [3][2][256]float64
 		for i := range sets {
 			p[i] = project(sets[i], l.Seed, fmt.Sprintf("patches %d of %d", i, k))
-			h[i] = histogram(sets[i])
+			h[i], c[i] = histogram(sets[i]), chroma(sets[i])
 		}
-		sum.add(p, h)
+		sum.add(p, h, c)
 	}
 	sum.take(l.out)
 	return nil
@@ -258,12 +260,13 @@ func (l *likeness) halves(context.Context) error {
 // halfDistances are means over all draws: of the distances between the halves, the
 // floors, and of those from the halves to the candidates.
 type halfDistances struct {
-	levels, levelFloors  [swdLevels]float64
-	valueGrey, floorGrey float64
+	levels, levelFloors      [swdLevels]float64
+	valueGrey, floorGrey     float64
+	valueColour, floorColour float64
 }
 
 // add adds a draw: the two halves, then the candidates.
-func (d *halfDistances) add(p [3]projections, h [3][256]float64) {
+func (d *halfDistances) add(p [3]projections, h [3][256]float64, c [3][2][256]float64) {
 	between, a, b := swd(p[0], p[1]), swd(p[0], p[2]), swd(p[1], p[2])
 	for i := range swdLevels {
 		d.levelFloors[i] += between[i] / draws
@@ -271,6 +274,8 @@ func (d *halfDistances) add(p [3]projections, h [3][256]float64) {
 	}
 	d.floorGrey += levelDistance(h[0], h[1]) / draws
 	d.valueGrey += (levelDistance(h[0], h[2]) + levelDistance(h[1], h[2])) / 2 / draws
+	d.floorColour += colourDistance(c[0], c[1]) / draws
+	d.valueColour += (colourDistance(c[0], c[2]) + colourDistance(c[1], c[2])) / 2 / draws
 }
 
 // take enters the measures.
@@ -287,6 +292,9 @@ func (d *halfDistances) take(out *Measures) {
 	out.set("swd_worst_ratio", worst, math.NaN(), math.NaN(), 1)
 	out.set("histogram", d.valueGrey, math.NaN(), math.NaN(), d.floorGrey)
 	out.set(spec.MeasureHistogramRatio, d.valueGrey/d.floorGrey, math.NaN(), math.NaN(), 1)
+	out.set("colour", d.valueColour, math.NaN(), math.NaN(), d.floorColour)
+	// One level more of both: grey real images don't differ in colour at all.
+	out.set(spec.MeasureColourRatio, (d.valueColour+1)/(d.floorColour+1), math.NaN(), math.NaN(), 1)
 }
 
 // divide parts the numbers below n into halves of whole groups, the larger

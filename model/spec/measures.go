@@ -24,6 +24,7 @@ const (
 	MeasureKIDPixels      = "kid_pca"
 	MeasureKIDTexture     = "kid_texture"
 	MeasureHistogramRatio = "histogram_ratio"
+	MeasureColourRatio    = "colour_ratio"
 	MeasureUtilityGain    = "utility_gain"
 )
 
@@ -109,32 +110,36 @@ var measures = []Measure{
 	},
 	{
 		Name: MeasureMSSSIMExcess, Label: "Likeness within the set, over the real images'",
-		Meaning: "structural similarity (MS-SSIM) of pairs of candidates over that of pairs of real images, in standard errors; " +
+		Meaning: "structural similarity (MS-SSIM, of luminance) of pairs of candidates over that of pairs of real images, in standard errors; " +
 			"high means little variety",
 	},
 	{
 		Name: MeasureCoverage, HigherIsBetter: true, Likeness: true, Label: "Coverage of the real images",
-		Meaning: "real images with a candidate in their neighbourhood, in the worst of four feature spaces (coverage)",
+		Meaning: "real images with a candidate in their neighbourhood, in the worst of four feature spaces of luminance (coverage)",
 	},
 	{
 		Name: MeasureDensity, HigherIsBetter: true, Likeness: true, Label: "Density among the real images",
-		Meaning: "real neighbourhoods that a candidate lies in, over 5, in the worst of four feature spaces (density)",
+		Meaning: "real neighbourhoods that a candidate lies in, over 5, in the worst of four feature spaces of luminance (density)",
 	},
 	{
 		Name: MeasureSWDRatio, Likeness: true, Label: "Sliced Wasserstein distance, over real against real",
-		Meaning: "distance of image patches (SWD) over that of real halves",
+		Meaning: "distance of patches of luminance (SWD) over that of real halves",
 	},
 	{
 		Name: MeasureKIDPixels, Likeness: true, Label: "Kernel distance (KID) of pixels",
-		Meaning: "kernel distance to the hold-out (KID), principal components of pixels",
+		Meaning: "kernel distance to the hold-out (KID), principal components of luminance",
 	},
 	{
 		Name: MeasureKIDTexture, Likeness: true, Label: "Kernel distance (KID) of texture",
-		Meaning: "kernel distance to the hold-out (KID), texture",
+		Meaning: "kernel distance to the hold-out (KID), texture of luminance",
 	},
 	{
 		Name: MeasureHistogramRatio, Label: "Distance of grey levels, over real against real",
 		Meaning: "distance of grey levels over that of real halves",
+	},
+	{
+		Name: MeasureColourRatio, Label: "Distance of colours, over real against real",
+		Meaning: "distance of colours (chroma, in levels, and one more) over that of real halves (and one more)",
 	},
 	{
 		Name: MeasureUtilityGain, HigherIsBetter: true, Label: "Gain in macro-F1 over classic augmentation, lower bound",

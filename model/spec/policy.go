@@ -88,11 +88,12 @@ func ProductionPolicy() Policy {
 	}
 	return Policy{
 		Name: "production",
-		Scope: "This decision judges copying, variety within the set, and likeness to the real images. " +
+		Scope: "This decision judges copying, variety within the set, and likeness to the real images, in grey and in colour. " +
 			"It does not judge whether the images help a classifier, unless a rule on utility_gain says so.",
 		Rules: append(rules,
 			atMost(MeasureWithin, 0.09), atMost(MeasureMSSSIMExcess, 4),
 			atLeast(MeasureCoverage, 0.65), atLeast(MeasureDensity, 0.5), atMost(MeasureSWDRatio, 3), atMost(MeasureHistogramRatio, 4),
+			atMost(MeasureColourRatio, 3),
 		),
 		Approval: ApproveAuto, DeadlineHours: 72,
 	}

@@ -32,14 +32,17 @@ func SmallData() spec.Recipe {
 	return r
 }
 
-// EarlierPolicy is the built-in policy of that name before copies in disguise were
-// judged.
+// EarlierPolicy is the built-in policy of that name before copies in disguise and
+// colours were judged.
 func EarlierPolicy(name string) spec.Policy {
 	p, err := spec.NamedPolicy(name)
 	if err != nil {
 		panic(err) // a test's own mistake
 	}
-	p.Rules = slices.DeleteFunc(p.Rules, func(r spec.Rule) bool { return r.Measure == spec.MeasureDisguised })
+	p.Rules = slices.DeleteFunc(p.Rules, func(r spec.Rule) bool {
+		return r.Measure == spec.MeasureDisguised || r.Measure == spec.MeasureColourRatio
+	})
+	p.Scope = strings.Replace(p.Scope, "likeness to the real images, in grey and in colour.", "likeness to the real images.", 1)
 	p.Scope = strings.Replace(p.Scope, "turned, shifted or in disguise, or one another", "turned or shifted, or one another", 1)
 	return p
 }
