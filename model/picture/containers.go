@@ -9,7 +9,6 @@ import (
 	"image/gif"
 	"image/png"
 
-	"golang.org/x/image/bmp"
 	"golang.org/x/image/webp"
 )
 
@@ -224,23 +223,4 @@ func configJPEG(data []byte, info *Info) error {
 		info.Orientation = exifOrientation(f.exif)
 	}
 	return err
-}
-
-func configBMP(data []byte, info *Info) error {
-	r := &reader{Reader: bytes.NewReader(data)}
-	config, err := bmp.DecodeConfig(r)
-	if err != nil {
-		return r.explain(err)
-	}
-	info.Width, info.Height = config.Width, config.Height
-	return nil
-}
-
-func decodeBMP(data []byte) (image.Image, error) {
-	r := &reader{Reader: bytes.NewReader(data)}
-	img, err := bmp.Decode(r)
-	if err != nil {
-		return nil, r.explain(err)
-	}
-	return img, nil
 }

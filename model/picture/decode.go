@@ -13,8 +13,6 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
-
-	"golang.org/x/image/bmp"
 )
 
 // Why an image can't be used. Each error that Decode and Inspect return wraps
@@ -94,7 +92,7 @@ func sniff(data []byte) string {
 		return "tiff"
 	case begins("RIFF") && within(8, "WEBP"):
 		return "webp"
-	case begins("BM") && within(6, "\x00\x00\x00\x00"):
+	case isBMP(data):
 		return "bmp"
 	case within(4, "ftyp"):
 		for _, brand := range []string{"heic", "heix", "mif1", "msf1", "avif", "avis"} {
@@ -212,7 +210,7 @@ func (r *reader) explain(err error) error {
 	switch {
 	case r.short, errors.Is(err, io.ErrUnexpectedEOF):
 		return ErrTruncated
-	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG), errors.Is(err, bmp.ErrUnsupported):
+	case errors.As(err, &unsupportedJPEG), errors.As(err, &unsupportedPNG):
 		return fmt.Errorf("%w: %v", ErrUnsupported, err)
 	}
 	return fmt.Errorf("%w: %v", ErrDamaged, err)

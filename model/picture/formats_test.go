@@ -4,6 +4,7 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,6 +59,11 @@ func TestFormats(t *testing.T) {
 		"signed16.tif":           {halves: inGrey, info: plain},
 		"unsigned32.tif":         {halves: inGrey, info: plain},
 		"big_reduced_first.tif":  {halves: inColour, info: pages(1)},
+		"deep12_grey.jpg":        {halves: inGrey, info: plain, levels: 1},
+		"deep12_colour.jpg":      {halves: inColour, info: plain, levels: 2},
+		"deep12_420.jpg":         {halves: inColour, info: plain, levels: 8},
+		"lossless8.jpg":          {halves: inGrey, info: plain},
+		"lossless8_rgb.jpg":      {halves: inColour, info: plain},
 		"animated.webp":          {halves: inColour, info: pages(1)},
 		"animated_lossy.webp":    {halves: inColour, info: pages(2), levels: 12},
 		"animated.png":           {halves: inColour, info: pages(2)},
@@ -81,6 +87,9 @@ func TestFormats(t *testing.T) {
 	require.GreaterOrEqual(t, len(files), len(rows))
 	for _, file := range files {
 		name := filepath.Base(file)
+		if strings.HasPrefix(name, "lossless_p") || name == "lossless12.jpg" || name == "lossless16.jpg" {
+			continue // in TestLosslessJPEG
+		}
 		t.Run(name, func(t *testing.T) {
 			row, known := rows[name]
 			require.True(t, known, "a file without a row")
@@ -105,5 +114,29 @@ func TestFormats(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLosslessJPEG checks every predictor and depth on a picture in which each
+// sample differs from its neighbours.
+func TestLosslessJPEG(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "formats", "lossless*"))
+	require.NoError(t, err)
+	require.Len(t, files, 11)
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		require.NoError(t, err)
+		img, _, err := Decode(raw, limits)
+		require.NoError(t, err, file)
+		for i := range 24 * 16 {
+			want := uint8(i * 157 % 65536 >> 8)
+			switch name := filepath.Base(file); {
+			case strings.HasPrefix(name, "lossless8"):
+				continue // in TestFormats
+			case strings.HasPrefix(name, "lossless_p"):
+				want = uint8(i * 157)
+			}
+			require.Equal(t, want, img.RGBAAt(i%24, i/24).R, "%s, sample %d", file, i)
+		}
 	}
 }

@@ -148,6 +148,8 @@ func (f *jpegFile) check() error {
 		return unsupported(fmt.Sprintf("%d-bit progressive JPEG", f.precision))
 	case f.precision != 8 && (f.process != jpegSOF1 || f.precision != 12) && f.process != jpegSOF3:
 		return unsupported(fmt.Sprintf("%d-bit JPEG", f.precision))
+	case f.process == jpegSOF3 && (f.precision < 2 || f.precision > 16):
+		return fmt.Errorf("%w: JPEG of %d bits", ErrDamaged, f.precision)
 	case f.scans > maxScans:
 		return fmt.Errorf("%w: JPEG with %d scans", ErrUnsupported, f.scans)
 	}
@@ -168,14 +170,19 @@ func decodeJPEG(data []byte) (image.Image, error) {
 	if !f.ended && (f.process == jpegSOF2 || f.scanned < f.components) {
 		return nil, ErrTruncated
 	}
-	if f.process == jpegSOF3 || f.precision != 8 {
-		return nil, fmt.Errorf("%w: %d-bit JPEG", ErrUnsupported, f.precision)
-	}
-	r := &reader{Reader: bytes.NewReader(f.whole(data))}
-	img, err := jpeg.Decode(r)
+	img, err := f.decode(f.whole(data))
 	if err != nil && !f.ended {
 		return nil, ErrTruncated
 	}
+	return img, err
+}
+
+func (f *jpegFile) decode(data []byte) (image.Image, error) {
+	if f.process == jpegSOF3 || f.precision != 8 {
+		return decodeDeepJPEG(data, f)
+	}
+	r := &reader{Reader: bytes.NewReader(data)}
+	img, err := jpeg.Decode(r)
 	if err != nil {
 		return nil, r.explain(err)
 	}
@@ -189,7 +196,7 @@ func (f *jpegFile) whole(data []byte) []byte {
 	if !f.ended {
 		data = append(data, 0xff, jpegEOI)
 	}
-	if f.process == jpegSOF2 {
+	if f.process != jpegSOF0 && f.process != jpegSOF1 || f.precision != 8 {
 		return data // there are no standard tables for it
 	}
 	for table := range f.needed {

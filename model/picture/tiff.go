@@ -200,7 +200,7 @@ func (t *tiffImage) readCompression() error {
 			t.photometric = whiteIsZero
 		}
 	case jpegInTIFF:
-		if t.format != 1 || t.bits != 8 && t.bits != 12 || t.photometric == palette {
+		if t.format != 1 || t.bits != 8 && t.bits != 12 && t.bits != 16 || t.photometric == palette {
 			return refuseTIFF("JPEG compression of %d bits; convert to 8 bits", t.bits)
 		}
 		if n := t.samples / t.planes; n != 1 && n != 3 && (n != 4 || t.photometric != cmyk) {

@@ -100,7 +100,7 @@ def jpegs():
         raw(name + ".jpg", imagecodecs.jpeg_encode(picture, level=95, bitspersample=12, **options))
     ramp = (np.arange(H * W).reshape(H, W) * 157 % 65536).astype(np.uint16)
     for name, picture, options in (
-        ("lossless8", GREY, {}), ("lossless8_rgb", RGB, {}), ("lossless16", ramp, {}), ("lossless12", ramp >> 4, {"bitspersample": 12}),
+        ("lossless8", GREY, {}), ("lossless8_rgb", RGB, {}), ("lossless16", ramp, {"bitspersample": 16}), ("lossless12", ramp >> 4, {"bitspersample": 12}),
     ):
         raw(name + ".jpg", imagecodecs.jpeg_encode(picture, lossless=True, **options))
     for p in range(1, 8):
