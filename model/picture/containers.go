@@ -2,17 +2,20 @@ package picture
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"hash/crc32"
 	"image"
 	"image/gif"
 	"image/png"
+	"io"
 
 	"golang.org/x/image/webp"
 )
 
-// eachChunk calls use for the chunks of a PNG, from behind its signature, until
+// eachPNGChunk calls use for the chunks of a PNG, from behind its signature, until
 // use returns false, and tells whether IEND was among them and where the last
 // whole chunk ends.
 func eachPNGChunk(data []byte, use func(kind string, body []byte)) (ended bool, end int) {
@@ -41,6 +44,10 @@ func configPNG(data []byte, info *Info) error {
 		switch {
 		case kind == "eXIf":
 			info.Orientation = exifOrientation(body)
+		case kind == "tEXt", kind == "zTXt":
+			if exif := rawProfile(kind, body); exif != nil {
+				info.Orientation = exifOrientation(exif)
+			}
 		case kind == "acTL" && len(body) >= 4:
 			info.MorePages = max(0, int(binary.BigEndian.Uint32(body))-1)
 		}
@@ -48,18 +55,49 @@ func configPNG(data []byte, info *Info) error {
 	return nil
 }
 
+// rawProfile reads an EXIF block from a text chunk, where it was kept before PNG
+// had a chunk for it: behind the name, "exif" and the length are the bytes in
+// hexadecimal, on lines. nil for any other text.
+func rawProfile(kind string, body []byte) []byte {
+	name, text, _ := bytes.Cut(body, []byte{0})
+	if string(name) != "Raw profile type exif" && string(name) != "Raw profile type APP1" || len(text) == 0 {
+		return nil
+	}
+	if kind == "zTXt" {
+		r, err := zlib.NewReader(bytes.NewReader(text[1:]))
+		if err != nil {
+			return nil
+		}
+		const most = 1 << 18 // a segment of a JPEG, twice as long in hexadecimal
+		if text, err = io.ReadAll(io.LimitReader(r, most)); err != nil {
+			return nil
+		}
+	}
+	fields := bytes.Fields(text)
+	if len(fields) < 3 {
+		return nil
+	}
+	digits := bytes.Join(fields[2:], nil)
+	exif := make([]byte, len(digits)/2)
+	n, _ := hex.Decode(exif, digits[:len(exif)*2])
+	return exif[:n]
+}
+
 // decodePNGFile decodes a PNG, of an animated one the picture that is shown where
-// animations are not. A missing IEND is overlooked if the file ends with a whole
-// chunk: the chunk is empty, and the decoder finds out whether rows are missing.
+// animations are not. A missing IEND is overlooked, and so is a chunk that is cut
+// off: the decoder finds out whether rows are missing.
 func decodePNGFile(data []byte) (image.Image, error) {
 	ended, end := eachPNGChunk(data, func(string, []byte) {})
-	if !ended && end == len(data) {
+	if !ended {
 		iend := []byte("\x00\x00\x00\x00IEND")
 		iend = binary.BigEndian.AppendUint32(iend, crc32.ChecksumIEEE(iend[4:]))
 		data = append(data[:end:end], iend...)
 	}
 	r := &reader{Reader: bytes.NewReader(data)}
 	img, err := png.Decode(r)
+	if err != nil && !ended {
+		return nil, ErrTruncated
+	}
 	if err != nil {
 		return nil, r.explain(err)
 	}

@@ -23,6 +23,7 @@ var (
 	ErrUnsupported   = errors.New("unsupported image")
 	ErrTooManyBytes  = errors.New("too many bytes")
 	ErrTooManyPixels = errors.New("too many pixels")
+	ErrTooSmall      = errors.New("too small")
 	ErrTruncated     = errors.New("truncated image")
 	ErrDamaged       = errors.New("damaged image")
 )
@@ -31,6 +32,7 @@ var (
 type Limits struct {
 	MaxBytes  int64 // of the file
 	MaxPixels int64 // width times height, as the header states them
+	MinSide   int   // width and height, each
 }
 
 // Info is what an image's header says.
@@ -75,35 +77,6 @@ func cornered(decode func([]byte) (image.Image, error)) func([]byte) (image.Imag
 	}
 }
 
-// sniff names the format that data begins like, "" for none that is known.
-func sniff(data []byte) string {
-	begins := func(magic string) bool { return bytes.HasPrefix(data, []byte(magic)) }
-	within := func(at int, magic string) bool {
-		return len(data) >= at+len(magic) && string(data[at:at+len(magic)]) == magic
-	}
-	switch {
-	case begins("\x89PNG\r\n\x1a\n"):
-		return "png"
-	case begins("\xff\xd8\xff"):
-		return "jpeg"
-	case begins("GIF87a"), begins("GIF89a"):
-		return "gif"
-	case isTIFF(data):
-		return "tiff"
-	case begins("RIFF") && within(8, "WEBP"):
-		return "webp"
-	case isBMP(data):
-		return "bmp"
-	case within(4, "ftyp"):
-		for _, brand := range []string{"heic", "heix", "mif1", "msf1", "avif", "avis"} {
-			if within(8, brand) {
-				return "heif"
-			}
-		}
-	}
-	return ""
-}
-
 // Inspect reads the header and checks it against the limits, without decoding
 // pixels.
 func Inspect(data []byte, limits Limits) (info Info, err error) {
@@ -116,10 +89,10 @@ func Inspect(data []byte, limits Limits) (info Info, err error) {
 	}
 	format := sniff(data)
 	c, known := codecs[format]
-	switch {
-	case format == "heif":
-		return Info{}, fmt.Errorf("%w: HEIF or AVIF; convert it to PNG or JPEG", ErrUnsupported)
-	case !known:
+	if !known {
+		if other := otherFormat(data); other != "" {
+			return Info{}, fmt.Errorf("%w: %s; convert it to PNG or JPEG", ErrUnsupported, other)
+		}
 		return Info{}, ErrNotImage
 	}
 	info = Info{Format: format, Orientation: 1}
@@ -131,6 +104,9 @@ func Inspect(data []byte, limits Limits) (info Info, err error) {
 	}
 	if limits.MaxPixels > 0 && int64(info.Width) > limits.MaxPixels/int64(info.Height) {
 		return info, fmt.Errorf("%w: %dx%d exceeds %d", ErrTooManyPixels, info.Width, info.Height, limits.MaxPixels)
+	}
+	if info.Width < limits.MinSide || info.Height < limits.MinSide {
+		return info, fmt.Errorf("%w: %dx%d, less than %d on a side", ErrTooSmall, info.Width, info.Height, limits.MinSide)
 	}
 	return info, nil
 }

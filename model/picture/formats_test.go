@@ -76,10 +76,10 @@ func TestFormats(t *testing.T) {
 			"add an offset, so that 0 is black, and store them unsigned"},
 		"no_complex.tif":  {reason: "unsupported image: TIFF with complex samples"},
 		"no_channels.tif": {reason: "unsupported image: TIFF with 5 channels of grey; store each as an image"},
-		"no_jpeg2000.tif": {reason: "unsupported image: TIFF with JPEG 2000 compression"},
-		"no_lerc.tif":     {reason: "unsupported image: TIFF with LERC compression"},
-		"no_lzma.tif":     {reason: "unsupported image: TIFF with LZMA compression"},
-		"no_webp.tif":     {reason: "unsupported image: TIFF with WebP compression"},
+		"no_jpeg2000.tif": {reason: "unsupported image: TIFF with JPEG 2000 compression; convert it to LZW or Deflate"},
+		"no_lerc.tif":     {reason: "unsupported image: TIFF with LERC compression; convert it to LZW or Deflate"},
+		"no_lzma.tif":     {reason: "unsupported image: TIFF with LZMA compression; convert it to LZW or Deflate"},
+		"no_webp.tif":     {reason: "unsupported image: TIFF with WebP compression; convert it to LZW or Deflate"},
 		"no_jpegls.jpg":   {reason: "unsupported image: JPEG-LS; convert it to a baseline JPEG or to PNG"},
 	}
 	files, err := filepath.Glob(filepath.Join("testdata", "formats", "*"))

@@ -35,7 +35,7 @@ var (
 		32803: "a camera's raw colour filter", 32844: "LogL luminance", 32845: "LogLuv colours", 34892: "linear raw colours",
 	}
 	refusedCompressions = map[uint64]string{
-		2: "CCITT run lengths", 6: "old-style JPEG (compression 6)", 9: "JBIG", 10: "JBIG", 32809: "ThunderScan", 32766: "NeXT run lengths",
+		2: "CCITT run-length", 6: "old-style JPEG (compression 6)", 9: "JBIG", 10: "JBIG", 32809: "ThunderScan", 32766: "NeXT run-length",
 		32908: "PIXAR film", 32909: "PIXAR log", 32947: "DCS", 34661: "JBIG", 34676: "SGI log", 34677: "SGI log",
 		33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG of DNG",
 		34925: "LZMA", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
@@ -196,7 +196,7 @@ func (t *tiffImage) readCompression() error {
 		if t.compression == ccittGroup3 && t.number(tagT4Options, 0)&1 != 0 {
 			return refuseTIFF("two-dimensional CCITT Group 3 compression; convert it to Group 4")
 		}
-		if t.tagged(tagPhotometric) == false {
+		if !t.tagged(tagPhotometric) {
 			t.photometric = whiteIsZero
 		}
 	case jpegInTIFF:
@@ -208,9 +208,9 @@ func (t *tiffImage) readCompression() error {
 		}
 	default:
 		if what, known := refusedCompressions[t.compression]; known {
-			return refuseTIFF("%s compression", what)
+			return refuseTIFF("%s compression; convert it to LZW or Deflate", what)
 		}
-		return refuseTIFF("compression %d", t.compression)
+		return refuseTIFF("compression %d; convert it to LZW or Deflate", t.compression)
 	}
 	if t.photometric == ycbcr && (t.compression != jpegInTIFF || t.planes > 1) {
 		return refuseTIFF("YCbCr colours that are not compressed as JPEG; convert to RGB")
@@ -257,7 +257,43 @@ func (t *tiffImage) readChunks() error {
 	if across > len(t.offsets)/t.planes/down {
 		return ErrTruncated
 	}
+	if n := across * down * t.planes; n > maxChunks {
+		return refuseTIFF("%d strips or tiles", n)
+	}
+	return t.checkCopies()
+}
+
+// maxChunks bounds the strips or tiles, each of which has its own decoder.
+const maxChunks = 1 << 20
+
+// checkCopies bounds the bytes that are copied before they are decoded: chunks may
+// overlap, so that a small file could ask for as much as it has chunks.
+func (t *tiffImage) checkCopies() error {
+	if t.compression != jpegInTIFF && t.number(tagFillOrder, 1) != 2 {
+		return nil
+	}
+	total, most := uint64(0), 4*uint64(len(t.data))
+	tables := uint64(len(t.tags[tagJPEGTables].value))
+	for i := range t.offsets {
+		if total += uint64(len(t.chunk(i))) + tables; total > most {
+			return fmt.Errorf("%w: TIFF whose strips or tiles overlap", ErrDamaged)
+		}
+	}
 	return nil
+}
+
+// chunk is the bytes of a strip or tile, none where it lies beyond the file's end.
+// Where no size is stated they reach to the end.
+func (t *tiffImage) chunk(number int) []byte {
+	from := t.offsets[number]
+	if from == 0 || from >= uint64(len(t.data)) {
+		return nil
+	}
+	raw := t.data[from:]
+	if number < len(t.counts) && t.counts[number] > 0 {
+		raw = raw[:min(uint64(len(raw)), t.counts[number])]
+	}
+	return raw
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -102,13 +102,9 @@ func (d *chunkDecoder) close() {
 
 // decode decodes the chunk with the given number onto the canvas at (x,y).
 func (d *chunkDecoder) decode(plane, number, x, y int) error {
-	from := d.offsets[number]
-	if from == 0 || from >= uint64(len(d.data)) {
+	raw := d.chunk(number)
+	if raw == nil {
 		return ErrTruncated
-	}
-	raw := d.data[from:]
-	if number < len(d.counts) && d.counts[number] > 0 {
-		raw = raw[:min(uint64(len(raw)), d.counts[number])]
 	}
 	columns, rows := min(d.tileWidth, d.width-x), min(d.tileHeight, d.height-y)
 	if d.compression == jpegInTIFF {
