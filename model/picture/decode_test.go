@@ -351,6 +351,16 @@ func FuzzDecode(f *testing.F) {
 	small := halves(image.NewPaletted(area, color.Palette{left8, right8}))
 	f.Add(encoded(f, func(b *bytes.Buffer) error { return gif.Encode(b, small, nil) }))
 	f.Add(encoded(f, func(b *bytes.Buffer) error { return bmp.Encode(b, small) }))
+	for _, order := range orders {
+		for _, big := range []bool{false, true} {
+			f.Add(buildTIFF(order, big, greyPage(short(tagNewSubfileType, 1)), greyPage(short(tagRowsPerStrip, 16))))
+			f.Add(buildTIFF(order, big, greyPage(short(tagTileWidth, 16), short(tagTileHeight, 16), short(tagFillOrder, 2))))
+		}
+	}
+	f.Add(bmpOf(40, 8, 1, bmpPalette(256, 4), []byte{2, 1, 2, 5, 0, 0, 0, 3, 6, 7, 8, 0, 1, 9, 0, 1}))
+	f.Add(bmpOf(64, 4, 2, bmpPalette(16, 4), []byte{3, 0x12, 0, 2, 1, 0, 0, 4, 0x67, 0x89, 0, 1}))
+	f.Add(bmpOf(12, 4, 0, bmpPalette(16, 3), []byte{0x01, 0x23, 0, 0, 0x45, 0x67, 0, 0}))
+	f.Add(bmpOf(108, 32, 3, nil, make([]byte, 32)))
 	f.Add(encoded(f, func(b *bytes.Buffer) error { return tiff.Encode(b, small, nil) }))
 	f.Add(encoded(f, func(b *bytes.Buffer) error {
 		return tiff.Encode(b, halves(image.NewRGBA(area)), &tiff.Options{Compression: tiff.Deflate, Predictor: true})

@@ -40,6 +40,7 @@ func TestFormats(t *testing.T) {
 		"alpha0.tif":             {halves: inColour, info: see},
 		"alpha0.png":             {halves: inColour, info: see},
 		"alpha0.webp":            {halves: inColour, info: see},
+		"alpha0_lossy.webp":      {halves: inColour, info: see, levels: 12},
 		"extra0.tif":             {halves: inColour, info: plain},
 		"grey_alpha_planar.tif":  {halves: inGrey, info: plain},
 		"cmyk_planar.tif":        {halves: inInk, info: plain, levels: 1},

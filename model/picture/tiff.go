@@ -217,10 +217,10 @@ func (t *tiffImage) readCompression() error {
 	}
 	whole := t.bits == 8 || t.bits == 16 || t.bits == 32 || t.bits == 64
 	switch {
-	case t.predictor == 1, t.predictor == 2 && whole && t.format != 3, t.predictor == 3 && t.format == 3:
-		return nil
 	case t.compression != lzwCompression && t.compression != deflate && t.compression != oldDeflate && t.compression != zstandard:
-		t.predictor = 1 // the tag means nothing then
+		t.predictor = 1 // the tag means nothing to other compressions
+		return nil
+	case t.predictor == 1, t.predictor == 2 && whole, t.predictor == 3 && t.format == 3:
 		return nil
 	}
 	return refuseTIFF("predictor %d for samples of %d bits", t.predictor, t.bits)

@@ -23,6 +23,10 @@ func (d *chunkDecoder) undoPredictor() {
 		for i := 4 * n; i+4 <= len(row); i += 4 {
 			d.order.PutUint32(row[i:], d.order.Uint32(row[i:])+d.order.Uint32(row[i-4*n:]))
 		}
+	case d.predictor == 2 && d.bits == 64:
+		for i := 8 * n; i+8 <= len(row); i += 8 {
+			d.order.PutUint64(row[i:], d.order.Uint64(row[i:])+d.order.Uint64(row[i-8*n:]))
+		}
 	case d.predictor == 3:
 		for i := n; i < len(row); i++ {
 			row[i] += row[i-n]

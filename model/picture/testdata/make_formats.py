@@ -114,6 +114,7 @@ def webps():
     pil("animated_lossy.webp", left, save_all=True, append_images=[other, left], duration=100, quality=95)
     see = np.dstack([RGB, np.zeros((H, W), np.uint8)])
     pil("alpha0.webp", Image.fromarray(see), lossless=True, exact=True)
+    pil("alpha0_lossy.webp", Image.fromarray(see), quality=95, exact=True)
     pil("alpha0.png", Image.fromarray(see))
     exif = Image.Exif()
     exif[0x0112] = 6
