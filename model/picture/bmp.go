@@ -26,6 +26,9 @@ func isBMP(data []byte) bool {
 	return len(data) >= 18 && data[0] == 'B' && data[1] == 'M' && bmpHeader(binary.LittleEndian.Uint32(data[14:]))
 }
 
+// This reader is our own since golang.org/x/image/bmp reads neither run lengths
+// nor OS/2's bitmaps nor 16 bits, and those that do have had no release for years.
+
 // bmpFile is what the headers of a BMP say.
 type bmpFile struct {
 	width, height int

@@ -34,6 +34,9 @@ func eachPNGChunk(data []byte, use func(kind string, body []byte)) (ended bool, 
 }
 
 func configPNG(data []byte, info *Info) error {
+	if len(data) >= 16 && string(data[12:16]) == "CgBI" {
+		return fmt.Errorf("%w: a PNG of Apple's for its devices; convert it to a plain PNG", ErrUnsupported)
+	}
 	r := &reader{Reader: bytes.NewReader(data)}
 	config, err := png.DecodeConfig(r)
 	if err != nil {

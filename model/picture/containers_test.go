@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"image"
+	"image/color"
 	"image/jpeg"
 	"os"
 	"slices"
@@ -89,8 +90,18 @@ func TestJPEGParts(t *testing.T) {
 	}
 	_, _, err = Decode(cutJPEG(gray, tables), limits)
 	require.NoError(t, err)
+	cut, _, err := Decode(progressive[:len(progressive)-2], limits)
+	require.NoError(t, err, "every bit is there")
+	near(t, "progressive", cut, 2, 2, left8, 4)
+	cmyk, err := os.ReadFile("testdata/cmyk.jpg")
+	require.NoError(t, err)
+	plain := cutJPEG(cmyk, func(marker byte, body []byte) bool { return marker == jpegAPP14 })
+	inks, _, err := Decode(plain, limits)
+	require.NoError(t, err)
+	// Taken for what they are, inks of (235, 55, 155, 225) are nearly black.
+	near(t, "inks that are not inverted", inks, 2, 2, color.RGBA{2, 24, 12, 255}, 8)
 	for name, data := range map[string][]byte{
-		"pixels missing": colour[:len(colour)-12], "scans may be missing": progressive[:len(progressive)-2],
+		"pixels missing": colour[:len(colour)-12], "scans missing": progressive[:bytes.LastIndex(progressive, []byte{0xff, jpegSOS})],
 		"header only": colour[:100], "no scan": append(colour[:160:160], 0xff, jpegEOI),
 	} {
 		_, _, err := Decode(data, limits)
@@ -119,6 +130,10 @@ func TestJPEGRefuses(t *testing.T) {
 		_, err := Inspect(data, limits)
 		require.EqualError(t, err, test.text, name)
 	}
+	data := bytes.Clone(jpg)
+	data[frame+5], data[frame+6] = 0, 0
+	_, err := Inspect(data, limits)
+	require.EqualError(t, err, "unsupported image: JPEG that states its height at its end; convert it to a baseline JPEG or to PNG")
 	// Cut anywhere, a deep JPEG is truncated, not damaged.
 	deep, err := os.ReadFile("testdata/formats/deep12_colour.jpg")
 	require.NoError(t, err)

@@ -9,7 +9,7 @@ import (
 
 // deepJPEG decodes what Go's decoder does not: JPEGs of 12 bits (extended
 // sequential) and lossless ones of 2 to 16, both with Huffman codes, by ITU T.81,
-// F.2 and H.2.
+// F.2 and H.2. No kept package without cgo reads them.
 type deepJPEG struct {
 	*jpegFile
 	components []*jpegComponent
@@ -101,7 +101,7 @@ func (d *deepJPEG) segment(marker byte, body, behind []byte) error {
 		d.restart = int(binary.BigEndian.Uint16(body))
 	case marker == jpegAPP0 && len(body) >= 5 && string(body[:5]) == "JFIF\x00":
 		d.jfif = true
-	case marker == 0xee && len(body) >= 12 && string(body[:5]) == "Adobe":
+	case marker == jpegAPP14 && len(body) >= 12 && string(body[:5]) == "Adobe":
 		d.transform = int(body[11])
 	case marker == jpegSOS:
 		return d.readScan(body, behind)

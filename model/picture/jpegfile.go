@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"slices"
 )
 
 // Markers of ITU T.81, table B.1.
@@ -21,6 +22,7 @@ const (
 	jpegSOS   = 0xda
 	jpegAPP0  = 0xe0
 	jpegAPP1  = 0xe1
+	jpegAPP14 = 0xee
 	jpegSOF48 = 0xf7 // JPEG-LS, of ITU T.87
 )
 
@@ -33,18 +35,20 @@ type jpegFile struct {
 	width, height int
 	components    int
 	scans         int
-	scanned       int           // components in all scans together
-	tables        map[byte]bool // Huffman tables defined before the first scan, as class<<4 | number
-	needed        map[byte]bool // and those that it uses
-	exif          []byte        // the first EXIF block
-	end           int           // just behind the end of image, or the file's length where there is none
-	ended         bool          // whether there is one
+	scanned       int                // components in all scans together
+	missing       map[byte]*[64]int8 // of a progressive JPEG's components: the bits that each coefficient lacks
+	adobe         bool               // whether a segment of Adobe's says what the colours are
+	tables        map[byte]bool      // Huffman tables defined before the first scan, as class<<4 | number
+	needed        map[byte]bool      // and those that it uses
+	exif          []byte             // the first EXIF block
+	end           int                // just behind the end of image, or the file's length where there is none
+	ended         bool               // whether there is one
 }
 
 // scanJPEG walks over the segments. It fails where the picture can't be read at
 // all; what the decoder itself notices is left to it.
 func scanJPEG(data []byte) (*jpegFile, error) {
-	f := &jpegFile{end: len(data), tables: map[byte]bool{}, needed: map[byte]bool{}}
+	f := &jpegFile{end: len(data), tables: map[byte]bool{}, needed: map[byte]bool{}, missing: map[byte]*[64]int8{}}
 	at := 2
 	for {
 		marker, next := nextMarker(data, at)
@@ -98,17 +102,9 @@ func (f *jpegFile) segment(marker byte, body []byte) {
 			body = body[min(n, len(body)):]
 		}
 	case marker == jpegSOS:
-		f.scans++
-		if len(body) == 0 || len(body) < 1+2*int(body[0]) {
-			return
-		}
-		f.scanned += int(body[0])
-		for i := range int(body[0]) {
-			if f.scans == 1 {
-				choice := body[2+2*i]
-				f.needed[choice>>4], f.needed[0x10|choice&15] = true, true
-			}
-		}
+		f.scan(body)
+	case marker == jpegAPP14 && len(body) >= 12 && string(body[:5]) == "Adobe":
+		f.adobe = true
 	case marker == jpegAPP1 && f.exif == nil:
 		if exif, ok := bytes.CutPrefix(body, []byte("Exif\x00\x00")); ok {
 			f.exif = exif
@@ -120,6 +116,48 @@ func (f *jpegFile) segment(marker byte, body []byte) {
 		f.width = int(binary.BigEndian.Uint16(body[3:]))
 		f.components = int(body[5])
 	}
+}
+
+// scan reads the header of a scan: its components, with the numbers of their
+// Huffman tables, and of a progressive JPEG the first and the last coefficient and
+// how many of their bits will still be missing.
+func (f *jpegFile) scan(body []byte) {
+	f.scans++
+	if len(body) == 0 || len(body) < 4+2*int(body[0]) {
+		return
+	}
+	n := int(body[0])
+	f.scanned += n
+	from, to, low := int(body[1+2*n]), int(body[2+2*n]), int8(body[3+2*n]&15)
+	for i := range n {
+		id, choice := body[1+2*i], body[2+2*i]
+		if f.scans == 1 {
+			f.needed[choice>>4], f.needed[0x10|choice&15] = true, true
+		}
+		if f.missing[id] == nil {
+			f.missing[id] = &[64]int8{}
+			for k := range f.missing[id] {
+				f.missing[id][k] = 16
+			}
+		}
+		for k := from; k <= min(to, 63); k++ {
+			f.missing[id][k] = low
+		}
+	}
+}
+
+// complete tells whether nothing can follow the scans: every component was
+// scanned, in a progressive JPEG every bit of every coefficient.
+func (f *jpegFile) complete() bool {
+	if f.process != jpegSOF2 {
+		return f.scanned >= f.components
+	}
+	for _, missing := range f.missing {
+		if *missing != [64]int8{} {
+			return false
+		}
+	}
+	return len(f.missing) == f.components
 }
 
 // isFrame tells markers of frames from those of tables in the same range.
@@ -150,6 +188,8 @@ func (f *jpegFile) check() error {
 		return unsupported(fmt.Sprintf("%d-bit JPEG", f.precision))
 	case f.process == jpegSOF3 && (f.precision < 2 || f.precision > 16):
 		return fmt.Errorf("%w: JPEG of %d bits", ErrDamaged, f.precision)
+	case f.height == 0:
+		return unsupported("JPEG that states its height at its end")
 	case f.scans > maxScans:
 		return fmt.Errorf("%w: JPEG with %d scans", ErrUnsupported, f.scans)
 	}
@@ -158,16 +198,15 @@ func (f *jpegFile) check() error {
 
 // decodeJPEG decodes the first picture in data.
 //
-// A missing end of image is overlooked where every component was scanned and
-// nothing can follow: two bytes that carry no pixel are then all that is
-// missing. Of a progressive JPEG more scans may be missing, which would have made
-// it finer, so that one counts as truncated.
+// A missing end of image is overlooked where nothing can follow the scans that
+// are there: two bytes that carry no pixel are then all that is missing.
+// Otherwise more scans are, without which the picture is coarser.
 func decodeJPEG(data []byte) (image.Image, error) {
 	f, err := scanJPEG(data)
 	if err != nil {
 		return nil, err
 	}
-	if !f.ended && (f.process == jpegSOF2 || f.scanned < f.components) {
+	if !f.ended && !f.complete() {
 		return nil, ErrTruncated
 	}
 	img, err := f.decode(f.whole(data))
@@ -186,15 +225,28 @@ func (f *jpegFile) decode(data []byte) (image.Image, error) {
 	if err != nil {
 		return nil, r.explain(err)
 	}
+	if inks, ok := img.(*image.CMYK); ok && !f.adobe {
+		// Inks are inverted in Adobe's files, and the decoder undoes that.
+		for i := range inks.Pix {
+			inks.Pix[i] = ^inks.Pix[i]
+		}
+	}
 	return img, nil
 }
 
+// adobeSegment says that the colours are what they are, not YCbCr.
+var adobeSegment = []byte("\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00")
+
 // whole is the picture with what it may lack: standard Huffman tables, which
-// motion JPEG leaves out, and an end of image.
+// motion JPEG leaves out, an end of image, and what four components are, which the
+// decoder insists on.
 func (f *jpegFile) whole(data []byte) []byte {
 	data = data[:f.end:f.end]
 	if !f.ended {
 		data = append(data, 0xff, jpegEOI)
+	}
+	if f.components == 4 && !f.adobe {
+		data = slices.Concat(data[:2], adobeSegment, data[2:])
 	}
 	if f.process != jpegSOF0 && f.process != jpegSOF1 || f.precision != 8 {
 		return data // there are no standard tables for it
@@ -202,7 +254,7 @@ func (f *jpegFile) whole(data []byte) []byte {
 	for table := range f.needed {
 		if !f.tables[table] {
 			// Before all others, so that the file's own tables replace them.
-			return append(append([]byte{0xff, jpegSOI}, standardTables()...), data[2:]...)
+			return slices.Concat(data[:2], standardTables(), data[2:])
 		}
 	}
 	return data

@@ -42,6 +42,11 @@ var (
 	}
 )
 
+// This reader is our own since the kept ones without cgo, golang.org/x/image/tiff
+// and github.com/hhrutter/tiff, read neither BigTIFF nor planes, floats, signed or
+// packed samples, nor Zstandard, and a libtiff for wazero is kept by nobody. The
+// compressions are those of kept packages, PackBits aside.
+
 // tiffImage is what a TIFF's directory says of its image. Pixels lie in chunks,
 // which are tiles or strips: a strip is a tile as wide as the image.
 type tiffImage struct {

@@ -285,8 +285,7 @@ func (d *chunkDecoder) wholeJPEG(raw []byte, components int) ([]byte, error) {
 	}
 	out := []byte{0xff, jpegSOI}
 	if components == 4 || components == 3 && d.photometric == rgb {
-		out = append(out, 0xff, 0xee, 0, 14)
-		out = append(out, "Adobe\x00\x64\x00\x00\x00\x00\x00"...)
+		out = append(out, adobeSegment...)
 	}
 	if tables := d.tags[tagJPEGTables].value; len(tables) > 4 && binary.BigEndian.Uint16(tables) == 0xff00|jpegSOI {
 		if i := len(tables) - 2; tables[i] == 0xff && tables[i+1] == jpegEOI {
