@@ -253,60 +253,77 @@ func (f *bmpFile) putColours(c *canvas, y int, row []byte) {
 // decodeRuns undoes run lengths. What they skip has the first colour, as most
 // readers show it. A missing end code is overlooked if all rows are there.
 func (f *bmpFile) decodeRuns(layout int) (image.Image, error) {
-	indices := make([]uint8, f.width*f.height)
-	x, y, in, ended := 0, 0, f.pixels, false
-	set := func(index uint8) {
-		if x < f.width && y < f.height {
-			indices[y*f.width+x] = index
-		}
-		x++
-	}
-	nibble := func(i int, b []byte) uint8 { // 4-bit runs alternate between two colours
-		if f.compression == bmpRLE8 {
-			return b[i]
-		}
-		return b[i/2] >> (4 * (1 - i%2)) & 15
-	}
-	for len(in) >= 2 && !ended {
-		count, code := int(in[0]), int(in[1])
-		switch {
-		case count > 0:
-			for i := range count {
-				if f.compression == bmpRLE8 {
-					i = 0
-				}
-				set(nibble(i%2, in[1:2]))
-			}
-			in = in[2:]
-		case code == 0:
-			x, y, in = 0, y+1, in[2:]
-		case code == 1:
-			ended = true
-		case code == 2 && len(in) >= 4:
-			x, y, in = x+int(in[2]), y+int(in[3]), in[4:]
-		default: // colours one by one, in whole words
-			size := (code + 1) / 2 * 2
-			if f.compression == bmpRLE4 {
-				size = (code + 3) / 4 * 2
-			}
-			if code == 2 || len(in)-2 < (code*f.bits+7)/8 {
-				return nil, ErrTruncated
-			}
-			for i := range code {
-				set(nibble(i, in[2:]))
-			}
-			in = in[min(2+size, len(in)):]
+	r := &bmpRuns{bmpFile: f, in: f.pixels, indices: make([]uint8, f.width*f.height)}
+	for len(r.in) >= 2 && !r.ended {
+		if err := r.step(); err != nil {
+			return nil, err
 		}
 	}
-	if !ended && (y < f.height-1 || y == f.height-1 && x < f.width) {
+	if !r.ended && (r.y < f.height-1 || r.y == f.height-1 && r.x < f.width) {
 		return nil, ErrTruncated
 	}
 	c := newCanvas(f.width, f.height, layout, false)
 	for i := range f.height {
-		row := indices[i*f.width:]
+		row := r.indices[i*f.width:]
 		if err := f.putIndices(c, f.row(i), func(x int) int { return int(row[x]) }); err != nil {
 			return nil, err
 		}
 	}
 	return c.image(), nil
+}
+
+// bmpRuns is where the decoding of run lengths stands.
+type bmpRuns struct {
+	*bmpFile
+	in      []byte
+	indices []uint8 // rows as they are stored
+	x, y    int
+	ended   bool
+}
+
+// step decodes one code of two bytes, the first of which is how often the second
+// is repeated, or zero.
+func (r *bmpRuns) step() error {
+	count, code := int(r.in[0]), int(r.in[1])
+	switch {
+	case count > 0:
+		for i := range count {
+			r.set(r.index(i%(8/r.bits), r.in[1:2]))
+		}
+		r.in = r.in[2:]
+	case code == 0: // the end of a row
+		r.x, r.y, r.in = 0, r.y+1, r.in[2:]
+	case code == 1:
+		r.ended = true
+	case code == 2: // a step to the right and on
+		if len(r.in) < 4 {
+			return ErrTruncated
+		}
+		r.x, r.y, r.in = r.x+int(r.in[2]), r.y+int(r.in[3]), r.in[4:]
+	default: // pixels one by one, in words of two bytes
+		size := (code*r.bits + 7) / 8
+		if len(r.in)-2 < size {
+			return ErrTruncated
+		}
+		for i := range code {
+			r.set(r.index(i, r.in[2:]))
+		}
+		r.in = r.in[min(2+size+size%2, len(r.in)):]
+	}
+	return nil
+}
+
+// index is the i-th of packed indices of 4 or 8 bits.
+func (r *bmpRuns) index(i int, packed []byte) uint8 {
+	if r.bits == 8 {
+		return packed[i]
+	}
+	return packed[i/2] >> (4 * (1 - i%2)) & 15
+}
+
+func (r *bmpRuns) set(index uint8) {
+	if r.x < r.width && r.y < r.height {
+		r.indices[r.y*r.width+r.x] = index
+	}
+	r.x++
 }

@@ -135,6 +135,34 @@ func TestDecodeAlphaOverWhite(t *testing.T) {
 	require.True(t, got.Opaque())
 }
 
+// TestDecodeNothingSeen checks that colours below an opacity of zero everywhere
+// are kept, and that one visible pixel makes the opacity count.
+func TestDecodeNothingSeen(t *testing.T) {
+	none := func(c color.RGBA) color.NRGBA { return color.NRGBA{c.R, c.G, c.B, 0} }
+	straight, deep := image.NewNRGBA(area), image.NewNRGBA64(area)
+	indexed := image.NewPaletted(area, color.Palette{none(left8), none(right8), color.NRGBA{1, 2, 3, 255}})
+	for i := range 24 * 16 {
+		c, index := none(left8), uint8(0)
+		if i%24 >= 12 {
+			c, index = none(right8), 1
+		}
+		straight.SetNRGBA(i%24, i/24, c)
+		deep.SetNRGBA64(i%24, i/24, color.NRGBA64{uint16(c.R) * 257, uint16(c.G) * 257, uint16(c.B) * 257, 0})
+		indexed.Pix[i] = index
+	}
+	for _, img := range []drawable{straight, deep, indexed} {
+		got, info, err := Decode(asPNG(t, img), limits)
+		require.NoError(t, err)
+		require.True(t, info.Transparent, "%T", img)
+		require.Equal(t, [2]color.RGBA{left8, right8}, [2]color.RGBA{got.RGBAAt(11, 3), got.RGBAAt(12, 3)}, "%T", img)
+		img.Set(0, 0, color.NRGBA{1, 2, 3, 255})
+		got, info, err = Decode(asPNG(t, img), limits)
+		require.NoError(t, err)
+		require.False(t, info.Transparent, "%T", img)
+		require.Equal(t, [2]color.RGBA{{1, 2, 3, 255}, {255, 255, 255, 255}}, [2]color.RGBA{got.RGBAAt(0, 0), got.RGBAAt(12, 3)}, "%T", img)
+	}
+}
+
 func TestDecodeGIFTakesTheFirstFrameAtItsPlace(t *testing.T) {
 	palette := color.Palette{left8, right8}
 	first := image.NewPaletted(image.Rect(5, 6, 15, 12), palette)
@@ -331,52 +359,4 @@ func crc(data []byte) uint32 {
 		}
 	}
 	return ^c
-}
-
-// FuzzDecode looks for panics and for results that break Decode's promises.
-func FuzzDecode(f *testing.F) {
-	files, err := filepath.Glob("testdata/*.*p*g")
-	require.NoError(f, err)
-	webps, err := filepath.Glob("testdata/*.webp")
-	require.NoError(f, err)
-	formats, err := filepath.Glob("testdata/formats/*")
-	require.NoError(f, err)
-	for _, name := range slices.Concat(files, webps, formats) {
-		raw, err := os.ReadFile(name)
-		require.NoError(f, err)
-		if len(raw) < 2000 {
-			f.Add(raw)
-		}
-	}
-	small := halves(image.NewPaletted(area, color.Palette{left8, right8}))
-	f.Add(encoded(f, func(b *bytes.Buffer) error { return gif.Encode(b, small, nil) }))
-	f.Add(encoded(f, func(b *bytes.Buffer) error { return bmp.Encode(b, small) }))
-	for _, order := range orders {
-		for _, big := range []bool{false, true} {
-			f.Add(buildTIFF(order, big, greyPage(short(tagNewSubfileType, 1)), greyPage(short(tagRowsPerStrip, 16))))
-			f.Add(buildTIFF(order, big, greyPage(short(tagTileWidth, 16), short(tagTileHeight, 16), short(tagFillOrder, 2))))
-		}
-	}
-	f.Add(bmpOf(40, 8, 1, bmpPalette(256, 4), []byte{2, 1, 2, 5, 0, 0, 0, 3, 6, 7, 8, 0, 1, 9, 0, 1}))
-	f.Add(bmpOf(64, 4, 2, bmpPalette(16, 4), []byte{3, 0x12, 0, 2, 1, 0, 0, 4, 0x67, 0x89, 0, 1}))
-	f.Add(bmpOf(12, 4, 0, bmpPalette(16, 3), []byte{0x01, 0x23, 0, 0, 0x45, 0x67, 0, 0}))
-	f.Add(bmpOf(108, 32, 3, nil, make([]byte, 32)))
-	f.Add(encoded(f, func(b *bytes.Buffer) error { return tiff.Encode(b, small, nil) }))
-	f.Add(encoded(f, func(b *bytes.Buffer) error {
-		return tiff.Encode(b, halves(image.NewRGBA(area)), &tiff.Options{Compression: tiff.Deflate, Predictor: true})
-	}))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		l := Limits{MaxBytes: 1 << 16, MaxPixels: 1 << 14}
-		img, info, err := Decode(data, l)
-		if err != nil {
-			require.Nil(t, img)
-			require.NotContains(t, err.Error(), "runtime error", "a parser panicked")
-			return
-		}
-		require.LessOrEqual(t, int64(info.Width)*int64(info.Height), l.MaxPixels)
-		require.Equal(t, info.Width*info.Height, img.Rect.Dx()*img.Rect.Dy())
-		require.Equal(t, image.Point{}, img.Rect.Min)
-		require.True(t, img.Opaque())
-		Square(img, 32)
-	})
 }

@@ -50,7 +50,7 @@ func otherFormat(data []byte) string {
 	}
 	if string(data[4:8]) == "ftyp" {
 		switch string(data[8:12]) {
-		case "heic", "heix", "mif1", "msf1", "avif", "avis":
+		case "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1", "avif", "avis":
 			return "HEIF or AVIF"
 		}
 	}

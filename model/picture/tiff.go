@@ -82,7 +82,7 @@ func configTIFF(data []byte, info *Info) error {
 	if t != nil {
 		info.Width, info.Height = t.width, t.height
 	}
-	info.Orientation, info.MorePages = page.orientation(), pages-1
+	info.Orientation, info.MorePages = page.orientation(), max(pages, page.stack())-1
 	return err
 }
 

@@ -170,6 +170,12 @@ func TestTIFFStructure(t *testing.T) {
 			}
 		}
 	}
+	imagej := tag{tagDescription, 2, nil}
+	for _, c := range []byte("ImageJ=1.54\nimages=7\nslices=7\n\x00") {
+		imagej.values = append(imagej.values, uint64(c))
+	}
+	_, stack := reds(t, buildTIFF(binary.BigEndian, false, greyPage(imagej)))
+	require.Equal(t, 6, stack.MorePages)
 	loop := buildTIFF(binary.LittleEndian, false, greyPage())
 	copy(loop[len(loop)-4:], loop[4:8]) // the next page is the same
 	_, info := reds(t, loop)

@@ -3,6 +3,8 @@ package picture
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
 // TIFF tags, as TIFF 6.0 and its supplements number them.
@@ -15,6 +17,7 @@ const (
 	tagCompression     = 259
 	tagPhotometric     = 262
 	tagFillOrder       = 266
+	tagDescription     = 270
 	tagStripOffsets    = 273
 	tagOrientation     = 274
 	tagSamplesPerPixel = 277
@@ -248,6 +251,23 @@ func firstPage(data []byte) (page *directory, pages int, err error) {
 		}
 	}
 	return preview, 1, nil
+}
+
+// stack is how many images ImageJ says lie one behind the other, of which it lists
+// the first only; 1 for other writers.
+func (d *directory) stack() int {
+	description := string(d.tags[tagDescription].value)
+	if !strings.HasPrefix(description, "ImageJ=") {
+		return 1
+	}
+	for line := range strings.Lines(description) {
+		if n, found := strings.CutPrefix(strings.TrimSpace(line), "images="); found {
+			if images, err := strconv.Atoi(n); err == nil && images > 0 {
+				return images
+			}
+		}
+	}
+	return 1
 }
 
 // exifOrientation reads the orientation, 1 to 8, from an EXIF block, which is a
