@@ -180,4 +180,34 @@ func TestSmallImages(t *testing.T) {
 	_, _, err = Decode(data, Limits{MinSide: 17})
 	require.ErrorIs(t, err, ErrTooSmall)
 	require.EqualError(t, err, "too small: 24x16, less than 17 on a side")
+	_, _, err = Decode(asPNG(t, image.NewGray(image.Rect(0, 0, 16, 24))), Limits{MinSide: 17})
+	require.EqualError(t, err, "too small: 16x24, less than 17 on a side")
+}
+
+// TestWebPFrames checks that a frame lies where it belongs, and that one beyond
+// the canvas is refused before it is decoded, however large it says it is.
+func TestWebPFrames(t *testing.T) {
+	data, err := os.ReadFile("testdata/formats/animated.webp")
+	require.NoError(t, err)
+	frame := bytes.Index(data, []byte("ANMF")) + 8
+	canvas := bytes.Index(data, []byte("VP8X")) + 8
+	moved := bytes.Clone(data)
+	moved[canvas+4], moved[canvas+7] = 39, 29 // 40x30
+	moved[frame], moved[frame+3] = 4, 3       // at (8,6)
+	img, info, err := Decode(moved, limits)
+	require.NoError(t, err)
+	require.Equal(t, [2]int{40, 30}, [2]int{info.Width, info.Height})
+	require.Equal(t, left8, img.RGBAAt(8, 6))
+	require.Equal(t, right8, img.RGBAAt(31, 21))
+	for _, at := range []image.Point{{7, 6}, {8, 5}, {32, 21}, {31, 22}} {
+		require.Equal(t, color.RGBA{255, 255, 255, 255}, img.RGBAAt(at.X, at.Y))
+	}
+	beyond, huge := bytes.Clone(data), bytes.Clone(data)
+	beyond[frame] = 1
+	huge[frame+7], huge[frame+10] = 0x3f, 0x3f
+	for _, data := range [][]byte{beyond, huge} {
+		_, _, err = Decode(data, limits)
+		require.ErrorIs(t, err, ErrDamaged)
+		require.ErrorContains(t, err, "on a canvas of (24,16)")
+	}
 }
