@@ -9,7 +9,8 @@ import (
 
 // deepJPEG decodes what Go's decoder does not: JPEGs of 12 bits (extended
 // sequential) and lossless ones of 2 to 16, both with Huffman codes, by ITU T.81,
-// F.2 and H.2. No kept package without cgo reads them.
+// F.2 and H.2. No kept package without cgo was found
+// that reads them, outside of whole DICOM libraries.
 type deepJPEG struct {
 	*jpegFile
 	components []*jpegComponent

@@ -42,9 +42,9 @@ var (
 	}
 )
 
-// This reader is our own since the kept ones without cgo, golang.org/x/image/tiff
-// and github.com/hhrutter/tiff, read neither BigTIFF nor planes, floats, signed or
-// packed samples, nor Zstandard, and a libtiff for wazero is kept by nobody. The
+// This reader is our own since the kept ones without cgo that were found in
+// November 2026, golang.org/x/image/tiff and github.com/hhrutter/tiff, read neither
+// BigTIFF nor planes, floats, signed or packed samples, nor Zstandard. The
 // compressions are those of kept packages, PackBits aside.
 
 // tiffImage is what a TIFF's directory says of its image. Pixels lie in chunks,
