@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"strings"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/quality"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
 
@@ -52,8 +52,11 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 		return step.IngestResult{}, fmt.Errorf("ingest s3://%s/%s: %w", in.Source.Bucket, s.prefix, err)
 	}
 	doc := ledger.Dataset{Class: in.Class, Quarantine: s.quarantine}
-	kept, exact := dropExact(s.images)
-	kept, near := dropNear(kept, in.Ingest.DuplicateDistance)
+	kept, exact := s.images, []ledger.Duplicate(nil)
+	if in.Ingest.Duplicates != spec.DuplicatesOff {
+		kept, exact = dropExact(kept)
+	}
+	kept, near := dropNear(kept, in.Ingest)
 	doc.Duplicates = sortedByName(append(exact, near...), func(d ledger.Duplicate) string { return d.Name })
 	if len(kept) < in.Ingest.MinImages {
 		return step.IngestResult{}, tooFew(in, s.found, len(kept), doc)
@@ -62,7 +65,7 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 	if len(s.images) > maxPaired {
 		doc.Grouping = ledger.GroupedByHash
 	}
-	if err := g.group(ctx, kept, in.Ingest.GroupDistance, &doc); err != nil {
+	if err := g.group(ctx, kept, in.Ingest, &doc); err != nil {
 		return step.IngestResult{}, err
 	}
 	assignSplits(doc.Images, in.Ingest.HoldoutShare, in.Ingest.SelectionShare)
@@ -83,14 +86,14 @@ func checkIngest(in step.IngestInput) error {
 	return nil
 }
 
-// group fills in doc's images with their groups.
-func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *ledger.Dataset) error {
+// group fills in doc's images with their groups: of pictures that are the same, and of
+// those that show overlapping parts of one scene. Parts of one kind in a fixture are no
+// group, though all of the scene but the defect is the same.
+func (g Ingester) group(ctx context.Context, kept []scanned, in spec.Ingest, doc *ledger.Dataset) error {
 	sets := newSets(len(kept))
-	hashes := make([]uint64, len(kept))
 	for i := range kept {
-		hashes[i] = kept[i].hash
-		for j, h := range hashes[:i] {
-			if bits.OnesCount64(hashes[i]^h) <= distance {
+		for j := range i {
+			if kept[i].alike(&kept[j], in.GroupDistance) && kept[i].verdict(&kept[j], in.Duplicates) == samePicture {
 				sets.join(i, j)
 			}
 		}
@@ -105,7 +108,9 @@ func (g Ingester) group(ctx context.Context, kept []scanned, distance int, doc *
 			return fmt.Errorf("group images: %w", err)
 		}
 		for _, p := range pairs {
-			sets.join(p.A, p.B)
+			if kept[p.A].verdict(&kept[p.B], in.Duplicates) != sameScene {
+				sets.join(p.A, p.B)
+			}
 		}
 	}
 	names := sets.names(func(i int) string { return kept[i].SHA256 })
@@ -235,7 +240,11 @@ func tooFew(in step.IngestInput, found, usable int, doc ledger.Dataset) error {
 	for i, r := range reasons[:min(len(reasons), 3)] {
 		left += fmt.Sprintf("%s %d %s", []string{"; left out:", ",", ","}[i], counts[r], r)
 	}
+	keep := ""
+	if counts[ledger.DuplicateNear+" duplicate"] > 0 {
+		keep = ", or keep near duplicates with ingest.duplicates=" + spec.DuplicatesExact
+	}
 	return ledger.Permanent(step.ErrTooFewImages,
-		"too few images: %d usable of %d found below %s%s; add images (at least %d are needed) or lower ingest.min_images",
-		usable, found, where, left, in.Ingest.MinImages)
+		"too few images: %d usable of %d found below %s%s; add images (at least %d are needed) or lower ingest.min_images%s",
+		usable, found, where, left, in.Ingest.MinImages, keep)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/quality"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
 
@@ -25,6 +25,7 @@ type scanned struct {
 	ledger.DatasetImage
 	hash  uint64
 	thumb []uint8 // for quality.Overlaps; nil in large data sets
+	cells *cells  // nil in very large ones
 }
 
 // scan reads the objects below a prefix.
@@ -112,6 +113,7 @@ func (f *scanned) measure(img *image.RGBA) error {
 	f.hash = hash.GetHash()
 	f.PHash = fmt.Sprintf("%016x", f.hash)
 	f.thumb = picture.Luminance(picture.Square(img, quality.ThumbSize))
+	f.cells = measureCells(img)
 	return nil
 }
 
@@ -139,6 +141,9 @@ func (s *scan) add(image *scanned, q *ledger.Quarantined) {
 	if len(s.images) >= maxPaired { // too many to be compared
 		image.thumb = nil
 	}
+	if len(s.images) >= maxVerified {
+		image.cells = nil
+	}
 	s.images = append(s.images, *image)
 }
 
@@ -156,17 +161,15 @@ func dropExact(images []scanned) (kept []scanned, dropped []ledger.Duplicate) {
 	return kept, dropped
 }
 
-// dropNear leaves out images whose hash is within distance of an earlier one
-// that is kept.
-func dropNear(images []scanned, distance int) (kept []scanned, dropped []ledger.Duplicate) {
-	var hashes []uint64 // of kept
+// dropNear leaves out images that are near duplicates of an earlier one that is kept.
+func dropNear(images []scanned, in spec.Ingest) (kept []scanned, dropped []ledger.Duplicate) {
 	for _, i := range images {
-		of := slices.IndexFunc(hashes, func(h uint64) bool { return bits.OnesCount64(h^i.hash) <= distance })
+		of := slices.IndexFunc(kept, func(k scanned) bool { return k.nearDuplicate(&i, in) })
 		if of >= 0 {
 			dropped = append(dropped, ledger.Duplicate{Name: i.Name, Of: kept[of].Name, Kind: ledger.DuplicateNear})
 			continue
 		}
-		kept, hashes = append(kept, i), append(hashes, i.hash)
+		kept = append(kept, i)
 	}
 	return kept, dropped
 }

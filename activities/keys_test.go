@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/defectforge/defectforge/activities/step"
-	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
@@ -16,7 +15,7 @@ import (
 // the stage's version instead, on purpose.
 func TestKeysOfWhatIsRemembered(t *testing.T) {
 	ref := func(digit string) step.Ref { return step.Ref{Key: "k", SHA256: strings.Repeat(digit, 64), Size: 7} }
-	classic, small := spec.Classic(), spectest.SmallData()
+	classic, small := spectest.Classic(), spectest.SmallData()
 	plan := step.UtilityPlan{Others: []step.ClassSource{{Class: "pits"}}, Splits: 3, Seeds: 2, PerClass: 20, Steps: 100}
 	comparing := utilityStudy{
 		in:      step.UtilityInput{Candidates: ref("1"), Neighbours: ref("2"), Plan: plan, Seed: 9},

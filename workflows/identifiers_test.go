@@ -6,7 +6,6 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/defectforge/defectforge/activities/step"
-	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
@@ -14,7 +13,7 @@ import (
 // killed, upgraded and started again resumes its run and begins no second one.
 func TestIdentifiersOfRuns(t *testing.T) {
 	source := step.Source{Bucket: "images", Prefix: "neu/scratches/"}
-	in := AugmentInput{Class: "scratches", Source: source, Recipe: spec.Classic(), Policy: spectest.EarlierPolicy("production")}
+	in := AugmentInput{Class: "scratches", Source: source, Recipe: spectest.Classic(), Policy: spectest.EarlierPolicy("production")}
 	assert.Equal(t, "augment-scratches-7f52c784f3e1", AugmentID(in))
 
 	in.Recipe, in.Unpublished = spectest.SmallData(), true
@@ -26,7 +25,7 @@ func TestIdentifiersOfRuns(t *testing.T) {
 func TestIdentifiersOfCampaigns(t *testing.T) {
 	in := CampaignInput{
 		Name: "weekly", Kind: step.KindClasses, Source: step.Source{Bucket: "images", Prefix: "neu/"},
-		Recipe: spec.Classic(), Policy: spectest.EarlierPolicy("production"), Concurrency: 4,
+		Recipe: spectest.Classic(), Policy: spectest.EarlierPolicy("production"), Concurrency: 4,
 	}
 	id := CampaignID(in)
 	assert.Equal(t, "campaign-weekly-01f08aebc3c3", id)

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/defectforge/defectforge/activities/step"
-	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/model/spec/spectest"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
@@ -19,7 +18,7 @@ import (
 // stages are by those that package activities pins.
 func TestKeysOfDecisions(t *testing.T) {
 	plan := step.UtilityPlan{Others: []step.ClassSource{{Class: "pits"}}, Splits: 3, Seeds: 2, PerClass: 20, Steps: 100}
-	key := decisionMemo("scratches", spec.Classic(), spectest.EarlierPolicy("production"), nil).Key()
+	key := decisionMemo("scratches", spectest.Classic(), spectest.EarlierPolicy("production"), nil).Key()
 	require.Regexp(t, "^cache/decision/f13a6219dffcd7ba[0-9a-f]{48}[.]json$", key)
 	key = decisionMemo("scratches", spectest.SmallData(), spectest.EarlierPolicy("useful"), &plan).Key()
 	require.Regexp(t, "^cache/decision/b3fe0ecbcb4ef69b[0-9a-f]{48}[.]json$", key)

@@ -10,7 +10,7 @@ func Classic() Recipe {
 		Seed: 1,
 		Ingest: Ingest{
 			MaxBytes: 32 << 20, MaxPixels: 16 << 20, MinImages: 24,
-			HoldoutShare: 0.2, DuplicateDistance: 4, GroupDistance: 8,
+			HoldoutShare: 0.2, Duplicates: DuplicatesVerify, DuplicateDistance: 4, GroupDistance: 8,
 		},
 		Model: Model{Latent: 100, GeneratorDepth: 64, DiscriminatorDepth: 128, InitialWeights: InitDCGAN, DiscriminatorNorm: NormBatch},
 		Train: Train{

@@ -2,6 +2,15 @@ package spec
 
 import "strings"
 
+// What is left out as a duplicate, the values of Ingest.Duplicates.
+const (
+	// DuplicatesVerify leaves out equal files, and images of near perceptual hashes
+	// whose pixels agree too, apart from brightness, noise, compression and size.
+	DuplicatesVerify = "verify"
+	DuplicatesExact  = "exact" // equal files
+	DuplicatesOff    = "off"   // nothing
+)
+
 // The parts of augmentation, in the order in which they are applied: three that
 // show nothing that a camera could not have seen, and those of DiffAugment.
 const (

@@ -85,6 +85,10 @@ type Ingest struct {
 	// GroupDistance is the largest Hamming distance that puts two images into
 	// one group, which the hold-out split never divides.
 	GroupDistance int `json:"group_distance" yaml:"group_distance"`
+	// Duplicates says which images are left out as duplicates: DuplicatesVerify,
+	// DuplicatesExact or DuplicatesOff. Empty means by perceptual hashes alone, as
+	// recipes before it did.
+	Duplicates string `json:"duplicates,omitempty" yaml:"duplicates,omitempty"`
 	// MaxImages limits how many images the generator sees, drawn by digest from those
 	// left for training; the others are used for nothing. 0 takes all.
 	MaxImages int `json:"max_images,omitempty" yaml:"max_images,omitempty"`

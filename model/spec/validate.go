@@ -128,6 +128,7 @@ func (i Ingest) validate(p *problems, fewest int) {
 	if i.MaxImages != 0 {
 		within(p, "ingest.max_images", i.MaxImages, fewest, 1<<30)
 	}
+	oneOf(p, "ingest.duplicates", i.Duplicates, "", DuplicatesVerify, DuplicatesExact, DuplicatesOff)
 	within(p, "ingest.duplicate_distance", i.DuplicateDistance, 0, hashBits)
 	within(p, "ingest.group_distance", i.GroupDistance, 0, hashBits)
 	if i.GroupDistance < i.DuplicateDistance {

@@ -9,10 +9,17 @@ import (
 	"github.com/defectforge/defectforge/model/spec"
 )
 
+// Classic was the built-in classic that left out near duplicates by their hashes alone.
+func Classic() spec.Recipe {
+	r := spec.Classic()
+	r.Ingest.Duplicates = ""
+	return r
+}
+
 // Quick was the built-in quick before its networks upsampled: the source's, shallow,
 // with three channels, for 75 epochs in legs of 5.
 func Quick() spec.Recipe {
-	r := spec.Classic()
+	r := Classic()
 	r.Name = "quick"
 	r.Model.GeneratorDepth, r.Model.DiscriminatorDepth = 16, 16
 	r.Train.GeneratorRate, r.Train.DiscriminatorRate = 8e-4, 4e-4
@@ -24,7 +31,7 @@ func Quick() spec.Recipe {
 
 // SmallData was a built-in recipe that chose its checkpoint on a selection split.
 func SmallData() spec.Recipe {
-	r := spec.Classic()
+	r := Classic()
 	r.Name = "small-data"
 	r.Ingest.SelectionShare = 0.1
 	r.Train.AverageImages = 10_000

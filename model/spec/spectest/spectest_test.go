@@ -19,7 +19,7 @@ func TestTheRecordedOnes(t *testing.T) {
 		require.NoError(t, json.Unmarshal(raw, &recorded))
 		require.Equal(t, recorded.Digest, spec.Digest(v), file)
 	}
-	for _, r := range []spec.Recipe{Quick(), SmallData()} {
+	for _, r := range []spec.Recipe{Classic(), Quick(), SmallData()} {
 		requireRecorded(r.Name+"-1.recipe.json", r)
 	}
 	for _, name := range spec.PolicyNames() {

@@ -1,0 +1,113 @@
+package activities
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	stddraw "image/draw"
+	"image/jpeg"
+	"image/png"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/spec"
+)
+
+// part is a picture of one part in a fixture, of the given side, with noise of its own;
+// defect, if above 0, is the side of a dark square somewhere.
+func part(t testing.TB, side, defect int, seed uint64) *image.RGBA {
+	t.Helper()
+	metal := picture.BrushedMetal(2, 7)
+	big := image.NewRGBA(metal.Rect)
+	stddraw.Draw(big, metal.Rect, metal, image.Point{}, stddraw.Src)
+	img, r := picture.Resize(big, side, side), rand.New(rand.NewPCG(seed, 4))
+	left, top := r.IntN(side-defect), r.IntN(side-defect)
+	for y := range side {
+		for x := range side {
+			p := img.Pix[img.PixOffset(x, y):]
+			v := float64(p[0]) + 3*r.NormFloat64()
+			if defect > 0 && x >= left && x < left+defect && y >= top && y < top+defect {
+				v -= 60
+			}
+			for c := range 3 {
+				p[c] = uint8(min(max(v, 0), 255))
+			}
+		}
+	}
+	return img
+}
+
+func asPNG(t testing.TB, img image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	require.NoError(t, png.Encode(&b, img))
+	return b.Bytes()
+}
+
+func TestCellsTellPicturesApart(t *testing.T) {
+	plain := measureCells(part(t, 512, 0, 1))
+	require.Equal(t, samePicture, plain.compare(measureCells(part(t, 512, 0, 2))), "noise alone")
+	require.Equal(t, samePicture, plain.compare(measureCells(part(t, 300, 0, 3))), "another size")
+	brighter := part(t, 512, 0, 4)
+	for i := range brighter.Pix {
+		brighter.Pix[i] = uint8(15 + int(brighter.Pix[i])*9/10)
+	}
+	require.Equal(t, samePicture, plain.compare(measureCells(brighter)))
+	var compressed bytes.Buffer
+	require.NoError(t, jpeg.Encode(&compressed, part(t, 512, 0, 5), &jpeg.Options{Quality: 50}))
+	img, _, err := picture.Decode(compressed.Bytes(), picture.Limits{})
+	require.NoError(t, err)
+	require.Equal(t, samePicture, plain.compare(measureCells(img)))
+
+	for _, defect := range []int{24, 12, 6} {
+		require.Equal(t, sameScene, plain.compare(measureCells(part(t, 512, defect, 6))), "a defect of %d pixels", defect)
+	}
+	require.Equal(t, sameScene, plain.compare(measureCells(part(t, 2048, 14, 7))), "a small one in a large picture")
+	metal := picture.BrushedMetal(9, 3)
+	other := image.NewRGBA(metal.Rect)
+	stddraw.Draw(other, metal.Rect, metal, image.Point{}, stddraw.Src)
+	require.Equal(t, otherScene, plain.compare(measureCells(other)))
+	wide := picture.Resize(other, 400, 200)
+	require.Equal(t, otherScene, measureCells(other).compare(measureCells(wide)), "another shape")
+	require.Equal(t, samePicture, measureCells(image.NewRGBA(image.Rect(0, 0, 3, 3))).compare(measureCells(image.NewRGBA(image.Rect(0, 0, 5, 5)))), "tiny and flat")
+}
+
+// Parts in a fixture differ by their defects alone: all of them are used, and the
+// hold-out is drawn from them one by one. The same part twice is a duplicate.
+func TestIngestOfAFixture(t *testing.T) {
+	for mode, want := range map[string]struct{ usable, near, exact int }{
+		spec.DuplicatesVerify: {30, 1, 1},
+		spec.DuplicatesExact:  {31, 0, 1},
+		spec.DuplicatesOff:    {32, 0, 0},
+		"":                    {2, 29, 1},
+	} {
+		s := newShelf(t)
+		for i := range 30 {
+			s.put(fmt.Sprintf("p/%02d.png", i), asPNG(t, part(t, 256, 8, uint64(i))))
+		}
+		s.put("p/again.png", asPNG(t, part(t, 256, 8, 3)))
+		var saved bytes.Buffer
+		require.NoError(t, jpeg.Encode(&saved, part(t, 256, 8, 4), &jpeg.Options{Quality: 70}))
+		s.put("p/saved.jpg", saved.Bytes())
+		in := s.input()
+		in.Ingest.Duplicates, in.Ingest.MinImages = mode, 1
+		out, doc := s.ingest(in)
+		require.Equal(t, want, struct{ usable, near, exact int }{out.Usable, out.NearDuplicates, out.Duplicates}, mode)
+		if mode == "" {
+			continue
+		}
+		require.Equal(t, 30, out.Groups, mode)
+		require.InDelta(t, out.Usable/5, out.Holdout, 1, mode)
+		group := map[string]string{}
+		for _, i := range doc.Images {
+			group[i.Name] = i.Group
+		}
+		if mode == spec.DuplicatesOff {
+			require.Equal(t, group["03.png"], group["again.png"])
+			require.Equal(t, group["04.png"], group["saved.jpg"], "the hold-out may not have one of the two")
+		}
+	}
+}
