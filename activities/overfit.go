@@ -158,7 +158,17 @@ func planes(im *ledger.Images) quality.Source {
 
 // luminances gives package quality the images in grey.
 func luminances(im *ledger.Images) quality.Source {
-	return quality.Source{Shards: im.Shards(), Images: im.Len(), Load: func(_ context.Context, i int) ([]uint8, error) { return im.Luminances(i) }}
+	return quality.Source{Shards: im.Shards(), Images: im.Len(), Load: func(_ context.Context, i int) ([]uint8, error) {
+		first, end := im.RowsOf(i)
+		out, row := make([]uint8, 0, (end-first)*quality.PlaneLen), make([]uint8, spec.ImageLen)
+		for at := first; at < end; at++ {
+			if err := im.Row(row, at); err != nil {
+				return nil, err
+			}
+			out = append(out, picture.Luminance(row)...)
+		}
+		return out, nil
+	}}
 }
 
 // findCopies measures all distances and decides about each candidate.

@@ -337,3 +337,11 @@ func TestStepAllocatesLittleOnceWarm(t *testing.T) {
 		require.Less(t, bytesPerStep, uint64(limit), name)
 	}
 }
+
+// The recipe's own count of batches is that of the batches drawn.
+func TestEpochStepsCountsBatches(t *testing.T) {
+	r := spec.Surface()
+	for images := range 70 {
+		require.Len(t, Batches(r, images, 3), r.Train.EpochSteps(images), "%d images", images)
+	}
+}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/checkpoint"
-	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 )
@@ -92,12 +91,18 @@ func (im *Images) Row(dst []uint8, i int) error {
 // Shards is the number of shards that the images lie in.
 func (im *Images) Shards() int { return len(im.shards) }
 
+// RowsOf are the numbers of the images of shard i: from first up to end.
+func (im *Images) RowsOf(i int) (first, end int) {
+	if i+1 < len(im.shards) {
+		return im.shards[i].first, im.shards[i+1].first
+	}
+	return im.shards[i].first, im.n
+}
+
 // Planes reads the first channel of the images of shard i, (n,128,128).
 func (im *Images) Planes(i int) ([]uint8, error) {
-	s, end := im.shards[i], im.n
-	if i+1 < len(im.shards) {
-		end = im.shards[i+1].first
-	}
+	s := im.shards[i]
+	_, end := im.RowsOf(i)
 	planes := make([]uint8, (end-s.first)*spec.Size*spec.Size)
 	for row := range end - s.first {
 		dst := planes[row*spec.Size*spec.Size:]
@@ -106,23 +111,6 @@ func (im *Images) Planes(i int) ([]uint8, error) {
 		}
 	}
 	return planes, nil
-}
-
-// Luminances reads the images of shard i in grey, (n,128,128).
-func (im *Images) Luminances(i int) ([]uint8, error) {
-	s, end := im.shards[i], im.n
-	if i+1 < len(im.shards) {
-		end = im.shards[i+1].first
-	}
-	var out []uint8
-	row := make([]uint8, spec.ImageLen)
-	for at := s.first; at < end; at++ {
-		if err := im.Row(row, at); err != nil {
-			return nil, err
-		}
-		out = append(out, picture.Luminance(row)...)
-	}
-	return out, nil
 }
 
 // Close closes the files.
