@@ -10,7 +10,6 @@ import (
 
 	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
-	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/quality"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
@@ -44,7 +43,7 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 		return step.IngestResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
 	s := scan{source: storage.ViewOf(bucket), prefix: in.Source.Folder(), progress: g.Progress,
-		decoder: newDecoder(picture.Limits{MaxBytes: in.Ingest.MaxBytes, MaxPixels: in.Ingest.MaxPixels})}
+		decoder: newDecoder(limitsOf(in.Ingest))}
 	if err := s.run(ctx); err != nil {
 		if errors.Is(err, storage.ErrNotFound) && s.found == 0 {
 			return step.IngestResult{}, ledger.Permanent(step.ErrBadInput, "source bucket %q: %w; check its name", in.Source.Bucket, err)
@@ -202,6 +201,10 @@ func (g Ingester) store(ctx context.Context, doc ledger.Dataset, found int) (ste
 	groups := map[string]bool{}
 	for _, i := range doc.Images {
 		groups[i.Group] = true
+		out.MorePages += i.MorePages
+		if i.Transparent {
+			out.Transparent++
+		}
 		switch i.Split {
 		case ledger.SplitTraining:
 			out.Training++

@@ -92,8 +92,8 @@ func TestIngest(t *testing.T) {
 	in.Ingest.MaxBytes = 65_000
 	out, doc := s.ingest(in)
 	require.Equal(t, []ledger.Quarantined{
-		{Name: ".DS_Store", Reason: "not an image"}, {Name: "cut.png", Reason: "truncated image"}, {Name: "heavy.png", Reason: "too many bytes: 70000 exceeds 65000"},
-		{Name: "huge.png", Reason: "too many pixels: 5000x4000 exceeds 16777216"}, {Name: "notes.txt", Reason: "not an image"}, {Name: "nothing.png", Reason: "empty file"},
+		{Name: ".DS_Store", Reason: "not an image"}, {Name: "cut.png", Reason: "truncated image"}, {Name: "heavy.png", Reason: "too many bytes: 70000 exceeds 65000 (ingest.max_bytes)"},
+		{Name: "huge.png", Reason: "too many pixels: 5000x4000 exceeds 16777216 (ingest.max_pixels)"}, {Name: "notes.txt", Reason: "not an image"}, {Name: "nothing.png", Reason: "empty file"},
 	}, doc.Quarantine)
 	require.Equal(t, []ledger.Duplicate{{Name: "sub/copy.png", Of: "03.png", Kind: ledger.DuplicateExact}, {Name: "zz.jpg", Of: "04.png", Kind: ledger.DuplicateNear}}, doc.Duplicates)
 	require.Equal(t, step.IngestResult{Dataset: out.Dataset, Found: 18, Usable: 10, Quarantined: 6, Duplicates: 1, NearDuplicates: 1,

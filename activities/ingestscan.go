@@ -81,7 +81,8 @@ func (s *scan) read(ctx context.Context, info storage.Info) error {
 	switch {
 	case errors.Is(err, storage.ErrTooLarge):
 		s.add(nil, &ledger.Quarantined{
-			Name: name, Reason: fmt.Sprintf("%v: %d exceeds %d", picture.ErrTooManyBytes, info.Size, s.decoder.limits.MaxBytes),
+			Name:   name,
+			Reason: unusable(fmt.Errorf("%w: %d exceeds %d", picture.ErrTooManyBytes, info.Size, s.decoder.limits.MaxBytes)),
 		})
 		return nil
 	case errors.Is(err, storage.ErrCorrupt):
@@ -96,9 +97,10 @@ func (s *scan) read(ctx context.Context, info storage.Info) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		s.add(nil, &ledger.Quarantined{Name: name, Reason: reason(err)})
+		s.add(nil, &ledger.Quarantined{Name: name, Reason: unusable(err)})
 		return nil
 	}
+	found.MorePages, found.Transparent = header.MorePages, header.Transparent
 	found.Width, found.Height, found.Encoding = header.Width, header.Height, header.Format
 	s.add(&found, nil)
 	return nil

@@ -202,22 +202,22 @@ func (j Judge) squares(
 	ctx context.Context, bucket storage.Reader, prefix string, infos []storage.Info, limits spec.Ingest, out *Judgement,
 ) (ledger.CandidateList, error) {
 	source := storage.ViewOf(bucket)
-	d := newDecoder(picture.Limits{MaxBytes: limits.MaxBytes, MaxPixels: limits.MaxPixels})
+	d := newDecoder(limitsOf(limits))
 	stored := make([]storage.Object, len(infos))
 	var mu sync.Mutex
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers())
 	for i, info := range infos {
 		group.Go(func() error {
-			png, unusable, err := square(gctx, source, d, info.Key)
+			png, damage, err := square(gctx, source, d, info.Key)
 			if err != nil {
 				return err
 			}
-			if unusable != nil {
+			if damage != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				name := strings.TrimPrefix(info.Key, prefix)
-				out.Unreadable = append(out.Unreadable, ledger.Quarantined{Name: name, Reason: reason(unusable)})
+				out.Unreadable = append(out.Unreadable, ledger.Quarantined{Name: name, Reason: unusable(damage)})
 				return nil
 			}
 			stored[i], err = j.Store.PutArtifact(gctx, png, ".png")

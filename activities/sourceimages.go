@@ -2,12 +2,15 @@ package activities
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"image"
 	"runtime"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/defectforge/defectforge/model/picture"
+	"github.com/defectforge/defectforge/model/spec"
 )
 
 // maxPixelsAtOnce bounds the images that are decoded at one time, by the sum of
@@ -45,4 +48,21 @@ func (d decoder) decode(ctx context.Context, data []byte, limits picture.Limits,
 		return info, err
 	}
 	return info, use(img)
+}
+
+// limitsOf are the recipe's limits for images.
+func limitsOf(in spec.Ingest) picture.Limits {
+	return picture.Limits{MaxBytes: in.MaxBytes, MaxPixels: in.MaxPixels, MinSide: in.MinSide}
+}
+
+// unusable says why an image can't be used, and which setting would change that.
+func unusable(err error) string {
+	for limit, setting := range map[error]string{
+		picture.ErrTooManyBytes: "ingest.max_bytes", picture.ErrTooManyPixels: "ingest.max_pixels", picture.ErrTooSmall: "ingest.min_side",
+	} {
+		if errors.Is(err, limit) {
+			return fmt.Sprintf("%s (%s)", reason(err), setting)
+		}
+	}
+	return reason(err)
 }

@@ -54,7 +54,11 @@ type DatasetImage struct {
 	Width    int    `json:"width"`    // pixels as stored, before orientation
 	Height   int    `json:"height"`   // pixels as stored, before orientation
 	Encoding string `json:"encoding"` // "png", "jpeg", ...
-	PHash    string `json:"phash"`    // 64-bit perceptual hash, 16 hex digits
+	// MorePages of a TIFF, or frames of an animation, are used for nothing.
+	MorePages int `json:"more_pages,omitempty"`
+	// Transparent: its opacity is zero everywhere, and was taken to mean nothing.
+	Transparent bool   `json:"transparent,omitempty"`
+	PHash       string `json:"phash"` // 64-bit perceptual hash, 16 hex digits
 	// Group names the group of similar images, by its smallest member's
 	// SHA-256; a group is never divided by the split.
 	Group string `json:"group"`

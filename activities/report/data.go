@@ -105,10 +105,12 @@ type Intake struct {
 	Groups         int          `json:"groups"`
 	Training       int          `json:"training"`
 	Holdout        int          `json:"holdout"`
-	Selection      int          `json:"selection"`          // to choose the checkpoint with
-	LeftOut        int          `json:"left_out,omitempty"` // used for nothing, as the recipe bounds the training images
-	Coloured       *int         `json:"coloured,omitempty"` // not grey; nil where nobody looked
-	Grouping       string       `json:"grouping"`           // how similar images were found, in words
+	Selection      int          `json:"selection"`             // to choose the checkpoint with
+	LeftOut        int          `json:"left_out,omitempty"`    // used for nothing, as the recipe bounds the training images
+	MorePages      int          `json:"more_pages,omitempty"`  // pages and frames beyond the first, not used
+	Transparent    int          `json:"transparent,omitempty"` // images whose opacity is zero everywhere
+	Coloured       *int         `json:"coloured,omitempty"`    // not grey; nil where nobody looked
+	Grouping       string       `json:"grouping"`              // how similar images were found, in words
 	Quarantine     []Quarantine `json:"quarantine"`
 	DuplicateList  []Duplicate  `json:"duplicate_list"`
 }

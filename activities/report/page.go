@@ -200,6 +200,12 @@ func (v *view) takeIn() {
 	if in.Coloured != nil {
 		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-coloured", "with a colour; the others are grey", float64(*in.Coloured)})
 	}
+	if in.MorePages > 0 {
+		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-more-pages", "further pages or frames, not used", float64(in.MorePages)})
+	}
+	if in.Transparent > 0 {
+		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-transparent", "wholly transparent, their colours used", float64(in.Transparent)})
+	}
 	if in.LeftOut > 0 {
 		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-left-out", "left out, by ingest.max_images", float64(in.LeftOut)})
 	}

@@ -26,6 +26,12 @@ type IngestResult struct {
 	Selection      int `json:"selection"`       // images kept to choose the checkpoint with
 	// LeftOut images are used for nothing: the recipe bounds those for training.
 	LeftOut int `json:"left_out,omitempty"`
+	// MorePages is how many pages and frames follow the first ones of images in use;
+	// they are used for nothing.
+	MorePages int `json:"more_pages,omitempty"`
+	// Transparent images have an opacity of zero everywhere, which was taken to mean
+	// nothing.
+	Transparent int `json:"transparent,omitempty"`
 }
 
 // Facts are what the result says in a log line.

@@ -9,7 +9,8 @@ func Classic() Recipe {
 		Name: "classic",
 		Seed: 1,
 		Ingest: Ingest{
-			MaxBytes: 32 << 20, MaxPixels: 16 << 20, MinImages: 24,
+			// Those of line-scan cameras, and no icons.
+			MaxBytes: 160 << 20, MaxPixels: 150_000_000, MinSide: 32, MinImages: 24,
 			HoldoutShare: 0.2, Duplicates: DuplicatesVerify, DuplicateDistance: 4, GroupDistance: 8,
 		},
 		Model: Model{Latent: 100, GeneratorDepth: 64, DiscriminatorDepth: 128, InitialWeights: InitDCGAN, DiscriminatorNorm: NormBatch},

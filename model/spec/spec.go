@@ -71,6 +71,8 @@ type Ingest struct {
 	MaxBytes int64 `json:"max_bytes" yaml:"max_bytes"`
 	// MaxPixels bounds width times height, read from the header.
 	MaxPixels int64 `json:"max_pixels" yaml:"max_pixels"`
+	// MinSide is the least width and height of an image in use, in pixels; 0 for any.
+	MinSide int `json:"min_side,omitempty" yaml:"min_side,omitempty"`
 	// MinImages is the fewest usable images that are worth training on.
 	MinImages int `json:"min_images" yaml:"min_images"`
 	// HoldoutShare is the share of images kept from training, in [0, 0.5].

@@ -14,6 +14,7 @@ import (
 const (
 	maxImageBytes  = 1 << 30
 	maxImagePixels = 1 << 28
+	maxSide        = 1 << 15
 	maxDepth       = 1024
 	maxLatent      = 4096
 	maxBatch       = 4096
@@ -118,6 +119,7 @@ func (i Ingest) Validate() error {
 func (i Ingest) validate(p *problems, fewest int) {
 	within(p, "ingest.max_bytes", i.MaxBytes, 1, maxImageBytes)
 	within(p, "ingest.max_pixels", i.MaxPixels, 1, maxImagePixels)
+	within(p, "ingest.min_side", i.MinSide, 0, maxSide)
 	within(p, "ingest.min_images", i.MinImages, fewest, 1<<30)
 	within(p, "ingest.holdout_share", i.HoldoutShare, 0, 0.5)
 	within(p, "ingest.selection_share", i.SelectionShare, 0, 0.3)

@@ -9,10 +9,12 @@ import (
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// Classic was the built-in classic that left out near duplicates by their hashes alone.
+// Classic was the built-in classic that left out near duplicates by their hashes alone,
+// with other limits for images.
 func Classic() spec.Recipe {
 	r := spec.Classic()
-	r.Ingest.Duplicates = ""
+	r.Ingest.Duplicates, r.Ingest.MinSide = "", 0
+	r.Ingest.MaxBytes, r.Ingest.MaxPixels = 32<<20, 16<<20
 	return r
 }
 
