@@ -60,6 +60,7 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 	if len(kept) < in.Ingest.MinImages {
 		return step.IngestResult{}, tooFew(in, s.found, len(kept), doc)
 	}
+	doc.Levels = whiteLevel(kept, in.Ingest)
 	doc.Grouping = ledger.GroupedByOverlap
 	if len(s.images) > maxPaired {
 		doc.Grouping = ledger.GroupedByHash
@@ -190,7 +191,7 @@ func (g Ingester) store(ctx context.Context, doc ledger.Dataset, found int) (ste
 	if err != nil {
 		return step.IngestResult{}, fmt.Errorf("store data set manifest: %w", err)
 	}
-	out := step.IngestResult{Dataset: ref, Found: found, Usable: len(doc.Images), Quarantined: len(doc.Quarantine)}
+	out := step.IngestResult{Dataset: ref, Found: found, Usable: len(doc.Images), Quarantined: len(doc.Quarantine), Levels: doc.Levels}
 	for _, d := range doc.Duplicates {
 		if d.Kind == ledger.DuplicateExact {
 			out.Duplicates++

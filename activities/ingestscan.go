@@ -26,6 +26,7 @@ type scanned struct {
 	hash  uint64
 	thumb []uint8 // for quality.Overlaps; nil in large data sets
 	cells *cells  // nil in very large ones
+	peak  int     // the largest sample of an image of more than 8 bits, else 0
 }
 
 // scan reads the objects below a prefix.
@@ -100,6 +101,7 @@ func (s *scan) read(ctx context.Context, info storage.Info) error {
 		s.add(nil, &ledger.Quarantined{Name: name, Reason: unusable(err)})
 		return nil
 	}
+	found.peak = header.Peak
 	found.MorePages, found.Transparent = header.MorePages, header.Transparent
 	found.Width, found.Height, found.Encoding = header.Width, header.Height, header.Format
 	s.add(&found, nil)

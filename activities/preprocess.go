@@ -114,7 +114,7 @@ func (p Preprocessor) tensors(ctx context.Context, in step.PreprocessInput) (ste
 	if err != nil {
 		return step.PreprocessResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
-	m := shardMaker{store: p.Store, source: storage.ViewOf(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress}
+	m := shardMaker{store: p.Store, source: storage.ViewOf(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress, levels: dataset.Levels}
 	out := step.PreprocessResult{
 		Training:  len(dataset.Of(ledger.SplitTraining)),
 		Holdout:   len(dataset.Of(ledger.SplitHoldout)),
@@ -139,6 +139,7 @@ type shardMaker struct {
 	decoder  decoder
 	progress func(done, total int)
 	total    int
+	levels   int          // of the data set
 	file     bytes.Buffer // of the shard that is being stored
 
 	mu       sync.Mutex
@@ -219,7 +220,7 @@ func (m *shardMaker) row(ctx context.Context, dst []uint8, want ledger.DatasetIm
 	case err != nil:
 		return fmt.Errorf("read image: %w", err)
 	}
-	limits := picture.Limits{MaxPixels: int64(want.Width) * int64(want.Height)}
+	limits := picture.Limits{MaxPixels: int64(want.Width) * int64(want.Height), Levels: m.levels}
 	_, err = m.decoder.decode(ctx, data, limits, func(img *image.RGBA) error {
 		copy(dst, picture.Square(img, spec.Size))
 		return nil

@@ -185,6 +185,9 @@ func about(in step.PublishInput) string {
 		"and its nearest real image with the distance "+
 		"(Euclidean over pixels in [-1,1]), as it is and, where that was looked for, mirrored, turned and shifted.\n",
 		networks(in.Recipe.Model), in.Recipe.Name, decided(in).Train.Epochs, in.Recipe.Seed, in.Dataset.SHA256)
+	if in.Levels > 0 {
+		line("The real images have samples of more than 8 bits, which were scaled so that %d is white, for all of them alike.\n", in.Levels)
+	}
 	line("## How they were judged\n\n%s\n", in.Assess.Scope)
 	line("| rule | outcome | reason |\n| --- | --- | --- |")
 	clean := strings.NewReplacer("|", `\|`, "\n", " ")

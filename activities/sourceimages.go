@@ -50,9 +50,30 @@ func (d decoder) decode(ctx context.Context, data []byte, limits picture.Limits,
 	return info, use(img)
 }
 
-// limitsOf are the recipe's limits for images.
+// limitsOf are the recipe's limits for images. Levels that all images decide are taken
+// to be each image's own, which is enough to compare images by.
 func limitsOf(in spec.Ingest) picture.Limits {
-	return picture.Limits{MaxBytes: in.MaxBytes, MaxPixels: in.MaxPixels, MinSide: in.MinSide}
+	limits := picture.Limits{MaxBytes: in.MaxBytes, MaxPixels: in.MaxPixels, MinSide: in.MinSide, Levels: in.WhiteLevel()}
+	if in.Levels == spec.LevelsAuto {
+		limits.Levels = picture.OwnLevels
+	}
+	return limits
+}
+
+// whiteLevel is the data set's: the sample of images of 16 bits that becomes white; 0
+// where there are no such images, or the upper 8 bits are kept.
+func whiteLevel(images []scanned, in spec.Ingest) int {
+	peak := 0
+	for _, i := range images {
+		peak = max(peak, i.peak)
+	}
+	switch {
+	case peak == 0:
+		return 0
+	case in.Levels == spec.LevelsAuto:
+		return picture.Levels(peak)
+	}
+	return in.WhiteLevel()
 }
 
 // unusable says why an image can't be used, and which setting would change that.

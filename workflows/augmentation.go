@@ -334,7 +334,7 @@ func (a *augmentation) release(ctx workflow.Context) error {
 		step.PublishInput{
 			Class: a.in.Class, Candidates: o.Sample.Candidates, Neighbours: o.Check.Neighbours,
 			Checkpoint: o.Train.Checkpoint, Dataset: o.Ingest.Dataset,
-			Assess: o.Assess, Recipe: a.in.Recipe, Images: o.Preprocess.Images(), Policy: o.Policy, Report: a.report,
+			Assess: o.Assess, Recipe: a.in.Recipe, Images: o.Preprocess.Images(), Levels: o.Ingest.Levels, Policy: o.Policy, Report: a.report,
 			Approval: o.Approval, Utility: o.Utility,
 		})
 	if err != nil {

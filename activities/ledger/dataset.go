@@ -30,7 +30,10 @@ type Dataset struct {
 	Class string `json:"class"`
 	// Grouping says how similar images were found: GroupedByOverlap or, for
 	// sets too large to compare every pair, GroupedByHash.
-	Grouping   string         `json:"grouping"`
+	Grouping string `json:"grouping"`
+	// Levels is the sample of images of 16 bits that becomes white; 0 where there are
+	// none, or their upper 8 bits are kept.
+	Levels     int            `json:"levels,omitempty"`
 	Images     []DatasetImage `json:"images"`
 	Quarantine []Quarantined  `json:"quarantine"`
 	Duplicates []Duplicate    `json:"duplicates"`

@@ -26,6 +26,9 @@ type IngestResult struct {
 	Selection      int `json:"selection"`       // images kept to choose the checkpoint with
 	// LeftOut images are used for nothing: the recipe bounds those for training.
 	LeftOut int `json:"left_out,omitempty"`
+	// Levels is the sample of images of 16 bits that becomes white; 0 where there are
+	// none, or their upper 8 bits are kept.
+	Levels int `json:"levels,omitempty"`
 	// MorePages is how many pages and frames follow the first ones of images in use;
 	// they are used for nothing.
 	MorePages int `json:"more_pages,omitempty"`

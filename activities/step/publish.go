@@ -13,6 +13,8 @@ type PublishInput struct {
 	Dataset    Ref          `json:"dataset"`
 	Assess     AssessResult `json:"assess"`
 	Recipe     spec.Recipe  `json:"recipe"`
+	// Levels is IngestResult's; the card says so.
+	Levels int `json:"levels,omitempty"`
 	// Images decide what the recipe leaves to them.
 	Images   spec.Images  `json:"images,omitzero"`
 	Policy   spec.Policy  `json:"policy,omitzero"`

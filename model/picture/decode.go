@@ -33,6 +33,9 @@ type Limits struct {
 	MaxBytes  int64 // of the file
 	MaxPixels int64 // width times height, as the header states them
 	MinSide   int   // width and height, each
+	// Levels is the sample of an image of 16 bits that becomes white, or OwnLevels. 0
+	// is 65535: the upper 8 bits are kept.
+	Levels int
 }
 
 // Info is what an image's header says.
@@ -46,6 +49,9 @@ type Info struct {
 	// Transparent says that the opacity is zero everywhere. It means nothing then,
 	// and the colours below it are the picture. Only Decode finds it.
 	Transparent bool
+	// Peak is the largest sample of an image of more than 8 bits, out of 65535; 0 for
+	// others. Only Decode finds it.
+	Peak int
 }
 
 // maxScans bounds the scans of a progressive JPEG: each walks over the whole
@@ -114,8 +120,8 @@ func Inspect(data []byte, limits Limits) (info Info, err error) {
 // Decode reads an image file: PNG, JPEG, BMP, TIFF, WebP or GIF. Of several pages
 // or frames the first is taken, as Info.MorePages says. The result is opaque,
 // 8 bits per channel, upright (its EXIF orientation applied) and begins at (0,0).
-// Grey becomes three equal channels. Of samples with more bits the upper 8 are
-// kept, without stretching the range. Transparency is laid over white, as viewers
+// Grey becomes three equal channels. Samples with more bits are scaled by
+// limits.Levels. Transparency is laid over white, as viewers
 // show it, unless nothing at all would be seen (Info.Transparent). CMYK is
 // converted by Go's plain formula, without colour profiles.
 //
@@ -141,6 +147,7 @@ func Decode(data []byte, limits Limits) (img *image.RGBA, info Info, err error) 
 	if info.Transparent = transparent(src); info.Transparent {
 		src = opaqueOf(src)
 	}
+	info.Peak = deepen(src, limits.Levels)
 	return upright(flatten(src, at, info.Width, info.Height), info.Orientation), info, nil
 }
 

@@ -103,7 +103,7 @@ func TestFormats(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			row.info.Format, row.info.Width, row.info.Height = info.Format, 24, 16
+			row.info.Format, row.info.Width, row.info.Height, row.info.Peak = info.Format, 24, 16, info.Peak
 			require.Equal(t, row.info, info)
 			for _, v := range []int{0, 4, 10, 15} {
 				for u := range 24 {

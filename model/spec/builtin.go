@@ -10,7 +10,7 @@ func Classic() Recipe {
 		Seed: 1,
 		Ingest: Ingest{
 			// Those of line-scan cameras, and no icons.
-			MaxBytes: 160 << 20, MaxPixels: 150_000_000, MinSide: 32, MinImages: 24,
+			MaxBytes: 160 << 20, MaxPixels: 150_000_000, MinSide: 32, Levels: LevelsAuto, MinImages: 24,
 			HoldoutShare: 0.2, Duplicates: DuplicatesVerify, DuplicateDistance: 4, GroupDistance: 8,
 		},
 		Model: Model{Latent: 100, GeneratorDepth: 64, DiscriminatorDepth: 128, InitialWeights: InitDCGAN, DiscriminatorNorm: NormBatch},

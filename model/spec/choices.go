@@ -1,6 +1,23 @@
 package spec
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
+
+// LevelsAuto, the value of Ingest.Levels, is the depth that the largest sample of all
+// images needs: of 8, 10, 12, 14 or 16 bits.
+const LevelsAuto = "auto"
+
+// WhiteLevel is the sample that becomes white as Levels states it; 0 where it states
+// none.
+func (i Ingest) WhiteLevel() int {
+	level, err := strconv.Atoi(i.Levels)
+	if err != nil {
+		return 0
+	}
+	return level
+}
 
 // What is left out as a duplicate, the values of Ingest.Duplicates.
 const (

@@ -73,6 +73,9 @@ type Ingest struct {
 	MaxPixels int64 `json:"max_pixels" yaml:"max_pixels"`
 	// MinSide is the least width and height of an image in use, in pixels; 0 for any.
 	MinSide int `json:"min_side,omitempty" yaml:"min_side,omitempty"`
+	// Levels is the sample of images of 16 bits that becomes white, 255 to 65535, or
+	// LevelsAuto. Empty keeps the upper 8 bits, as 65535 does.
+	Levels string `json:"levels,omitempty" yaml:"levels,omitempty"`
 	// MinImages is the fewest usable images that are worth training on.
 	MinImages int `json:"min_images" yaml:"min_images"`
 	// HoldoutShare is the share of images kept from training, in [0, 0.5].

@@ -119,6 +119,9 @@ func (i Ingest) Validate() error {
 func (i Ingest) validate(p *problems, fewest int) {
 	within(p, "ingest.max_bytes", i.MaxBytes, 1, maxImageBytes)
 	within(p, "ingest.max_pixels", i.MaxPixels, 1, maxImagePixels)
+	if level := i.WhiteLevel(); i.Levels != "" && i.Levels != LevelsAuto && (level < 255 || level > 65535) {
+		p.add("ingest.levels", strconv.Quote(i.Levels), "give auto, or the sample that is white, 255 to 65535; 4095 for 12 bits")
+	}
 	within(p, "ingest.min_side", i.MinSide, 0, maxSide)
 	within(p, "ingest.min_images", i.MinImages, fewest, 1<<30)
 	within(p, "ingest.holdout_share", i.HoldoutShare, 0, 0.5)

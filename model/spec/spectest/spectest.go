@@ -13,7 +13,7 @@ import (
 // with other limits for images.
 func Classic() spec.Recipe {
 	r := spec.Classic()
-	r.Ingest.Duplicates, r.Ingest.MinSide = "", 0
+	r.Ingest.Duplicates, r.Ingest.MinSide, r.Ingest.Levels = "", 0, ""
 	r.Ingest.MaxBytes, r.Ingest.MaxPixels = 32<<20, 16<<20
 	return r
 }
