@@ -126,11 +126,11 @@ func createSchedule(ctx context.Context, a *app, o scheduleOptions) error {
 func (o scheduleOptions) scheduleRun(ctx context.Context, a *app, options *sdk.ScheduleOptions) error {
 	const onlyBuckets = "a schedule takes s3://bucket/prefix, which it looks at every time; a folder would be uploaded once. " +
 		"`defectforge run` takes folders"
-	if o.run.images != "" && !strings.HasPrefix(o.run.images, "s3://") {
+	if o.run.images != "" && !isRemote(o.run.images) {
 		return console.Usage("--images: %s: %s", o.run.images, onlyBuckets)
 	}
 	for _, other := range o.run.utility.others {
-		if _, src, ok := strings.Cut(other, "="); ok && !strings.HasPrefix(src, "s3://") {
+		if _, src, ok := strings.Cut(other, "="); ok && !isRemote(src) {
 			return console.Usage("--compare: %s: %s", other, onlyBuckets)
 		}
 	}

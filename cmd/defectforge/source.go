@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/defectforge/defectforge/activities/ledger"
@@ -46,11 +47,27 @@ func sourceOf(ctx context.Context, a *app, flag, class, src string, uploads *[]f
 	return step.Source{Bucket: a.cfg.Store.Bucket, Prefix: prefix}, nil
 }
 
+// remote reports whether src names a bucket, and gives what follows the scheme: s3, or
+// what Hadoop calls it, in letters of either case.
+func remote(src string) (rest string, ok bool) {
+	scheme, rest, ok := strings.Cut(src, "://")
+	return rest, ok && slices.Contains([]string{"s3", "s3a", "s3n"}, strings.ToLower(scheme))
+}
+
+func isRemote(src string) bool {
+	_, ok := remote(src)
+	return ok
+}
+
 // parseS3 reads s3://bucket/prefix, the value of a flag. The prefix stands for a
 // folder.
 func parseS3(flag, src string) (step.Source, bool, error) {
-	rest, ok := strings.CutPrefix(src, "s3://")
+	rest, ok := remote(src)
 	if !ok {
+		if scheme, _, url := strings.Cut(src, "://"); url {
+			return step.Source{}, true, console.Usage("%s: %q: %s is not read; write s3://bucket/prefix, and name the store in store.endpoint",
+				flag, src, scheme)
+		}
 		return step.Source{}, false, nil
 	}
 	bucket, prefix, _ := strings.Cut(rest, "/")

@@ -25,6 +25,8 @@ func TestParseS3(t *testing.T) {
 		"s3://b/p/q/": {Bucket: "b", Prefix: "p/q/"},
 		"s3://b":      {Bucket: "b"},
 		"s3://b/":     {Bucket: "b"},
+		"S3://b/P":    {Bucket: "b", Prefix: "P/"},
+		"s3a://b/p":   {Bucket: "b", Prefix: "p/"},
 	} {
 		got, remote, err := parseS3("--images", src)
 		require.NoError(t, err)
@@ -34,6 +36,9 @@ func TestParseS3(t *testing.T) {
 	_, remote, err := parseS3("--images", "folder")
 	require.NoError(t, err)
 	assert.False(t, remote)
+	_, remote, err = parseS3("--images", "https://store.example/b/p")
+	assert.True(t, remote)
+	assert.ErrorContains(t, err, "https is not read; write s3://bucket/prefix, and name the store in store.endpoint")
 	for _, src := range []string{"s3://", "s3:///p", "s3://b//p", "s3://b/p//q"} {
 		_, _, err := parseS3("--images", src)
 		assert.Error(t, err, src)
