@@ -66,11 +66,12 @@ func counted(in step.AssessInput) quality.Measures {
 	m.Set(spec.MeasureRealImages, float64(reals))
 	m.Set(spec.MeasureHoldoutImages, float64(in.Ingest.Holdout))
 	m.Set(spec.MeasureAccepted, float64(in.Check.Accepted))
+	rows := cmp.Or(in.Rows, reals) // that candidates were to be compared with
 	compared, repeated := math.NaN(), math.NaN()
 	judged := in.Check.Accepted + in.Check.Rejected
 	// More than there are means that the numbers do not belong together.
-	if candidates > 0 && reals > 0 && judged <= candidates && in.Check.Real <= reals && in.Check.Accepted >= 0 && in.Check.Rejected >= 0 {
-		compared = min(float64(judged)/float64(candidates), float64(in.Check.Real)/float64(reals))
+	if candidates > 0 && reals > 0 && judged <= candidates && in.Check.Real <= rows && in.Check.Accepted >= 0 && in.Check.Rejected >= 0 {
+		compared = min(float64(judged)/float64(candidates), float64(in.Check.Real)/float64(rows))
 		repeated = float64(in.Check.Repeated+in.Check.Blank) / float64(candidates)
 	}
 	m.Set(spec.MeasureCompared, compared)

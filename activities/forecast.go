@@ -104,7 +104,7 @@ var looks = map[string]struct {
 }
 
 func (l *looker) tensors(ctx context.Context) (found bool, why string, err error) {
-	l.preprocess, found, err = tensorMemo(l.ingest.Dataset.SHA256).Look(ctx, l.store)
+	l.preprocess, found, err = tensorMemo(l.ingest.Dataset.SHA256, l.recipe.Ingest.Framing()).Look(ctx, l.store)
 	if found {
 		l.recipe = l.recipe.ForImages(l.preprocess.Images())
 	}

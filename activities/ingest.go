@@ -70,7 +70,21 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 	}
 	assignSplits(doc.Images, in.Ingest.HoldoutShare, in.Ingest.SelectionShare)
 	leaveOut(doc.Images, in.Ingest.MaxImages)
-	return g.store(ctx, doc, s.found)
+	out, err := g.store(ctx, doc, s.found)
+	if in.Ingest.Framing() == (spec.Framing{}) {
+		out.CutAway = cutAway(doc.Images)
+	}
+	return out, err
+}
+
+// cutAway is the mean share of images that centre crops lose.
+func cutAway(images []ledger.DatasetImage) float64 {
+	sum := 0.0
+	for _, i := range images {
+		side := float64(min(i.Width, i.Height))
+		sum += 1 - side*side/(float64(i.Width)*float64(i.Height))
+	}
+	return sum / float64(max(len(images), 1))
 }
 
 func checkIngest(in step.IngestInput) error {

@@ -16,9 +16,9 @@ import (
 	"github.com/defectforge/defectforge/model/spec"
 )
 
-// part is a picture of one part in a fixture, of the given side, with noise of its own;
+// fixturePart is a picture of one part in a fixture, of the given side, with noise of its own;
 // defect, if above 0, is the side of a dark square somewhere.
-func part(t testing.TB, side, defect int, seed uint64) *image.RGBA {
+func fixturePart(t testing.TB, side, defect int, seed uint64) *image.RGBA {
 	t.Helper()
 	metal := picture.BrushedMetal(2, 7)
 	big := image.NewRGBA(metal.Rect)
@@ -48,24 +48,24 @@ func asPNG(t testing.TB, img image.Image) []byte {
 }
 
 func TestCellsTellPicturesApart(t *testing.T) {
-	plain := measureCells(part(t, 512, 0, 1))
-	require.Equal(t, samePicture, plain.compare(measureCells(part(t, 512, 0, 2))), "noise alone")
-	require.Equal(t, samePicture, plain.compare(measureCells(part(t, 300, 0, 3))), "another size")
-	brighter := part(t, 512, 0, 4)
+	plain := measureCells(fixturePart(t, 512, 0, 1))
+	require.Equal(t, samePicture, plain.compare(measureCells(fixturePart(t, 512, 0, 2))), "noise alone")
+	require.Equal(t, samePicture, plain.compare(measureCells(fixturePart(t, 300, 0, 3))), "another size")
+	brighter := fixturePart(t, 512, 0, 4)
 	for i := range brighter.Pix {
 		brighter.Pix[i] = uint8(15 + int(brighter.Pix[i])*9/10)
 	}
 	require.Equal(t, samePicture, plain.compare(measureCells(brighter)))
 	var compressed bytes.Buffer
-	require.NoError(t, jpeg.Encode(&compressed, part(t, 512, 0, 5), &jpeg.Options{Quality: 50}))
+	require.NoError(t, jpeg.Encode(&compressed, fixturePart(t, 512, 0, 5), &jpeg.Options{Quality: 50}))
 	img, _, err := picture.Decode(compressed.Bytes(), picture.Limits{})
 	require.NoError(t, err)
 	require.Equal(t, samePicture, plain.compare(measureCells(img)))
 
 	for _, defect := range []int{24, 12, 6} {
-		require.Equal(t, sameScene, plain.compare(measureCells(part(t, 512, defect, 6))), "a defect of %d pixels", defect)
+		require.Equal(t, sameScene, plain.compare(measureCells(fixturePart(t, 512, defect, 6))), "a defect of %d pixels", defect)
 	}
-	require.Equal(t, sameScene, plain.compare(measureCells(part(t, 2048, 14, 7))), "a small one in a large picture")
+	require.Equal(t, sameScene, plain.compare(measureCells(fixturePart(t, 2048, 14, 7))), "a small one in a large picture")
 	metal := picture.BrushedMetal(9, 3)
 	other := image.NewRGBA(metal.Rect)
 	stddraw.Draw(other, metal.Rect, metal, image.Point{}, stddraw.Src)
@@ -86,11 +86,11 @@ func TestIngestOfAFixture(t *testing.T) {
 	} {
 		s := newShelf(t)
 		for i := range 30 {
-			s.put(fmt.Sprintf("p/%02d.png", i), asPNG(t, part(t, 256, 8, uint64(i))))
+			s.put(fmt.Sprintf("p/%02d.png", i), asPNG(t, fixturePart(t, 256, 8, uint64(i))))
 		}
-		s.put("p/again.png", asPNG(t, part(t, 256, 8, 3)))
+		s.put("p/again.png", asPNG(t, fixturePart(t, 256, 8, 3)))
 		var saved bytes.Buffer
-		require.NoError(t, jpeg.Encode(&saved, part(t, 256, 8, 4), &jpeg.Options{Quality: 70}))
+		require.NoError(t, jpeg.Encode(&saved, fixturePart(t, 256, 8, 4), &jpeg.Options{Quality: 70}))
 		s.put("p/saved.jpg", saved.Bytes())
 		in := s.input()
 		in.Ingest.Duplicates, in.Ingest.MinImages = mode, 1

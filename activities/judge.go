@@ -130,7 +130,7 @@ func (j Judge) set(
 		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}
 	preprocessor := Preprocessor{Store: j.Store, Sources: j.Sources, Progress: j.Progress}
-	made, err := preprocessor.Preprocess(ctx, step.PreprocessInput{Dataset: counts.Dataset, Source: source})
+	made, err := preprocessor.Preprocess(ctx, step.PreprocessInput{Dataset: counts.Dataset, Source: source, Frame: options.Framing()})
 	if err != nil {
 		return ledger.Dataset{}, ledger.TensorIndex{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/model/spec/spectest"
 )
 
@@ -23,7 +24,7 @@ func TestKeysOfWhatIsRemembered(t *testing.T) {
 	}
 	rolledBack := step.TrainInput{Tensors: ref("4"), Recipe: small, Rollbacks: []step.Rollback{{ToEpoch: 8, DiscriminatorScale: 0.5}}}
 	for name, c := range map[string]struct{ want, got string }{
-		"preprocess":         {"preprocess/478459ab1a857ada", tensorMemo(strings.Repeat("3", 64)).Key()},
+		"preprocess":         {"preprocess/478459ab1a857ada", tensorMemo(strings.Repeat("3", 64), spec.Framing{}).Key()},
 		"train":              {"train/eb658cdffa82327d", trainingMemo(step.TrainInput{Tensors: ref("4"), Recipe: classic}).Key()},
 		"train, rolled back": {"train/99b4ffc0110416da", trainingMemo(rolledBack).Key()},
 		"evaluate":           {"evaluate-2/6e3b9207c582105f", evaluationMemo(step.EvaluateInput{Checkpoint: ref("5"), Tensors: ref("4"), Recipe: small, Epoch: 3}).Key()},

@@ -24,13 +24,14 @@ const shardImages = 512
 
 // tensorMemo is where the tensors of a data set are remembered. The number in the
 // inputs counted versions before Memo did.
-func tensorMemo(dataset string) ledger.Memo[step.PreprocessResult] {
+func tensorMemo(dataset string, frame spec.Framing) ledger.Memo[step.PreprocessResult] {
 	return ledger.Memo[step.PreprocessResult]{
 		Stage: "preprocess", Version: 1,
 		Inputs: struct {
-			Version int    `json:"version"`
-			Dataset string `json:"dataset"`
-		}{1, dataset},
+			Version int          `json:"version"`
+			Dataset string       `json:"dataset"`
+			Frame   spec.Framing `json:"frame,omitzero"`
+		}{1, dataset, frame},
 		Refs: func(ctx context.Context, s *storage.Store, r step.PreprocessResult) ([]step.Ref, error) {
 			index, err := ledger.Tensors.Read(ctx, s, r.Tensors)
 			if err == nil && index.Dataset != dataset {
@@ -59,7 +60,7 @@ type Preprocessor struct {
 // preprocessed before is found, not done again. An image that is no longer the
 // one in the manifest is a permanent failure.
 func (p Preprocessor) Preprocess(ctx context.Context, in step.PreprocessInput) (step.PreprocessResult, error) {
-	memo := tensorMemo(in.Dataset.SHA256)
+	memo := tensorMemo(in.Dataset.SHA256, in.Frame)
 	out, found, err := memo.Do(ctx, p.Store, in.Refresh, func() (step.PreprocessResult, error) {
 		return p.tensors(ctx, in)
 	})
@@ -114,14 +115,13 @@ func (p Preprocessor) tensors(ctx context.Context, in step.PreprocessInput) (ste
 	if err != nil {
 		return step.PreprocessResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
-	m := shardMaker{store: p.Store, source: storage.ViewOf(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress, levels: dataset.Levels}
+	m := shardMaker{store: p.Store, source: storage.ViewOf(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress, levels: dataset.Levels, frame: in.Frame}
 	out := step.PreprocessResult{
-		Training:  len(dataset.Of(ledger.SplitTraining)),
-		Holdout:   len(dataset.Of(ledger.SplitHoldout)),
-		Selection: len(dataset.Of(ledger.SplitSelection)),
+		Training: m.rows(dataset.Of(ledger.SplitTraining)), Holdout: m.rows(dataset.Of(ledger.SplitHoldout)),
+		Selection: m.rows(dataset.Of(ledger.SplitSelection)),
 	}
 	m.total = out.Training + out.Holdout + out.Selection
-	index := ledger.TensorIndex{Dataset: in.Dataset.SHA256, Shape: []int{spec.Channels, spec.Size, spec.Size}}
+	index := ledger.TensorIndex{Dataset: in.Dataset.SHA256, Shape: []int{spec.Channels, spec.Size, spec.Size}, Frame: in.Frame}
 	if index.Shards, err = m.all(ctx, dataset); err != nil {
 		return step.PreprocessResult{}, err
 	}
@@ -139,35 +139,75 @@ type shardMaker struct {
 	decoder  decoder
 	progress func(done, total int)
 	total    int
-	levels   int          // of the data set
+	levels   int // of the data set
+	frame    spec.Framing
 	file     bytes.Buffer // of the shard that is being stored
 
 	mu       sync.Mutex
-	done     int
-	coloured int // of the images done, those that are not grey
+	done     int // rows
+	coloured int // of the rows done, those that are not grey
+}
+
+// part is some of the frames of one image, n from first on.
+type part struct {
+	image    ledger.DatasetImage
+	first, n int
+}
+
+// frames is how many rows an image gives.
+func (m *shardMaker) frames(image ledger.DatasetImage) int {
+	if m.frame.Frame != spec.FrameTiles {
+		return 1
+	}
+	return picture.Tiling{Tile: m.frame.Tile, Stride: m.frame.Stride}.Count(image.Width, image.Height)
+}
+
+// rows is how many rows images give.
+func (m *shardMaker) rows(images []ledger.DatasetImage) (n int) {
+	for _, image := range images {
+		n += m.frames(image)
+	}
+	return n
+}
+
+// parts divides images into lists of at most shardImages rows.
+func (m *shardMaker) parts(images []ledger.DatasetImage) (lists [][]part) {
+	room := 0
+	for _, image := range images {
+		for first, left := 0, m.frames(image); left > 0; {
+			if room == 0 {
+				lists, room = append(lists, nil), shardImages
+			}
+			n := min(left, room)
+			last := &lists[len(lists)-1]
+			*last = append(*last, part{image, first, n})
+			first, left, room = first+n, left-n, room-n
+		}
+	}
+	return lists
 }
 
 // all makes the shards of every split. While one is stored, the images of the next
 // are decoded, side by side; no more than two shards are in memory.
 func (m *shardMaker) all(ctx context.Context, dataset ledger.Dataset) ([]ledger.Shard, error) {
 	var shards []ledger.Shard
-	var parts [][]ledger.DatasetImage
+	var lists [][]part
 	for _, split := range []string{ledger.SplitTraining, ledger.SplitHoldout, ledger.SplitSelection} {
-		for part := range slices.Chunk(dataset.Of(split), shardImages) {
-			shards, parts = append(shards, ledger.Shard{Split: split}), append(parts, part)
+		for _, parts := range m.parts(dataset.Of(split)) {
+			shards, lists = append(shards, ledger.Shard{Split: split}), append(lists, parts)
 		}
 	}
 	storing, sctx := errgroup.WithContext(ctx)
 	storing.SetLimit(1)
 	var memory [2][]uint8
 	var err error
-	for i, part := range parts {
+	for i, parts := range lists {
 		var rows []uint8
-		if rows, err = m.decode(sctx, memory[i%2], part); err != nil {
+		if rows, err = m.decode(sctx, memory[i%2], parts); err != nil {
 			break
 		}
 		memory[i%2] = rows
-		storing.Go(func() error { return m.put(sctx, &shards[i], rows, part) })
+		storing.Go(func() error { return m.put(sctx, &shards[i], rows, parts) })
 	}
 	// A shard that can't be stored ends the decoding of the next one.
 	if err := cmp.Or(storing.Wait(), err); err != nil {
@@ -178,18 +218,25 @@ func (m *shardMaker) all(ctx context.Context, dataset ledger.Dataset) ([]ledger.
 
 // decode reads images into rows of memory, or of new memory where that is too
 // small.
-func (m *shardMaker) decode(ctx context.Context, memory []uint8, images []ledger.DatasetImage) ([]uint8, error) {
-	rows := slices.Grow(memory[:0], len(images)*spec.ImageLen)[:len(images)*spec.ImageLen]
+func (m *shardMaker) decode(ctx context.Context, memory []uint8, parts []part) ([]uint8, error) {
+	n := 0
+	for _, p := range parts {
+		n += p.n
+	}
+	rows := slices.Grow(memory[:0], n*spec.ImageLen)[:n*spec.ImageLen]
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers())
-	for i, image := range images {
-		group.Go(func() error { return m.row(ctx, rows[i*spec.ImageLen:(i+1)*spec.ImageLen], image) })
+	left := rows
+	for _, p := range parts {
+		dst := left[:p.n*spec.ImageLen]
+		left = left[len(dst):]
+		group.Go(func() error { return m.read(ctx, dst, p) })
 	}
 	return rows, group.Wait()
 }
 
-// put stores one shard with the images as its rows.
-func (m *shardMaker) put(ctx context.Context, shard *ledger.Shard, rows []uint8, images []ledger.DatasetImage) error {
+// put stores one shard with the parts as its rows.
+func (m *shardMaker) put(ctx context.Context, shard *ledger.Shard, rows []uint8, parts []part) error {
 	m.file.Reset()
 	m.file.Grow(len(rows) + 4096)
 	err := ledger.WriteShard(&m.file, rows)
@@ -201,14 +248,15 @@ func (m *shardMaker) put(ctx context.Context, shard *ledger.Shard, rows []uint8,
 		return fmt.Errorf("store shard: %w", err)
 	}
 	shard.Ref = step.Ref(obj)
-	for _, image := range images {
-		shard.Images = append(shard.Images, image.SHA256)
+	for _, p := range parts {
+		shard.Images = append(shard.Images, slices.Repeat([]string{p.image.SHA256}, p.n)...)
 	}
 	return nil
 }
 
-// row reads one image, which must be the one of the manifest, into dst.
-func (m *shardMaker) row(ctx context.Context, dst []uint8, want ledger.DatasetImage) error {
+// read reads some frames of an image, which must be the one of the manifest, into dst.
+func (m *shardMaker) read(ctx context.Context, dst []uint8, p part) error {
+	want := p.image
 	data, err := m.source.Read(ctx, storage.Object{Key: want.Key, SHA256: want.SHA256, Size: want.Size}, want.Size)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -222,7 +270,9 @@ func (m *shardMaker) row(ctx context.Context, dst []uint8, want ledger.DatasetIm
 	}
 	limits := picture.Limits{MaxPixels: int64(want.Width) * int64(want.Height), Levels: m.levels}
 	_, err = m.decoder.decode(ctx, data, limits, func(img *image.RGBA) error {
-		copy(dst, picture.Square(img, spec.Size))
+		for k := range p.n {
+			copy(dst[k*spec.ImageLen:], m.framed(img, p.first+k))
+		}
 		return nil
 	})
 	if err != nil {
@@ -231,10 +281,23 @@ func (m *shardMaker) row(ctx context.Context, dst []uint8, want ledger.DatasetIm
 	coloured := countColoured(dst)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.done++
+	m.done += p.n
 	m.coloured += coloured
 	if m.progress != nil {
 		m.progress(m.done, m.total)
 	}
 	return nil
+}
+
+// framed is what is taken of an image, of tiles the k-th.
+func (m *shardMaker) framed(img *image.RGBA, k int) []uint8 {
+	switch m.frame.Frame {
+	case spec.FramePad:
+		return picture.Pad(img, spec.Size)
+	case spec.FrameStretch:
+		return picture.Stretch(img, spec.Size)
+	case spec.FrameTiles:
+		return picture.Tiling{Tile: m.frame.Tile, Stride: m.frame.Stride}.Square(img, k, spec.Size)
+	}
+	return picture.Square(img, spec.Size)
 }

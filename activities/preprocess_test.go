@@ -165,14 +165,14 @@ func TestPreprocessCountsColours(t *testing.T) {
 
 	before := first
 	before.Coloured = nil
-	require.NoError(t, tensorMemo(in.Dataset.SHA256).Remember(t.Context(), s.store, before))
+	require.NoError(t, tensorMemo(in.Dataset.SHA256, spec.Framing{}).Remember(t.Context(), s.store, before))
 	p := s.preprocessor()
 	p.Sources = func(context.Context, string) (storage.Reader, error) { return deaf{s.source}, nil }
 	again, err := p.Preprocess(t.Context(), in)
 	require.NoError(t, err)
 	first.Cached = true
 	require.Equal(t, first, again)
-	known, found, err := tensorMemo(in.Dataset.SHA256).Look(t.Context(), s.store)
+	known, found, err := tensorMemo(in.Dataset.SHA256, spec.Framing{}).Look(t.Context(), s.store)
 	require.NoError(t, err)
 	require.True(t, found)
 	require.Equal(t, 1, *known.Coloured, "remembered from now on")

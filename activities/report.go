@@ -167,7 +167,7 @@ func (r Reporter) intake(ctx context.Context, in step.IngestResult, data *report
 		Found: in.Found, Usable: in.Usable, Quarantined: in.Quarantined,
 		Duplicates: in.Duplicates, NearDuplicates: in.NearDuplicates,
 		Groups: in.Groups, Training: in.Training, Holdout: in.Holdout, Selection: in.Selection, LeftOut: in.LeftOut,
-		Levels: in.Levels, MorePages: in.MorePages, Transparent: in.Transparent,
+		CutAway: in.CutAway, Levels: in.Levels, MorePages: in.MorePages, Transparent: in.Transparent,
 		Grouping:      grouping(doc.Grouping),
 		Quarantine:    make([]report.Quarantine, len(doc.Quarantine)),
 		DuplicateList: make([]report.Duplicate, len(doc.Duplicates)),

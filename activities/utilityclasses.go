@@ -54,7 +54,7 @@ func (s *utilityStudy) other(ctx context.Context, from step.ClassSource) (studie
 		return out, ofClass(from.Class, err)
 	}
 	preprocessor := Preprocessor{Store: s.Store, Sources: s.Sources}
-	made, err := preprocessor.Preprocess(ctx, step.PreprocessInput{Dataset: ingested.Dataset, Source: from.Source})
+	made, err := preprocessor.Preprocess(ctx, step.PreprocessInput{Dataset: ingested.Dataset, Source: from.Source, Frame: options.Framing()})
 	if err != nil {
 		return out, ofClass(from.Class, err)
 	}

@@ -203,7 +203,7 @@ func begin(ctx workflow.Context, in AugmentInput) *augmentation {
 		a.outcome.Policy = spec.CopyingPolicy()
 	}
 	a.status = Status{
-		Class: in.Class, Epochs: a.recipe().Train.Epochs,
+		Class: in.Class, Epochs: a.recipe().Train.Epochs, Warning: a.outcome.Ingest.Warning(),
 		Epoch: a.outcome.Train.Epoch, Step: a.outcome.Train.Step, StagesDone: a.outcome.Times, Change: a.change,
 	}
 	a.updateTraining()
@@ -218,6 +218,7 @@ func (a *augmentation) prepare(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
+	a.status.Warning = o.Ingest.Warning()
 	if err := workflow.UpsertTypedSearchAttributes(ctx, DatasetDigest.ValueSet(o.Ingest.Dataset.SHA256)); err != nil {
 		return fmt.Errorf("set search attribute %s: %w", DatasetDigest.GetName(), err)
 	}
@@ -225,7 +226,9 @@ func (a *augmentation) prepare(ctx workflow.Context) error {
 		return err
 	}
 	o.Preprocess, err = run(ctx, a, step.Preprocess, short(fmt.Sprintf("%d images to 128x128", o.Ingest.Usable)),
-		step.PreprocessInput{Dataset: o.Ingest.Dataset, Source: a.in.Source, Refresh: a.refresh(step.Preprocess)})
+		step.PreprocessInput{
+			Dataset: o.Ingest.Dataset, Source: a.in.Source, Frame: a.in.Recipe.Ingest.Framing(), Refresh: a.refresh(step.Preprocess),
+		})
 	a.status.Epochs = a.recipe().Train.Epochs
 	return err
 }
@@ -252,7 +255,7 @@ func (a *augmentation) judge(ctx workflow.Context) error {
 	o.Assess, err = run(ctx, a, step.Assess, short(fmt.Sprintf("%d accepted, %d rejected", o.Check.Accepted, o.Check.Rejected)),
 		step.AssessInput{
 			Ingest: o.Ingest, Sample: o.Sample, Check: o.Check, Tensors: o.Preprocess.Tensors, Dataset: o.Ingest.Dataset,
-			Policy: o.Policy, Utility: o.Utility, Seed: r.Seed,
+			Rows: a.rows(), Policy: o.Policy, Utility: o.Utility, Seed: r.Seed,
 		})
 	if err != nil {
 		return err
@@ -262,6 +265,14 @@ func (a *augmentation) judge(ctx workflow.Context) error {
 		return fmt.Errorf("set search attribute %s: %w", Verdict.GetName(), err)
 	}
 	return nil
+}
+
+// rows is how many tensors candidates are compared with, where images give several.
+func (a *augmentation) rows() int {
+	if a.in.Recipe.Ingest.Frame != spec.FrameTiles {
+		return 0
+	}
+	return a.outcome.Preprocess.Training + a.outcome.Preprocess.Holdout
 }
 
 // utility asks whether the set helps a classifier, where the run knows other

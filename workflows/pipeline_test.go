@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/defectforge/defectforge/activities"
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
@@ -315,4 +316,25 @@ func TestPipelineLeavesNothingOfASetThatIsTooSmallToJudge(t *testing.T) {
 	require.NotEmpty(t, out.Report.Key)
 	_, err = storage.New(b).Read(context.Background(), storage.Object(out.Report), 1<<28)
 	require.NoError(t, err)
+}
+
+// Tiles are several tensors of an image: every candidate is compared with all of them.
+func TestPipelineOfTiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains; skipped in short mode")
+	}
+	b := memory.New()
+	in := tinyInput(t, b, "tiles", 110)
+	in.Recipe.Ingest.Frame, in.Recipe.Ingest.Tile = spec.FrameTiles, 100
+	in.Recipe.Train.Epochs = 1
+	out, err := pipeline(t, b, in)
+	require.NoError(t, err)
+	for _, reason := range out.Reasons {
+		require.NotContains(t, reason, spec.MeasureCompared)
+	}
+	record, err := ledger.ReadRun(t.Context(), storage.New(b), out.Record)
+	require.NoError(t, err)
+	require.Equal(t, 110, record.Outcome.Ingest.Usable)
+	require.Equal(t, 440, record.Outcome.Preprocess.Training+record.Outcome.Preprocess.Holdout)
+	require.Equal(t, 440, record.Outcome.Check.Real)
 }

@@ -59,6 +59,8 @@ type Status struct {
 	Utility *step.UtilityResult `json:"utility,omitempty"`
 	// Change is what a run that was started with IfChanged found.
 	Change *step.ChangeResult `json:"change,omitempty"`
+	// Warning is what ingest lost that may matter, in words.
+	Warning string `json:"warning,omitempty"`
 }
 
 // enter names the stage that begins.

@@ -1,6 +1,9 @@
 package ledger
 
-import "github.com/defectforge/defectforge/activities/step"
+import (
+	"github.com/defectforge/defectforge/activities/step"
+	"github.com/defectforge/defectforge/model/spec"
+)
 
 // Tensors is the format of tensor indices.
 var Tensors = Format[TensorIndex]{Name: "defectforge.tensors/1"}
@@ -10,9 +13,11 @@ var Tensors = Format[TensorIndex]{Name: "defectforge.tensors/1"}
 // order.
 type TensorIndex struct {
 	Header
-	Dataset string  `json:"dataset"` // the data set manifest's SHA-256
-	Shape   []int   `json:"shape"`   // of one image: channels, height, width
-	Shards  []Shard `json:"shards"`
+	Dataset string `json:"dataset"` // the data set manifest's SHA-256
+	Shape   []int  `json:"shape"`   // of one image: channels, height, width
+	// Frame is what was taken of each image; tiles are several rows, in order.
+	Frame  spec.Framing `json:"frame,omitzero"`
+	Shards []Shard      `json:"shards"`
 }
 
 // Shard is a safetensors file with one U8 tensor "images" of shape (n,3,128,128).

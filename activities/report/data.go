@@ -107,6 +107,7 @@ type Intake struct {
 	Holdout        int          `json:"holdout"`
 	Selection      int          `json:"selection"`             // to choose the checkpoint with
 	LeftOut        int          `json:"left_out,omitempty"`    // used for nothing, as the recipe bounds the training images
+	CutAway        float64      `json:"cut_away,omitempty"`    // share of the area that centre crops lose
 	Levels         int          `json:"levels,omitempty"`      // sample of 16 bits that became white
 	MorePages      int          `json:"more_pages,omitempty"`  // pages and frames beyond the first, not used
 	Transparent    int          `json:"transparent,omitempty"` // images whose opacity is zero everywhere

@@ -200,6 +200,9 @@ func (v *view) takeIn() {
 	if in.Coloured != nil {
 		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-coloured", "with a colour; the others are grey", float64(*in.Coloured)})
 	}
+	if in.CutAway > 0 {
+		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-cut-away", "share of the area cut away by the centre crop", in.CutAway})
+	}
 	if in.Levels > 0 {
 		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-levels", "sample of 16-bit images that became white", float64(in.Levels)})
 	}

@@ -11,6 +11,9 @@ type AssessInput struct {
 	Check   OverfitResult `json:"check"`
 	Tensors Ref           `json:"tensors"`
 	Dataset Ref           `json:"dataset"`
+	// Rows is how many tensors there are of the images for training and of those held
+	// out, where that is not one of each.
+	Rows int `json:"rows,omitempty"`
 	// Policy decides; its rules name the measures.
 	Policy  spec.Policy   `json:"policy"`
 	Utility UtilityResult `json:"utility"`

@@ -1,6 +1,10 @@
 package step
 
-import "github.com/defectforge/defectforge/model/spec"
+import (
+	"fmt"
+
+	"github.com/defectforge/defectforge/model/spec"
+)
 
 // Ingest lists the source, decides which images are usable, and draws the
 // hold-out.
@@ -29,12 +33,26 @@ type IngestResult struct {
 	// Levels is the sample of images of 16 bits that becomes white; 0 where there are
 	// none, or their upper 8 bits are kept.
 	Levels int `json:"levels,omitempty"`
+	// CutAway is the share of the images' area that centre crops lose, on average.
+	CutAway float64 `json:"cut_away,omitempty"`
 	// MorePages is how many pages and frames follow the first ones of images in use;
 	// they are used for nothing.
 	MorePages int `json:"more_pages,omitempty"`
 	// Transparent images have an opacity of zero everywhere, which was taken to mean
 	// nothing.
 	Transparent int `json:"transparent,omitempty"`
+}
+
+// cutAwayTold is the share of the area above which whoever waits is warned.
+const cutAwayTold = 0.25
+
+// Warning says in words what is lost that may matter; empty where nothing is.
+func (r IngestResult) Warning() string {
+	if r.CutAway <= cutAwayTold {
+		return ""
+	}
+	return fmt.Sprintf("the centre crop cuts away %.0f%% of the images' area, and any defect there; "+
+		"ingest.frame=tiles uses all of it, pad and stretch show each image whole", 100*r.CutAway)
 }
 
 // Facts are what the result says in a log line.

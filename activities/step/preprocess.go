@@ -8,12 +8,15 @@ const Preprocess Step[PreprocessInput, PreprocessResult] = "Preprocess"
 type PreprocessInput struct {
 	Dataset Ref    `json:"dataset"`
 	Source  Source `json:"source"`
+	// Frame is what is taken of each image.
+	Frame spec.Framing `json:"frame,omitzero"`
 	// Refresh: the stage is done even where an earlier result would be found.
 	Refresh bool `json:"refresh,omitempty"`
 }
 
 type PreprocessResult struct {
-	// Tensors is the index of the shards.
+	// Tensors is the index of the shards. The counts are of rows, of which tiles give
+	// several for an image.
 	Tensors  Ref `json:"tensors"`
 	Training int `json:"training"`
 	Holdout  int `json:"holdout"`

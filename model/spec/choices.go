@@ -5,6 +5,33 @@ import (
 	"strings"
 )
 
+// What is taken of an image, the values of Ingest.Frame. The empty string means
+// FrameCentre.
+const (
+	FrameCentre  = "centre"  // the square in its middle
+	FramePad     = "pad"     // all of it, in its mean colour
+	FrameStretch = "stretch" // all of it, made square
+	FrameTiles   = "tiles"   // squares side by side
+)
+
+// Framing is what decides which tensors are made of an image; zero is FrameCentre.
+type Framing struct {
+	Frame  string `json:"frame,omitempty"`
+	Tile   int    `json:"tile,omitempty"`
+	Stride int    `json:"stride,omitempty"`
+}
+
+// Framing is the part of i that decides what is taken of an image.
+func (i Ingest) Framing() Framing {
+	switch i.Frame {
+	case "", FrameCentre:
+		return Framing{}
+	case FrameTiles:
+		return Framing{i.Frame, i.Tile, i.Stride}
+	}
+	return Framing{Frame: i.Frame}
+}
+
 // LevelsAuto, the value of Ingest.Levels, is the depth that the largest sample of all
 // images needs: of 8, 10, 12, 14 or 16 bits.
 const LevelsAuto = "auto"

@@ -73,6 +73,13 @@ type Ingest struct {
 	MaxPixels int64 `json:"max_pixels" yaml:"max_pixels"`
 	// MinSide is the least width and height of an image in use, in pixels; 0 for any.
 	MinSide int `json:"min_side,omitempty" yaml:"min_side,omitempty"`
+	// Frame is what is taken of an image: FrameCentre, FramePad, FrameStretch or
+	// FrameTiles. Empty is FrameCentre.
+	Frame string `json:"frame,omitempty" yaml:"frame,omitempty"`
+	// Tile is the side of FrameTiles' squares in pixels, 0 for the image's shorter
+	// side; Stride how far they lie apart, 0 for their side.
+	Tile   int `json:"tile,omitempty" yaml:"tile,omitempty"`
+	Stride int `json:"stride,omitempty" yaml:"stride,omitempty"`
 	// Levels is the sample of images of 16 bits that becomes white, 255 to 65535, or
 	// LevelsAuto. Empty keeps the upper 8 bits, as 65535 does.
 	Levels string `json:"levels,omitempty" yaml:"levels,omitempty"`

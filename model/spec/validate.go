@@ -15,6 +15,7 @@ const (
 	maxImageBytes  = 1 << 30
 	maxImagePixels = 1 << 28
 	maxSide        = 1 << 15
+	minTile        = 16
 	maxDepth       = 1024
 	maxLatent      = 4096
 	maxBatch       = 4096
@@ -119,6 +120,19 @@ func (i Ingest) Validate() error {
 func (i Ingest) validate(p *problems, fewest int) {
 	within(p, "ingest.max_bytes", i.MaxBytes, 1, maxImageBytes)
 	within(p, "ingest.max_pixels", i.MaxPixels, 1, maxImagePixels)
+	oneOf(p, "ingest.frame", i.Frame, "", FrameCentre, FramePad, FrameStretch, FrameTiles)
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"ingest.tile", i.Tile}, {"ingest.stride", i.Stride}} {
+		if f.value == 0 {
+			continue
+		}
+		within(p, f.name, f.value, minTile, maxSide)
+		if i.Frame != FrameTiles {
+			p.add(f.name, strconv.Itoa(f.value), fmt.Sprintf("is of ingest.frame %s alone; choose that, or set it to 0", FrameTiles))
+		}
+	}
 	if level := i.WhiteLevel(); i.Levels != "" && i.Levels != LevelsAuto && (level < 255 || level > 65535) {
 		p.add("ingest.levels", strconv.Quote(i.Levels), "give auto, or the sample that is white, 255 to 65535; 4095 for 12 bits")
 	}

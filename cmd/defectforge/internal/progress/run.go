@@ -81,6 +81,7 @@ type lineView struct {
 	tries       int              // rollbacks shown
 	waiting     string           // what was said of the wait for approval
 	helped      bool             // the utility study's result was shown
+	warned      bool             // what ingest lost was said
 }
 
 func (v *lineView) line(stage, format string, args ...any) {
@@ -108,6 +109,7 @@ func (v *lineView) Update(s client.Snapshot) {
 			v.line(string(step.Train), "epoch %d of %d done%s", s.Status.Epoch, s.Status.Epochs, words)
 		}
 	}
+	v.warn(s.Status)
 	v.evaluated(s.Status)
 	v.finished(s.Status)
 	v.wait(s.Status)
@@ -123,6 +125,14 @@ func (v *lineView) Update(s client.Snapshot) {
 		v.last = v.now()
 		v.line(string(step.Train), "epoch %d of %d, step %d of %d, %s, %s left", s.Train.Epoch, s.Train.Epochs,
 			s.Train.Step, s.Train.Steps, TrainWords(*s.Train), console.TimeWords(s.Train.SecondsLeft))
+	}
+}
+
+// warn says once what ingest lost that may matter.
+func (v *lineView) warn(s workflows.Status) {
+	if s.Warning != "" && !v.warned {
+		v.warned = true
+		v.line(string(step.Ingest), "warning: %s", s.Warning)
 	}
 }
 

@@ -84,6 +84,9 @@ func TestLinesOfAWatchedTraining(t *testing.T) {
 	}, show(s))
 	s.Stage = "Evaluate"
 	assert.Equal(t, []string{""}, show(s), "neither has ended")
+	s.Warning = "most of it is cut away"
+	assert.Equal(t, []string{"ingest           warning: most of it is cut away"}, show(s))
+	assert.Equal(t, []string{""}, show(s), "once")
 	s.Stage, s.Rollbacks = "Train", []step.Rollback{{Alarm: step.Alarm{Reason: "D won"}, ToEpoch: 4, DiscriminatorScale: 0.5}}
 	assert.Equal(t, []string{"train            D won; back to epoch 4 with 0.5 of the discriminator's rate"}, show(s))
 	assert.Equal(t, []string{""}, show(s))
