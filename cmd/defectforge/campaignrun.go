@@ -14,6 +14,7 @@ import (
 	"github.com/defectforge/defectforge/activities/campaign"
 	"github.com/defectforge/defectforge/activities/step"
 	"github.com/defectforge/defectforge/cmd/defectforge/internal/console"
+	"github.com/defectforge/defectforge/cmd/defectforge/internal/layout"
 	"github.com/defectforge/defectforge/config"
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/workflows"
@@ -131,8 +132,16 @@ func planCampaign(ctx context.Context, a *app, o campaignOptions) (campaignPlan,
 	return p, nil
 }
 
-// planFolders makes an item of each folder directly below dir.
+// planFolders makes an item of each class in dir: of each folder directly below it,
+// unless its layout says that these are no classes.
 func planFolders(ctx context.Context, a *app, dir string, p *campaignPlan) error {
+	if layout.Of(namesBelow(dir), isMask).Special {
+		files, _, err := scanFolder(ctx, "--images", dir)
+		if err != nil {
+			return err
+		}
+		return planLayout(a, dir, layout.Of(files, isMask), p)
+	}
 	names, loose, err := foldersOf("--images", dir)
 	if err != nil {
 		return err
@@ -141,11 +150,36 @@ func planFolders(ctx context.Context, a *app, dir string, p *campaignPlan) error
 		a.console.Say("%d files directly in %s belong to no class and are left out", loose, dir)
 	}
 	for i, class := range campaign.Classes(names) {
-		source, err := sourceOf(ctx, a, "--images", class, filepath.Join(dir, names[i]), &p.uploads)
+		source, err := sourceOf(ctx, a, "--images", class, filepath.Join(dir, names[i]), true, &p.uploads)
 		if err != nil {
 			return err
 		}
 		p.items = append(p.items, step.PlanItem{Index: i, Name: names[i], Class: class, Source: source})
+	}
+	return nil
+}
+
+// planLayout makes an item of each class of a layout.
+func planLayout(a *app, dir string, found layout.Found, p *campaignPlan) error {
+	names := slices.DeleteFunc(found.Names(), func(name string) bool { return name == "" })
+	if len(names) == 0 {
+		return console.Usage("--images: %s: %s, of no classes; `defectforge run` takes it as one class", dir, found.Name)
+	}
+	words := fmt.Sprintf("%s: %s, %d classes", dir, found.Name, len(names))
+	if n := len(found.Classes[""]); n > 0 {
+		words += fmt.Sprintf("; %d images belong to none and are left out", n)
+	}
+	if aside := found.Aside(); aside != "" {
+		words += "; left aside: " + aside
+	}
+	a.console.Say("%s", words)
+	for i, class := range campaign.Classes(names) {
+		files := found.Classes[names[i]]
+		prefix := folderPrefix(class, files)
+		p.uploads = append(p.uploads, folderSource{prefix, files})
+		p.items = append(p.items, step.PlanItem{
+			Index: i, Name: names[i], Class: class, Source: step.Source{Bucket: a.cfg.Store.Bucket, Prefix: prefix},
+		})
 	}
 	return nil
 }

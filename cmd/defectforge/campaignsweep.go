@@ -40,6 +40,7 @@ were not approved.`,
 	c.Flags().StringArrayVar(&o.vary, "vary", nil, "a recipe value to vary, key=v1,v2,...; may be repeated")
 	c.Flags().BoolVar(&o.publish, "publish", false, "publish what passes, each run its own release")
 	o.addFlags(c, "surface")
+	c.Flags().BoolVar(&o.flat, "flat", false, "take all files below a folder as one class, whatever its layout")
 	return c
 }
 
@@ -60,7 +61,7 @@ func planSweep(ctx context.Context, a *app, o campaignOptions) (campaignPlan, er
 	if err != nil {
 		return p, err
 	}
-	source, err := sourceOf(ctx, a, "--images", o.class, o.images, &p.uploads)
+	source, err := sourceOf(ctx, a, "--images", o.class, o.images, o.flat, &p.uploads)
 	if err != nil {
 		return p, err
 	}

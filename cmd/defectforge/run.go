@@ -36,6 +36,8 @@ type runOptions struct {
 	ifChanged bool
 	minNew    int
 	utility   utilityOptions
+	// flat takes every file of a folder as the class's, whatever the folder's layout.
+	flat bool
 }
 
 func runCommand(a *app) *cobra.Command {
@@ -80,6 +82,7 @@ func (o *runOptions) addFlags(c *cobra.Command) {
 	f.StringVar(&o.class, "class", "", "name of the defect class")
 	o.addRecipeFlags(c, "surface")
 	o.utility.addFlags(f)
+	f.BoolVar(&o.flat, "flat", false, "take all files below a folder as one class, whatever its layout")
 	f.BoolVar(&o.detach, "detach", false, "start the run and return; a worker must be there to do it")
 	f.BoolVar(&o.ifChanged, "if-changed", false,
 		"end at once as \"unchanged\" where data set, recipe and policy were decided before")

@@ -89,7 +89,7 @@ func planRun(ctx context.Context, a *app, o runOptions) (runPlan, error) {
 	if p.policy, err = policyOf(o.policy, recipe); err != nil {
 		return none, err
 	}
-	if p.source, err = sourceOf(ctx, a, "--images", o.class, o.images, &p.uploads); err != nil {
+	if p.source, err = sourceOf(ctx, a, "--images", o.class, o.images, o.flat, &p.uploads); err != nil {
 		return none, err
 	}
 	p.utility, err = planUtility(ctx, a, o.utility, o.class, &p.uploads)

@@ -78,7 +78,7 @@ func planUtility(ctx context.Context, a *app, o utilityOptions, class string, up
 		if name == class || slices.ContainsFunc(plan.Others, func(c step.ClassSource) bool { return c.Class == name }) {
 			return nil, console.Usage("--compare: %q: is named twice; every class has one source", name)
 		}
-		source, err := sourceOf(ctx, a, "--compare", name, src, uploads)
+		source, err := sourceOf(ctx, a, "--compare", name, src, false, uploads)
 		if err != nil {
 			return nil, err
 		}
