@@ -74,6 +74,8 @@ func TestFramesOfStrips(t *testing.T) {
 	require.Equal(t, "the centre crop cuts away 80% of the images' area, and any defect there; "+
 		"ingest.frame=tiles uses all of it, pad and stretch show each image whole", step.IngestResult{CutAway: 0.8}.Warning())
 	require.Empty(t, step.IngestResult{CutAway: 0.25}.Warning())
+	require.Equal(t, "4 further pages or frames are not used, only the first of each image; 2 images are wholly transparent, "+
+		"which is taken to mean nothing", step.IngestResult{MorePages: 4, Transparent: 2}.Warning())
 }
 
 // Tiles of one image may lie in two shards.

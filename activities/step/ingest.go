@@ -2,6 +2,7 @@ package step
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/defectforge/defectforge/model/spec"
 )
@@ -46,13 +47,21 @@ type IngestResult struct {
 // cutAwayTold is the share of the area above which whoever waits is warned.
 const cutAwayTold = 0.25
 
-// Warning says in words what is lost that may matter; empty where nothing is.
+// Warning says in words what is lost or guessed that may matter; empty where nothing is.
 func (r IngestResult) Warning() string {
-	if r.CutAway <= cutAwayTold {
-		return ""
+	var parts []string
+	say := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
+	if r.CutAway > cutAwayTold {
+		say("the centre crop cuts away %.0f%% of the images' area, and any defect there; "+
+			"ingest.frame=tiles uses all of it, pad and stretch show each image whole", 100*r.CutAway)
 	}
-	return fmt.Sprintf("the centre crop cuts away %.0f%% of the images' area, and any defect there; "+
-		"ingest.frame=tiles uses all of it, pad and stretch show each image whole", 100*r.CutAway)
+	if r.MorePages > 0 {
+		say("%d further pages or frames are not used, only the first of each image", r.MorePages)
+	}
+	if r.Transparent > 0 {
+		say("%d images are wholly transparent, which is taken to mean nothing", r.Transparent)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Facts are what the result says in a log line.

@@ -177,6 +177,9 @@ func printForecast(a *app, r dryRunReport, f *activities.Forecast) {
 	if f != nil {
 		a.console.Print("# images: %d usable of %d, %d for training, %d held out",
 			f.Ingest.Usable, f.Ingest.Found, f.Ingest.Training, f.Ingest.Holdout)
+		if warning := f.Ingest.Warning(); warning != "" {
+			a.console.Print("# warning: %s", warning)
+		}
 	}
 	for _, s := range r.Found {
 		a.console.Print("# %-16s %-5s %s", step.Title(s.Stage), console.Either(s.Found, "found", "to do"), s.Why)
