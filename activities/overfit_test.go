@@ -189,7 +189,7 @@ func TestCheckOverfitSaysWhatIsInDisguise(t *testing.T) {
 		Disguised: []quality.Disguised{{Index: 1, Scale: 1, Distance: 0.21}}}
 	require.Empty(t, o.reason(0, false, 0))
 	o.copies.Disguised[0] = quality.Disguised{Index: 1, Scale: 0.9, Inverted: true, Distance: 0.125}
-	require.Equal(t, "copy in disguise: inverted, as it is, scaled to 111% it has the contrasts of b.png (they correlate at 0.88, more than 0.80)",
+	require.Equal(t, "copy in disguise: inverted, scaled to 111% it has the contrasts of b.png (they correlate at 0.88, more than 0.80)",
 		o.reason(0, false, 0))
 	list := ledger.NeighbourList{RejectAt: 0.1, TransformedRejectAt: 0.1, DisguisedRejectAt: 0.2}
 	check := ledger.CandidateCheck{

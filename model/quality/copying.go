@@ -315,9 +315,12 @@ func (c Copies) Reason(i int, name func(real int) string) (reason string, real i
 		return "copy: " + t.Words() + " it is " + near(t.Distance, name(t.Index), c.TransformedRejectAt), t.Index, t.Distance
 	}
 	if len(c.Disguised) > i && c.Disguised[i].Distance < c.DisguisedRejectAt {
-		d := c.Disguised[i]
-		return fmt.Sprintf("copy in disguise: %s it has the contrasts of %s (they correlate at %.2f, more than %.2f)",
-			d.Words(), name(d.Index), 1-d.Distance, 1-c.DisguisedRejectAt), d.Index, d.Distance
+		d, how := c.Disguised[i], ""
+		if words := d.Words(); words != asItIs {
+			how = words + " "
+		}
+		return fmt.Sprintf("copy in disguise: %sit has the contrasts of %s (they correlate at %.2f, more than %.2f)",
+			how, name(d.Index), 1-d.Distance, 1-c.DisguisedRejectAt), d.Index, d.Distance
 	}
 	return "", -1, 0
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
@@ -67,21 +68,30 @@ type Disguised struct {
 
 // Words says how the candidate was laid on the real image.
 func (d Disguised) Words() string {
-	text := Transformed{Orientation: d.Orientation}.Words()
+	var parts []string
+	say := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	if d.Inverted {
-		text = "inverted, " + text
+		say("inverted")
+	}
+	if d.Orientation != 0 {
+		say("%s", Transformed{Orientation: d.Orientation}.Words())
 	}
 	if percent := math.Round(100 / d.Scale); percent != 100 {
-		text += fmt.Sprintf(", scaled to %.0f%%", percent)
+		say("scaled to %.0f%%", percent)
 	}
 	if degrees := math.Round(d.Degrees); degrees != 0 {
-		text += fmt.Sprintf(", turned by %.0f degrees", degrees)
+		say("turned by %.0f degrees", degrees)
 	}
 	if dx, dy := math.Round(d.DX), math.Round(d.DY); dx != 0 || dy != 0 {
-		text += fmt.Sprintf(", shifted by %.0f and %.0f pixels", dx, dy)
+		say("shifted by %.0f and %.0f pixels", dx, dy)
 	}
-	return text
+	if len(parts) == 0 {
+		return asItIs
+	}
+	return strings.Join(parts, ", ")
 }
+
+const asItIs = "as it is"
 
 // NearestDisguised finds the real image that each candidate resembles most in local
 // contrast. candidates are luminances (n,128,128), as are those of reals, which are

@@ -52,7 +52,7 @@ type Transformed struct {
 
 // Words says how the candidate was laid on the real image.
 func (t Transformed) Words() string {
-	text := []string{"as it is", "turned by 90 degrees", "turned by 180 degrees", "turned by 270 degrees",
+	text := []string{asItIs, "turned by 90 degrees", "turned by 180 degrees", "turned by 270 degrees",
 		"mirrored", "mirrored and turned by 90 degrees", "mirrored and turned by 180 degrees",
 		"mirrored and turned by 270 degrees"}[t.Orientation]
 	if t.DX != 0 || t.DY != 0 {
