@@ -157,9 +157,10 @@ func newUnmasking(candidates []uint8) *unmasking {
 	u.coarse = make([]float32, u.n*Orientations*coarseInnerLen)
 	u.ranks = make([][]match, u.n)
 	_ = each(context.Background(), u.n, func(i int) { // nothing ends it
+		contrast := localContrast(candidates[i*PlaneLen : (i+1)*PlaneLen])
 		for o := range Orientations {
 			row := i*Orientations + o
-			u.fine[row] = localContrast(oriented(candidates[i*PlaneLen:(i+1)*PlaneLen], o))
+			u.fine[row] = orient(contrast, fineSide, o)
 			const margin = (coarseSide - coarseInner) / 2
 			inner := u.coarse[row*coarseInnerLen:][:coarseInnerLen]
 			cut(inner, halfSize(u.fine[row]), coarseSide, margin, margin, coarseInner)

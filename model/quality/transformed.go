@@ -147,18 +147,21 @@ func newSearch(candidates []uint8) *search {
 }
 
 // oriented is the plane in one of its orientations.
-func oriented(plane []uint8, orientation int) []uint8 {
-	const last = spec.Size - 1
-	out := make([]uint8, PlaneLen)
+func oriented(plane []uint8, orientation int) []uint8 { return orient(plane, spec.Size, orientation) }
+
+// orient is a square of any side in one of its orientations.
+func orient[T any](square []T, side, orientation int) []T {
+	last := side - 1
+	out := make([]T, len(square))
 	for i := range out {
-		y, x := i/spec.Size, i%spec.Size
+		y, x := i/side, i%side
 		for range orientation % 4 {
 			y, x = x, last-y
 		}
 		if orientation >= 4 {
 			x = last - x
 		}
-		out[i] = plane[y*spec.Size+x]
+		out[i] = square[y*side+x]
 	}
 	return out
 }
