@@ -62,12 +62,13 @@ type measured struct {
 // evaluationMemo is where a checkpoint's distances are remembered. They depend
 // on how textures are described, hence the version.
 func evaluationMemo(in step.EvaluateInput) ledger.Memo[measured] {
-	return ledger.Memo[measured]{
-		Stage: "evaluate", Version: quality.TextureVersion,
-		Inputs: []any{
-			in.Checkpoint.SHA256, in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Monitor.Images, in.Recipe.Sample.StatisticsBatches,
-		},
+	inputs := []any{
+		in.Checkpoint.SHA256, in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Monitor.Images, in.Recipe.Sample.StatisticsBatches,
 	}
+	if in.Recipe.Sample.Mirror {
+		inputs = append(inputs, "mirrored")
+	}
+	return ledger.Memo[measured]{Stage: "evaluate", Version: quality.TextureVersion, Inputs: inputs}
 }
 
 // relative is a divided by the first evaluation's distance. That may be zero or

@@ -3,8 +3,10 @@ package model
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/defectforge/defectforge/model/graph"
+	"github.com/defectforge/defectforge/model/kernel"
 	"github.com/defectforge/defectforge/model/spec"
 )
 
@@ -109,7 +111,33 @@ func (s *Sampler) Images(first, count int) ([]uint8, error) {
 		from, to := max(start, first), min(start+sampleGroup, first+count)
 		ToUint8(out[(from-first)*size:(to-first)*size], images[(from-start)*size:(to-start)*size])
 	}
+	if s.recipe.Sample.Mirror {
+		for i := range count {
+			s.mirror(out[i*size:(i+1)*size], first+i)
+		}
+	}
 	return out, nil
+}
+
+// mirror mirrors image i, (c,h,w), along either axis, as chance says.
+func (s *Sampler) mirror(image []uint8, i int) {
+	side := s.recipe.Model.ImageSide()
+	way := kernel.NewStream(s.recipe.Seed, "mirror", uint64(i)).Perm(4)[0]
+	for plane := range slices.Chunk(image, side*side) {
+		if way&1 != 0 {
+			for row := range slices.Chunk(plane, side) {
+				slices.Reverse(row)
+			}
+		}
+		if way&2 != 0 {
+			for y := range side / 2 {
+				top, bottom := plane[y*side:(y+1)*side], plane[(side-1-y)*side:(side-y)*side]
+				for x := range top {
+					top[x], bottom[x] = bottom[x], top[x]
+				}
+			}
+		}
+	}
 }
 
 // Close frees what the graph holds.

@@ -129,3 +129,40 @@ func TestGreyLevelsSurviveTheWayThere(t *testing.T) {
 	ToUint8(back[:6], odd)
 	require.Equal(t, []uint8{0, 255, 0, 255, 0, 128}, back[:6])
 }
+
+// Mirrored images are those that the generator draws, each one way round of four, and
+// the same whenever they are asked for.
+func TestMirroredImages(t *testing.T) {
+	r := tiny()
+	g := newGAN(t, r)
+	train(t, g, 0, 3)
+	plain := images(t, sampler(t, g, r), 0, 24)
+	r.Sample.Mirror = true
+	mirrored := r
+	got := images(t, sampler(t, g, mirrored), 0, 24)
+	require.True(t, bytes.Equal(got[9*spec.ImageLen:11*spec.ImageLen], images(t, sampler(t, g, mirrored), 9, 2)))
+	ways := map[int]int{}
+	for i := range 24 {
+		was, is := plain[i*spec.ImageLen:(i+1)*spec.ImageLen], got[i*spec.ImageLen:(i+1)*spec.ImageLen]
+		found := -1
+		for way := range 4 {
+			same := true
+			for k := range was {
+				c, y, x := k/(spec.Size*spec.Size), k/spec.Size%spec.Size, k%spec.Size
+				if way&1 != 0 {
+					x = spec.Size - 1 - x
+				}
+				if way&2 != 0 {
+					y = spec.Size - 1 - y
+				}
+				same = same && is[k] == was[(c*spec.Size+y)*spec.Size+x]
+			}
+			if same {
+				found = way
+			}
+		}
+		require.NotEqual(t, -1, found, "image %d is another one", i)
+		ways[found]++
+	}
+	require.Len(t, ways, 4)
+}

@@ -40,6 +40,7 @@ func Surface() Recipe {
 		Loss: LossHinge, Precision: PrecisionFloat32, Augment: AugmentFlip + "," + AugmentShift, RealAugment: AugmentFlip,
 		AverageImages: 10_000, KeepCheckpoints: 2,
 	}
+	r.Sample.Mirror = true
 	return r
 }
 

@@ -229,6 +229,10 @@ type Sample struct {
 	// batch norm statistics are re-estimated before sampling; 0 keeps the
 	// running statistics of training.
 	StatisticsBatches int `json:"statistics_batches" yaml:"statistics_batches"`
+	// Mirror mirrors each candidate along either axis, each for half of them by chance.
+	// A discriminator that saw all images mirrored by chance (Train.Augment) can't say
+	// which way round they are, so that a generator may draw one way alone.
+	Mirror bool `json:"mirror,omitempty" yaml:"mirror,omitempty"`
 }
 
 // Overfit says how candidates are compared with the real images.

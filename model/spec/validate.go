@@ -66,6 +66,9 @@ func (r Recipe) Validate() error {
 	r.validatePairs(&p)
 	r.Monitor.validate(&p)
 	r.Sample.validate(&p)
+	if r.Sample.Mirror && !slices.Contains(r.Train.Augments(), AugmentFlip) && !slices.Contains(r.Train.RealAugments(), AugmentFlip) {
+		p.add("sample.mirror", "true", "the generator was trained on one way round alone; add flip to train.augment, or set it to false")
+	}
 	r.Overfit.validate(&p)
 	if r.Policy != "" {
 		if _, err := NamedPolicy(r.Policy); err != nil {
