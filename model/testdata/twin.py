@@ -47,7 +47,7 @@ class Generator(nn.Module):
         super().__init__()
         blocks = side_of(m).bit_length() - 3
         widths = [m["generator_depth"] << (blocks - 1 - i) for i in range(blocks)]
-        widths += [w for w in [m.get("generator_fine")] if w] + [m.get("channels") or 3]
+        widths += [w for w in [m.get("generator_fine")] if w] + [int(m.get("channels") or 3)]
         upsample, noise, self.names = m.get("generator") == "upsample", m.get("generator_noise"), {}
         layers, into = [], m["latent"]
         for i, out in enumerate(widths):
@@ -82,7 +82,7 @@ class Discriminator(nn.Module):
         super().__init__()
         blocks = side_of(m).bit_length() - 3
         norm = m.get("discriminator_norm") or "batch"
-        layers, into, self.names = [], m.get("channels") or 3, {}
+        layers, into, self.names = [], int(m.get("channels") or 3), {}
         for i in range(blocks):
             out = m["discriminator_depth"] << i
             conv = nn.Conv2d(into, out, 4, 2, 1, bias=False)
@@ -325,7 +325,7 @@ def parity(folder):
         parameters = {k for k, _ in training.d.named_parameters()}
         next_d = part(read_safetensors(path(f"step{i + 1}.before")), "discriminator.")
         learned = {k: v for k, v in renamed(next_d, training.d.names).items() if k in parameters}
-        real = floats(f"step{i}.real", -1, m.get("channels") or 3, side, side)
+        real = floats(f"step{i}.real", -1, int(m.get("channels") or 3), side, side)
         for k, noise in enumerate(training.g.noises()):
             noise.maps = floats(f"step{i}.noise{k}", len(real), 1, 4 << k, 4 << k)
         losses.append(training.step(real, floats(f"step{i}.z", len(real), m["latent"], 1, 1), by, learned))
@@ -339,7 +339,7 @@ def bench(threads, steps):
     recipe = json.load(sys.stdin)
     m, n = recipe["model"], recipe["train"]["batch"]
     training = Training(recipe)
-    real = torch.rand(n, m.get("channels") or 3, side_of(m), side_of(m)) * 2 - 1
+    real = torch.rand(n, int(m.get("channels") or 3), side_of(m), side_of(m)) * 2 - 1
     took = []
     for _ in range(steps + 1):
         began, used = time.perf_counter(), time.process_time()
