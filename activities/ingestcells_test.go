@@ -78,28 +78,34 @@ func TestCellsTellPicturesApart(t *testing.T) {
 // Parts in a fixture differ by their defects alone: all of them are used, and the
 // hold-out is drawn from them one by one. The same part twice is a duplicate.
 func TestIngestOfAFixture(t *testing.T) {
+	const n = 12
+	files := map[string][]byte{}
+	for i := range n {
+		files[fmt.Sprintf("p/%02d.png", i)] = asPNG(t, fixturePart(t, 256, 8, uint64(i)))
+	}
+	files["p/again.png"] = files["p/03.png"]
+	var saved bytes.Buffer
+	require.NoError(t, jpeg.Encode(&saved, fixturePart(t, 256, 8, 4), &jpeg.Options{Quality: 70}))
+	files["p/saved.jpg"] = saved.Bytes()
 	for mode, want := range map[string]struct{ usable, near, exact int }{
-		spec.DuplicatesVerify: {30, 1, 1},
-		spec.DuplicatesExact:  {31, 0, 1},
-		spec.DuplicatesOff:    {32, 0, 0},
-		"":                    {2, 29, 1},
+		spec.DuplicatesVerify: {n, 1, 1},
+		spec.DuplicatesExact:  {n + 1, 0, 1},
+		spec.DuplicatesOff:    {n + 2, 0, 0},
+		"":                    {},
 	} {
 		s := newShelf(t)
-		for i := range 30 {
-			s.put(fmt.Sprintf("p/%02d.png", i), asPNG(t, fixturePart(t, 256, 8, uint64(i))))
+		for key, raw := range files {
+			s.put(key, raw)
 		}
-		s.put("p/again.png", asPNG(t, fixturePart(t, 256, 8, 3)))
-		var saved bytes.Buffer
-		require.NoError(t, jpeg.Encode(&saved, fixturePart(t, 256, 8, 4), &jpeg.Options{Quality: 70}))
-		s.put("p/saved.jpg", saved.Bytes())
 		in := s.input()
 		in.Ingest.Duplicates, in.Ingest.MinImages = mode, 1
 		out, doc := s.ingest(in)
-		require.Equal(t, want, struct{ usable, near, exact int }{out.Usable, out.NearDuplicates, out.Duplicates}, mode)
 		if mode == "" {
+			require.LessOrEqual(t, out.Usable, 3, "by hashes alone most are duplicates")
 			continue
 		}
-		require.Equal(t, 30, out.Groups, mode)
+		require.Equal(t, want, struct{ usable, near, exact int }{out.Usable, out.NearDuplicates, out.Duplicates}, mode)
+		require.Equal(t, n, out.Groups, mode)
 		require.InDelta(t, out.Usable/5, out.Holdout, 1, mode)
 		group := map[string]string{}
 		for _, i := range doc.Images {

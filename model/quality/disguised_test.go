@@ -35,6 +35,9 @@ func lightShard(planes []uint8) Source {
 // Whatever a copy is disguised as, it is found, with the image that it is of; other
 // pictures of the same kind are none.
 func TestDisguisedCopiesAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tries every disguise")
+	}
 	const n = 24
 	real := metalPlanes(0, n)
 	null, err := NearestDisguised(t.Context(), real, lightShard(real), func(i, j int) bool { return i == j }, nil)
