@@ -51,12 +51,8 @@ func (g Ingester) Ingest(ctx context.Context, in step.IngestInput) (step.IngestR
 		return step.IngestResult{}, fmt.Errorf("ingest s3://%s/%s: %w", in.Source.Bucket, s.prefix, err)
 	}
 	doc := ledger.Dataset{Class: in.Class, Quarantine: s.quarantine}
-	kept, exact := s.images, []ledger.Duplicate(nil)
-	if in.Ingest.Duplicates != spec.DuplicatesOff {
-		kept, exact = dropExact(kept)
-	}
-	kept, near := dropNear(kept, in.Ingest)
-	doc.Duplicates = sortedByName(append(exact, near...), func(d ledger.Duplicate) string { return d.Name })
+	kept, dropped := dropDuplicates(s.images, in.Ingest)
+	doc.Duplicates = dropped
 	if len(kept) < in.Ingest.MinImages {
 		return step.IngestResult{}, tooFew(in, s.found, len(kept), doc)
 	}

@@ -151,6 +151,16 @@ func (s *scan) add(image *scanned, q *ledger.Quarantined) {
 	s.images = append(s.images, *image)
 }
 
+// dropDuplicates leaves out what the recipe calls duplicates, and lists it by name.
+func dropDuplicates(images []scanned, in spec.Ingest) (kept []scanned, dropped []ledger.Duplicate) {
+	kept = images
+	if in.Duplicates != spec.DuplicatesOff {
+		kept, dropped = dropExact(kept)
+	}
+	kept, near := dropNear(kept, in)
+	return kept, sortedByName(append(dropped, near...), func(d ledger.Duplicate) string { return d.Name })
+}
+
 // dropExact leaves out images with the bytes of an earlier one, by name.
 func dropExact(images []scanned) (kept []scanned, dropped []ledger.Duplicate) {
 	first := map[string]string{}

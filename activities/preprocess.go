@@ -115,7 +115,10 @@ func (p Preprocessor) tensors(ctx context.Context, in step.PreprocessInput) (ste
 	if err != nil {
 		return step.PreprocessResult{}, fmt.Errorf("open source bucket %q: %w", in.Source.Bucket, err)
 	}
-	m := shardMaker{store: p.Store, source: storage.ViewOf(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress, levels: dataset.Levels, frame: in.Frame}
+	m := shardMaker{
+		store: p.Store, source: storage.ViewOf(bucket), decoder: newDecoder(picture.Limits{}), progress: p.Progress,
+		levels: dataset.Levels, frame: in.Frame,
+	}
 	out := step.PreprocessResult{
 		Training: m.rows(dataset.Of(ledger.SplitTraining)), Holdout: m.rows(dataset.Of(ledger.SplitHoldout)),
 		Selection: m.rows(dataset.Of(ledger.SplitSelection)),

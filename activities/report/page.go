@@ -210,7 +210,8 @@ func (v *view) takeIn() {
 		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-more-pages", "further pages or frames, not used", float64(in.MorePages)})
 	}
 	if in.Transparent > 0 {
-		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-transparent", "wholly transparent, their colours used", float64(in.Transparent)})
+		v.Facts["intake"] = append(v.Facts["intake"],
+			fact{"intake-transparent", "wholly transparent, their colours used", float64(in.Transparent)})
 	}
 	if in.LeftOut > 0 {
 		v.Facts["intake"] = append(v.Facts["intake"], fact{"intake-left-out", "left out, by ingest.max_images", float64(in.LeftOut)})
@@ -270,7 +271,8 @@ func (v *view) chart() error {
 			{"distance-transformed", "the same, mirrored, turned and shifted", d.Transformed},
 		}
 		if d.DisguisedRejectAt > 0 {
-			v.Facts["distance"] = append(v.Facts["distance"], fact{"distance-disguised-reject-at", "rejected below, in disguise", d.DisguisedRejectAt})
+			v.Facts["distance"] = append(v.Facts["distance"],
+				fact{"distance-disguised-reject-at", "rejected below, in disguise", d.DisguisedRejectAt})
 		}
 		var nearest []float64
 		if v.Samples != nil {

@@ -221,19 +221,9 @@ func (d *deepJPEG) lossless(scan []*jpegComponent, in *bitReader, predictor, shi
 		}
 		for x := range d.width {
 			for _, c := range scan {
-				size, err := in.symbol(c.dc)
+				difference, err := in.difference(c)
 				if err != nil {
 					return err
-				}
-				difference := int32(1) << 15
-				if size < 16 {
-					difference, err = in.receive(size)
-				}
-				if err != nil {
-					return err
-				}
-				if size > 16 {
-					return fmt.Errorf("%w: JPEG with a difference of %d bits", ErrDamaged, size)
 				}
 				row := c.samples[y*c.stride:]
 				row[x] = uint16(c.predict(x, y, predictor, first, int32(1)<<(d.precision-shift-1)) + difference)
@@ -248,6 +238,20 @@ func (d *deepJPEG) lossless(scan []*jpegComponent, in *bitReader, predictor, shi
 		}
 	}
 	return nil
+}
+
+// difference reads one of a lossless scan.
+func (r *bitReader) difference(c *jpegComponent) (int32, error) {
+	size, err := r.symbol(c.dc)
+	switch {
+	case err != nil:
+		return 0, err
+	case size > 16:
+		return 0, fmt.Errorf("%w: JPEG with a difference of %d bits", ErrDamaged, size)
+	case size == 16:
+		return 1 << 15, nil
+	}
+	return r.receive(size)
 }
 
 // predict is what a sample is expected to be; start is what the first is.

@@ -179,6 +179,12 @@ func (t *tiffImage) readColours() error {
 	case colours == 1 && t.samples > 2:
 		return refuseTIFF("%d channels of grey; store each as an image", t.samples)
 	}
+	t.readAlpha(colours)
+	return nil
+}
+
+// readAlpha finds the opacity among the samples behind the colours.
+func (t *tiffImage) readAlpha(colours int) {
 	for i, meaning := range t.numbers(tagExtraSamples) {
 		if at := colours + i; (meaning == 1 || meaning == 2) && t.alpha == 0 && at < t.samples {
 			t.alpha, t.associated = at, meaning == 1
@@ -187,7 +193,6 @@ func (t *tiffImage) readColours() error {
 	if t.photometric == cmyk || t.photometric == palette {
 		t.alpha = 0
 	}
-	return nil
 }
 
 func (t *tiffImage) readCompression() error {

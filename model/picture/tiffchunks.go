@@ -172,19 +172,24 @@ func (d *chunkDecoder) open(raw []byte, rows int) (r io.Reader, err error) {
 		}
 		return d.zstd, d.zstd.Reset(in)
 	case ccittGroup3, ccittGroup4:
-		format := ccitt.Group4
-		if d.compression == ccittGroup3 {
-			format = ccitt.Group3
-		}
-		if !d.strips {
-			rows = d.tileHeight
-		}
-		// The inverse of what the package calls its plain way is what TIFF means by
-		// the compression: 1 is black, until the photometric interpretation is applied.
-		options := ccitt.Options{Invert: true, Align: format == ccitt.Group3 && d.number(tagT4Options, 0)&4 != 0}
-		return ccitt.NewReader(in, ccitt.MSB, format, d.tileWidth, rows, &options), nil
+		return d.fax(in, rows), nil
 	}
 	return in, nil
+}
+
+// fax undoes Group 3 or Group 4.
+func (d *chunkDecoder) fax(in io.Reader, rows int) io.Reader {
+	format := ccitt.Group4
+	if d.compression == ccittGroup3 {
+		format = ccitt.Group3
+	}
+	if !d.strips {
+		rows = d.tileHeight
+	}
+	// The inverse of what the package calls its plain way is what TIFF means by the
+	// compression: 1 is black, until the photometric interpretation is applied.
+	options := ccitt.Options{Invert: true, Align: format == ccitt.Group3 && d.number(tagT4Options, 0)&4 != 0}
+	return ccitt.NewReader(in, ccitt.MSB, format, d.tileWidth, rows, &options)
 }
 
 // packBitsReader undoes TIFF's run lengths of bytes.
@@ -250,6 +255,11 @@ func (d *chunkDecoder) decodeJPEG(raw []byte, plane int, area image.Rectangle) e
 	if err != nil {
 		return err
 	}
+	return d.takeJPEG(img, plane, area)
+}
+
+// takeJPEG puts a decoded chunk onto the given part of the canvas.
+func (d *chunkDecoder) takeJPEG(img image.Image, plane int, area image.Rectangle) error {
 	switch img := img.(type) {
 	case *image.Gray, *image.Gray16:
 		for y := range area.Dy() {

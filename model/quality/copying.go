@@ -112,26 +112,6 @@ func FindCopies(ctx context.Context, in CopyInput) (Copies, error) {
 	return c, c.findNull(ctx, in)
 }
 
-// findDisguised finds what each candidate resembles most, of all real images.
-func (c *Copies) findDisguised(ctx context.Context, in CopyInput) error {
-	l := in.Luminances
-	var err error
-	if c.Disguised, err = NearestDisguised(ctx, l.Candidates, l.Training, nil, in.Progress); err != nil {
-		return err
-	}
-	held, err := NearestDisguised(ctx, l.Candidates, l.Holdout, nil, in.Progress)
-	if err != nil {
-		return err
-	}
-	for i, d := range held {
-		if d.Distance < c.Disguised[i].Distance {
-			d.Index += c.Training
-			c.Disguised[i] = d
-		}
-	}
-	return nil
-}
-
 // findNearest compares as the source does: every candidate with every real image.
 func (c *Copies) findNearest(ctx context.Context, in CopyInput) error {
 	k := max(in.Neighbours, 1)
@@ -258,30 +238,6 @@ func (c *Copies) findTransformedNull(
 	return c.findDisguisedNull(ctx, in, fewer, related, skip)
 }
 
-// findDisguisedNull says how near in disguise is too near. fewer are the rows, of those
-// that findNull compared, that stand for all.
-func (c *Copies) findDisguisedNull(
-	ctx context.Context, in CopyInput, fewer []int, related [][]int, skip func(i, real int) bool,
-) error {
-	rows := Spaced(c.Training, maxNull)
-	planes, err := in.Luminances.Training.rows(ctx, choose(rows, fewer))
-	if err != nil {
-		return fmt.Errorf("compare training images: %w", err)
-	}
-	found, err := NearestDisguised(ctx, planes, in.Luminances.Training, func(i, real int) bool { return skip(fewer[i], real) }, in.Progress)
-	if err != nil {
-		return err
-	}
-	var null, weights []float64
-	for i, d := range found {
-		if d.Index >= 0 {
-			null, weights = append(null, d.Distance), append(weights, 1/float64(1+len(related[fewer[i]])))
-		}
-	}
-	c.DisguisedRejectAt = disguisedRejectAt(null, weights, in.RejectQuantile)
-	return nil
-}
-
 func (c *Copies) note(plain, transformed int) {
 	if plain < c.Training {
 		c.Notes = append(c.Notes, fmt.Sprintf(
@@ -343,21 +299,6 @@ func (c Copies) TransformedShare() float64 {
 		values[i] = t.Distance
 	}
 	return shareBelow(values, c.TransformedTailAt)
-}
-
-// DisguisedShare is the share of candidates that are copies in disguise; NaN where
-// nobody looked.
-func (c Copies) DisguisedShare() float64 {
-	if len(c.Disguised) == 0 {
-		return math.NaN()
-	}
-	n := 0
-	for _, d := range c.Disguised {
-		if d.Distance < c.DisguisedRejectAt {
-			n++
-		}
-	}
-	return float64(n) / float64(len(c.Disguised))
 }
 
 // shareBelow is ShareBelow, but NaN where there is nothing to go by.

@@ -85,7 +85,8 @@ func (r Recipe) ValidateNetworks() error {
 	var p problems
 	r.Model.validate(&p)
 	if r.Model.Channels == ChannelsAuto {
-		p.add("model.channels", ChannelsAuto, fmt.Sprintf("a run decides when it has seen the images; choose %s or %s", ChannelsGrey, ChannelsColour))
+		p.add("model.channels", ChannelsAuto,
+			fmt.Sprintf("a run decides when it has seen the images; choose %s or %s", ChannelsGrey, ChannelsColour))
 	}
 	r.Train.validateKinds(&p)
 	r.validatePairs(&p)
