@@ -76,6 +76,7 @@ func TestFramesOfStrips(t *testing.T) {
 	require.Empty(t, step.IngestResult{CutAway: 0.25}.Warning())
 	require.Equal(t, "4 further pages or frames are not used, only the first of each image; 2 images are wholly transparent, "+
 		"which is taken to mean nothing", step.IngestResult{MorePages: 4, Transparent: 2}.Warning())
+	require.Contains(t, step.IngestResult{Unverified: true, NearDuplicates: 7}.Warning(), "7 were left out by perceptual hash alone")
 }
 
 // Tiles of one image may lie in two shards.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/defectforge/defectforge/activities/ledger"
 	"github.com/defectforge/defectforge/model/picture"
 	"github.com/defectforge/defectforge/model/spec"
 )
@@ -114,6 +115,35 @@ func TestIngestOfAFixture(t *testing.T) {
 		if mode == spec.DuplicatesOff {
 			require.Equal(t, group["03.png"], group["again.png"])
 			require.Equal(t, group["04.png"], group["saved.jpg"], "the hold-out may not have one of the two")
+		}
+	}
+}
+
+// Whether pixels are looked at depends on how many images there are, not on which of
+// them were read first.
+func TestAllImagesAreVerifiedOrNone(t *testing.T) {
+	known := func(n int) (kept int) {
+		var s scan
+		for i := range n {
+			s.add(&scanned{DatasetImage: ledger.DatasetImage{Name: fmt.Sprint(i)}, cells: new(cells)}, nil)
+		}
+		s.settle()
+		for _, i := range s.images {
+			if i.cells != nil {
+				kept++
+			}
+		}
+		return kept
+	}
+	require.Equal(t, maxPaired, known(maxPaired))
+	require.Zero(t, known(maxPaired+1))
+}
+
+func BenchmarkCompareCells(b *testing.B) {
+	one, other := measureCells(fixturePart(b, 512, 24, 1)), measureCells(fixturePart(b, 512, 24, 2))
+	for b.Loop() {
+		if one.compare(other) != sameScene {
+			b.Fatal("another answer")
 		}
 	}
 }

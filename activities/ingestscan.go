@@ -25,7 +25,7 @@ type scanned struct {
 	ledger.DatasetImage
 	hash  uint64
 	thumb []uint8 // for quality.Overlaps; nil in large data sets
-	cells *cells  // nil in very large ones
+	cells *cells  // the same
 	peak  int     // the largest sample of an image of more than 8 bits, else 0
 }
 
@@ -67,9 +67,19 @@ func (s *scan) run(ctx context.Context) error {
 	if err := cmp.Or(group.Wait(), listing, ctx.Err()); err != nil {
 		return err
 	}
-	s.images = sortedByName(s.images, func(i scanned) string { return i.Name })
-	s.quarantine = sortedByName(s.quarantine, func(q ledger.Quarantined) string { return q.Name })
+	s.settle()
 	return nil
+}
+
+// settle makes what was read independent of the order in which it was.
+func (s *scan) settle() {
+	s.images = sortedByName(s.images, func(i scanned) string { return i.Name })
+	if len(s.images) > maxPaired {
+		for i := range s.images {
+			s.images[i].thumb, s.images[i].cells = nil, nil
+		}
+	}
+	s.quarantine = sortedByName(s.quarantine, func(q ledger.Quarantined) string { return q.Name })
 }
 
 // read looks at one object. It fails only where the store does.
@@ -142,11 +152,8 @@ func (s *scan) add(image *scanned, q *ledger.Quarantined) {
 		s.quarantine = append(s.quarantine, *q)
 		return
 	}
-	if len(s.images) >= maxPaired { // too many to be compared
-		image.thumb = nil
-	}
-	if len(s.images) >= maxVerified {
-		image.cells = nil
+	if len(s.images) >= maxPaired { // too many to be compared; settle forgets the others, too
+		image.thumb, image.cells = nil, nil
 	}
 	s.images = append(s.images, *image)
 }
@@ -177,8 +184,19 @@ func dropExact(images []scanned) (kept []scanned, dropped []ledger.Duplicate) {
 
 // dropNear leaves out images that are near duplicates of an earlier one that is kept.
 func dropNear(images []scanned, in spec.Ingest) (kept []scanned, dropped []ledger.Duplicate) {
+	if in.Duplicates == spec.DuplicatesExact || in.Duplicates == spec.DuplicatesOff {
+		return images, nil
+	}
+	var known hashes // of kept, and of the image in question
 	for _, i := range images {
-		of := slices.IndexFunc(kept, func(k scanned) bool { return k.nearDuplicate(&i, in) })
+		of, n := -1, len(kept)
+		known = append(known[:n], i.hash)
+		known.near(n, in.DuplicateDistance, func(j int) bool {
+			if kept[j].verdict(&i, in.Duplicates) == samePicture {
+				of = j
+			}
+			return of >= 0
+		})
 		if of >= 0 {
 			dropped = append(dropped, ledger.Duplicate{Name: i.Name, Of: kept[of].Name, Kind: ledger.DuplicateNear})
 			continue

@@ -36,6 +36,8 @@ type IngestResult struct {
 	Levels int `json:"levels,omitempty"`
 	// CutAway is the share of the images' area that centre crops lose, on average.
 	CutAway float64 `json:"cut_away,omitempty"`
+	// Unverified: there were too many images to verify near duplicates on pixels.
+	Unverified bool `json:"unverified,omitempty"`
 	// MorePages is how many pages and frames follow the first ones of images in use;
 	// they are used for nothing.
 	MorePages int `json:"more_pages,omitempty"`
@@ -60,6 +62,10 @@ func (r IngestResult) Warning() string {
 	}
 	if r.Transparent > 0 {
 		say("%d images are wholly transparent, which is taken to mean nothing", r.Transparent)
+	}
+	if r.Unverified {
+		say("there are too many images to verify near duplicates on pixels: %d were left out by perceptual hash alone; "+
+			"ingest.duplicates=exact keeps them", r.NearDuplicates)
 	}
 	return strings.Join(parts, "; ")
 }
