@@ -14,6 +14,7 @@ import (
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
+	"github.com/defectforge/defectforge/storage/storagetest"
 )
 
 // history is a class with a bucket, in which runs may have been decided.
@@ -119,7 +120,7 @@ func TestCheckChangeNamesTheReleaseItStandsOn(t *testing.T) {
 	require.Equal(t, "w", got.Decided.WorkflowID)
 
 	// What is remembered may be lost: the release says the same.
-	require.NoError(t, deleteAll(h.s.Bucket(), "cache/decision/"))
+	storagetest.DeleteAll(t, h.s.Bucket(), "cache/decision/")
 	got = h.check(in)
 	require.Equal(t, step.Unchanged, got.Verdict)
 	require.Equal(t, name, got.Release)
@@ -201,18 +202,6 @@ func TestCheckChangeWaitsForEnoughImages(t *testing.T) {
 	require.Empty(t, got.Verdict)
 	require.Equal(t, 20, got.NewImages)
 	require.Equal(t, 20, got.MinNew)
-}
-
-func deleteAll(b storage.Bucket, prefix string) error {
-	for info, err := range b.List(context.Background(), prefix) {
-		if err != nil {
-			return err
-		}
-		if err := b.Delete(context.Background(), info.Key); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func TestDecisionsAreBounded(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/defectforge/defectforge/model/spec"
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
+	"github.com/defectforge/defectforge/storage/storagetest"
 )
 
 func lineageRecord(runID string) step.RecordRunInput {
@@ -47,7 +48,7 @@ func TestRecordLinksBothWays(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, none)
 	// As for a release of a version that left no links.
-	require.NoError(t, deleteAll(s.Bucket(), ledger.Links))
+	storagetest.DeleteAll(t, s.Bucket(), ledger.Links)
 	old, err := ledger.RunsThatMade(ctx, s, "releases/pits/0123456789abcdef")
 	require.NoError(t, err)
 	require.Len(t, old, 2)

@@ -161,15 +161,3 @@ func objects(m map[string]step.Count) map[string]int64 {
 	}
 	return out
 }
-
-func deleteAll(b storage.Bucket, prefix string) error {
-	for info, err := range b.List(context.Background(), prefix) {
-		if err != nil {
-			return err
-		}
-		if err := b.Delete(context.Background(), info.Key); err != nil {
-			return err
-		}
-	}
-	return nil
-}

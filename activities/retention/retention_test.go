@@ -15,6 +15,7 @@ import (
 	"github.com/defectforge/defectforge/storage"
 	"github.com/defectforge/defectforge/storage/memory"
 	"github.com/defectforge/defectforge/storage/release"
+	"github.com/defectforge/defectforge/storage/storagetest"
 )
 
 func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
@@ -66,12 +67,12 @@ func TestCleanUpKeepsWhatIsReferredTo(t *testing.T) {
 	b.let(t, "", 30*day)
 	after := everything(t, s)
 
-	require.NoError(t, deleteAll(b, ledger.CleanUps))
+	storagetest.DeleteAll(t, b, ledger.CleanUps)
 	c.dry = true
 	dry := c.do()
 	require.Equal(t, after, everything(t, s), "a dry run removes nothing")
 	c.dry = false
-	require.NoError(t, deleteAll(b, ledger.CleanUps))
+	storagetest.DeleteAll(t, b, ledger.CleanUps)
 	r := c.do()
 	require.Equal(t, dry.Removed, r.Removed)
 	require.Equal(t, map[string]int64{
@@ -104,13 +105,13 @@ func TestCleanUpWaitsOutTheGracePeriod(t *testing.T) {
 	// Where the newest is young, the run or the publisher may be at work.
 	lay(t, s, "runs/cancelled/1/checkpoints/step-2.safetensors", "young")
 	lay(t, s, "releases/scratches/0123456789abcdef/b", "young")
-	require.NoError(t, deleteAll(b, ledger.CleanUps))
+	storagetest.DeleteAll(t, b, ledger.CleanUps)
 	r := c.do()
 	require.Equal(t, map[string]int64{removedArtifact: 1, removedCache: 1}, objects(r.Removed))
 	require.Contains(t, everything(t, s), "runs/refused/1/run.json", "records stay for good")
 	b.let(t, "", 8*day)
 	c.rule.RecordHours = 24
-	require.NoError(t, deleteAll(b, ledger.CleanUps))
+	storagetest.DeleteAll(t, b, ledger.CleanUps)
 	require.Equal(t, map[string]int64{removedRun: 2, removedUnfinished: 2, removedRecord: 1}, objects(c.do().Removed))
 	require.Empty(t, everything(t, s))
 }
@@ -145,7 +146,7 @@ func TestCleanUpKeepsTheNewestCheckpoints(t *testing.T) {
 	require.Equal(t, []string{
 		"leg-000000003.curves.json", "leg-000000003.safetensors", "leg-000000004.curves.json", "leg-000000004.safetensors",
 	}, keys(t, s, "runs/w/1/checkpoints/"), "by age")
-	require.NoError(t, deleteAll(b, ledger.CleanUps))
+	storagetest.DeleteAll(t, b, ledger.CleanUps)
 	c.rule.CheckpointHours = 7 * 24
 	c.do()
 	require.Equal(t, []string{"leg-000000004.curves.json", "leg-000000004.safetensors"}, keys(t, s, "runs/w/1/checkpoints/"), "by count")

@@ -245,8 +245,8 @@ func (u *unmasking) keep(i int, l match) {
 	u.ranks[i] = list[:min(len(list), fitted)]
 }
 
-// How near is too near: copies in every disguise that was tried came below
-// disguisedMost on four classes of steel (POWER.md). Where real images are more alike
+// How near is too near: nearly all copies in disguise come below disguisedMost, and of
+// real images of different scenes none (POWER.md). Where real images are more alike
 // than that by chance, as straight scratches are, less is allowed: what the median and
 // the upper quartile of their distances leave to one in a hundred. The lower tail
 // itself is no guide, for data sets hold copies in disguise of their own.

@@ -102,7 +102,7 @@ func (s *sorted) aside(f folder.File, stems map[string][]folder.File) bool {
 		}
 	}
 	if !isImage(f.Name) {
-		if slices.Contains(noteEnds, strings.ToLower(path.Ext(f.Name))) && len(stems) > 0 {
+		if isNote(f.Name, stems) {
 			s.found.Annotations++
 			return true
 		}
@@ -120,6 +120,17 @@ func (s *sorted) aside(f folder.File, stems map[string][]folder.File) bool {
 		return true
 	}
 	return false
+}
+
+// isNote reports whether a file is an annotation: of an image of its name, or one of
+// those that COCO and YOLO have for a whole folder.
+func isNote(name string, stems map[string][]folder.File) bool {
+	end, base := strings.ToLower(path.Ext(name)), strings.ToLower(path.Base(name))
+	if !slices.Contains(noteEnds, end) {
+		return false
+	}
+	return len(stems[stem(name)]) > 0 || base == "classes.txt" || base == "data.yaml" ||
+		end == ".json" && (strings.Contains(base, "annotation") || strings.Contains(base, "coco") || strings.HasPrefix(base, "instances"))
 }
 
 // class is the first folder that is no part and no holder of images.

@@ -48,7 +48,8 @@ func TestLayouts(t *testing.T) {
 		"voc":         {files("JPEGImages/%d.jpg", "Annotations/%d.xml", "ImageSets/Main/%d.txt"), "images in one folder, with annotations", "no folder (3)", "6 annotations", true},
 		"yolo":        {files("images/train/%d.jpg", "labels/train/%d.txt"), "parts for training and testing, with annotations", "no folder (3)", "3 annotations", true},
 		"yolo beside": {files("%d.jpg", "%d.txt"), "images in one folder, with annotations", "no folder (3)", "3 annotations", true},
-		"other files": {files("%d.jpg", "%d.bin"), "images in one folder", "no folder (6)", "", false},
+		"coco beside": {append(files("%d.jpg"), folder.File{Name: "_annotations.coco.json"}), "images in one folder, with annotations", "no folder (3)", "1 annotations", true},
+		"other files": {append(files("%d.jpg", "%d.bin"), folder.File{Name: "notes.txt"}), "images in one folder", "no folder (7)", "", false},
 	} {
 		got := Of(c.files, pngIsMask)
 		assert.Equal(t, c.name, got.Name, name)
