@@ -65,10 +65,7 @@ func evaluationMemo(in step.EvaluateInput) ledger.Memo[measured] {
 	inputs := []any{
 		in.Checkpoint.SHA256, in.Tensors.SHA256, in.Recipe.TrainingFingerprint(), in.Recipe.Monitor.Images, in.Recipe.Sample.StatisticsBatches,
 	}
-	if in.Recipe.Sample.Mirror {
-		inputs = append(inputs, "mirrored")
-	}
-	return ledger.Memo[measured]{Stage: "evaluate", Version: quality.TextureVersion, Inputs: inputs}
+	return ledger.Memo[measured]{Stage: "evaluate", Version: quality.TextureVersion, Inputs: mirrored(inputs, in.Recipe)}
 }
 
 // relative is a divided by the first evaluation's distance. That may be zero or

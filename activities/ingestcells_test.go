@@ -76,6 +76,20 @@ func TestCellsTellPicturesApart(t *testing.T) {
 	require.Equal(t, samePicture, measureCells(image.NewRGBA(image.Rect(0, 0, 3, 3))).compare(measureCells(image.NewRGBA(image.Rect(0, 0, 5, 5)))), "tiny and flat")
 }
 
+// Two plates of one light whose grain differs everywhere are no one scene.
+func TestCellsOfAnotherGrain(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	one, other := new(cells), new(cells)
+	for _, c := range []*cells{one, other} {
+		c.w, c.h, c.means = 1024, 1024, make([]uint16, cellGrid*cellGrid)
+		for i := range c.means {
+			c.means[i] = uint16(256 * (60 + i/40 + int(8*r.NormFloat64())))
+		}
+	}
+	require.Equal(t, otherScene, one.compare(other))
+	require.Equal(t, samePicture, one.compare(one))
+}
+
 // Parts in a fixture differ by their defects alone: all of them are used, and the
 // hold-out is drawn from them one by one. The same part twice is a duplicate.
 func TestIngestOfAFixture(t *testing.T) {

@@ -39,3 +39,13 @@ func TestKeysOfWhatIsRemembered(t *testing.T) {
 		assert.Regexp(t, "^cache/"+c.want+"[0-9a-f]{48}[.]json$", c.got, name)
 	}
 }
+
+// Evaluations see what is sampled: mirrored images may have another choice.
+func TestMirroringIsAnotherEvaluation(t *testing.T) {
+	ref := step.Ref{Key: "k", SHA256: strings.Repeat("4", 64)}
+	plain, turned := spectest.SmallData(), spectest.SmallData()
+	turned.Sample.Mirror = true
+	assert.NotEqual(t, choiceMemo(ref, plain).Key(), choiceMemo(ref, turned).Key())
+	assert.NotEqual(t, evaluationMemo(step.EvaluateInput{Recipe: plain}).Key(), evaluationMemo(step.EvaluateInput{Recipe: turned}).Key())
+	assert.NotEqual(t, sampleMemo(ref, plain).Key(), sampleMemo(ref, turned).Key())
+}

@@ -80,13 +80,22 @@ type chosenTraining struct {
 	Train  step.TrainResult `json:"train"`
 }
 
+// mirrored adds to the inputs of what evaluations decide that their images are mirrored;
+// earlier results, of images that are not, have the keys that they had.
+func mirrored(inputs []any, r spec.Recipe) []any {
+	if r.Sample.Mirror {
+		inputs = append(inputs, "mirrored")
+	}
+	return inputs
+}
+
 // choiceMemo is where the choice of an evaluated training is remembered, by all that
 // it depends on: after which epochs it is evaluated, with how many images, and by
 // which textures, among them.
 func choiceMemo(tensors step.Ref, r spec.Recipe) ledger.Memo[chosenTraining] {
+	inputs := []any{tensors.SHA256, r.TrainingFingerprint(), r.Monitor, r.Train.Epochs, r.Train.LegEpochs, r.Sample.StatisticsBatches}
 	return ledger.Memo[chosenTraining]{
-		Stage: "choice", Version: quality.TextureVersion,
-		Inputs: []any{tensors.SHA256, r.TrainingFingerprint(), r.Monitor, r.Train.Epochs, r.Train.LegEpochs, r.Sample.StatisticsBatches},
+		Stage: "choice", Version: quality.TextureVersion, Inputs: mirrored(inputs, r),
 		Refs: func(_ context.Context, _ *storage.Store, known chosenTraining) ([]step.Ref, error) {
 			return []step.Ref{known.Choice.Checkpoint, known.Choice.Curves}, nil
 		},

@@ -83,7 +83,7 @@ var table = []Stage{
 	{
 		Name: Evaluate.String(), Word: "evaluate", Title: "evaluate", Role: Training, Remembered: true,
 		Of: Train.String(), When: evaluated, Needs: needs(Preprocess, Train),
-		Settings: []string{"sample.statistics_batches"}, Section: "training",
+		Settings: []string{"sample.statistics_batches", "sample.mirror"}, Section: "training",
 	},
 	{
 		Name: Choose.String(), Word: "choose", Title: "choose checkpoint", Role: IO, Remembered: true,

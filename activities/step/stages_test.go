@@ -119,7 +119,9 @@ func constants(t *testing.T, visit func(file string, spec *ast.ValueSpec, value 
 // Every setting of a recipe decides some stage's result, and all that a stage
 // names are settings.
 func TestEverySettingHasAStage(t *testing.T) {
-	raw, err := json.Marshal(spectest.SmallData())
+	all := spectest.SmallData()
+	all.Sample.Mirror = true // which would be left out
+	raw, err := json.Marshal(all)
 	require.NoError(t, err)
 	var sections map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(raw, &sections))
@@ -143,9 +145,10 @@ func TestEverySettingHasAStage(t *testing.T) {
 	}
 	require.Empty(t, StageOf("colour", spec.Recipe{}))
 	require.Empty(t, StageOf("training", spec.Recipe{}), "a section is not known by how its name begins")
-	const key = "sample.statistics_batches"
-	require.Equal(t, Sample.String(), StageOf(key, spectest.Quick()))
-	require.Equal(t, Train.String(), StageOf(key, spectest.SmallData()), "the checkpoint is chosen by samples")
+	for _, key := range []string{"sample.statistics_batches", "sample.mirror"} {
+		require.Equal(t, Sample.String(), StageOf(key, spectest.Quick()))
+		require.Equal(t, Train.String(), StageOf(key, spectest.SmallData()), "the checkpoint is chosen by samples")
+	}
 }
 
 // A rerun redoes the stage that it begins with and those after it that a rerun may
